@@ -1,0 +1,3 @@
+//! The thin binary: calls cli and maps its result to an exit code.
+
+fn main() {}

@@ -1,0 +1,227 @@
+//! What the load engine hands over: one [`Interval`] per worker per tick, never an event
+//! per request.
+//!
+//! Must not: compute rates or percentiles; those are derived when read.
+
+use super::{At, Latency, Span};
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+/// One worker's bucket of load between two ticks.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Interval {
+    /// Number of the worker thread, from 0.
+    pub worker: u16,
+    /// The stretch it covers; longer than a tick when the channel was full at the last one.
+    pub span: Span,
+    /// Requests that fell due (in a closed loop: that a free connection took).
+    pub offered: u64,
+    /// Requests whose first byte was written; a retry on a fresh connection counts once.
+    pub sent: u64,
+    /// Requests whose response was read to its last byte, whatever its status.
+    pub completed: u64,
+    /// Requests that ended without a whole response.
+    pub failed: u64,
+    /// Requests that fell due and were given up unsent.
+    pub dropped: u64,
+    /// Requests sent a second time because a keep-alive connection was closed under them.
+    pub retried: u64,
+    /// Requests sent and not ended at the end of the interval (a gauge).
+    pub in_flight: u64,
+    /// Requests due and not sent at the end of the interval (a gauge).
+    pub queued: u64,
+    /// Connections opened.
+    pub connections_opened: u64,
+    /// Bytes read from sockets: heads and bodies.
+    pub received_bytes: u64,
+    /// Bytes written to sockets.
+    pub sent_bytes: u64,
+    /// From the instant a request was DUE to the last byte of its response, ns; failed
+    /// requests count with the time until they failed.
+    pub response_time: Latency,
+    /// From the first byte sent to the last byte of the response, ns.
+    pub service_time: Latency,
+    /// From due to first byte sent, ns: the load client's own lateness.
+    pub send_lag: Latency,
+    /// Time to establish a connection, ns.
+    pub connect_time: Latency,
+    /// How requests ended. Sums to `completed + failed`. Sorted by outcome.
+    pub outcomes: Vec<OutcomeCount>,
+    /// The same by route. Sorted by route name.
+    pub routes: Vec<RouteInterval>,
+    /// A few of the slowest requests of the interval, slowest first.
+    pub exemplars: Vec<Exemplar>,
+}
+
+/// How many requests ended one way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutcomeCount {
+    /// The way they ended.
+    pub outcome: Outcome,
+    /// How many.
+    pub count: u64,
+}
+
+/// One route's share of an interval.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RouteInterval {
+    /// The normalised path the requests count under.
+    pub route: Arc<str>,
+    /// Requests that ended.
+    pub requests: u64,
+    /// Of them, those without a whole response.
+    pub failed: u64,
+    /// Of them, those answered with a 5xx status.
+    pub server_errors: u64,
+    /// Response times, ns, two significant digits.
+    pub response_time: Latency,
+}
+
+/// One slow request, kept to be looked at.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Exemplar {
+    /// When it fell due.
+    pub due: At,
+    /// From due to its end, ns.
+    pub response_ns: u64,
+    /// From its first byte sent to its end, ns.
+    pub service_ns: u64,
+    /// Its route.
+    pub route: Arc<str>,
+    /// How it ended.
+    pub outcome: Outcome,
+}
+
+/// Where a request was when it ran out of time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Phase {
+    /// While the connection was being established.
+    Connect,
+    /// After the request was sent, before the first byte of the response.
+    FirstByte,
+    /// After the first byte, before the last.
+    Body,
+}
+
+/// How a request ended: a status, or a kind of failure named by errno or phase.
+///
+/// Its text form ([`fmt::Display`], [`FromStr`]) is what sessions and JSON hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Outcome {
+    /// A whole response with this status, 100 to 999.
+    Status(u16),
+    /// A socket call failed with this errno (Linux numbering).
+    Errno(i32),
+    /// Out of time in this phase.
+    Timeout(Phase),
+    /// The response is not HTTP/1.x, or its framing contradicts itself.
+    Malformed,
+    /// The head of the response is longer than the engine's bound.
+    HeadTooLarge,
+    /// The connection was closed before the response was whole.
+    ClosedEarly,
+    /// The target's name could not be resolved.
+    Unresolved,
+}
+
+impl Outcome {
+    /// Whether a whole response was read.
+    pub fn is_completed(self) -> bool {
+        matches!(self, Outcome::Status(_))
+    }
+
+    /// Whether the target answered with a 5xx status.
+    pub fn is_server_error(self) -> bool {
+        matches!(self, Outcome::Status(500..=599))
+    }
+}
+
+/// The errno values that socket calls of a client give, with their names.
+/// Source: Linux `include/uapi/asm-generic/errno{,-base}.h`.
+const ERRNO: &[(i32, &str)] = &[
+    (1, "EPERM"),
+    (4, "EINTR"),
+    (5, "EIO"),
+    (11, "EAGAIN"),
+    (12, "ENOMEM"),
+    (13, "EACCES"),
+    (22, "EINVAL"),
+    (23, "ENFILE"),
+    (24, "EMFILE"),
+    (32, "EPIPE"),
+    (71, "EPROTO"),
+    (97, "EAFNOSUPPORT"),
+    (98, "EADDRINUSE"),
+    (99, "EADDRNOTAVAIL"),
+    (100, "ENETDOWN"),
+    (101, "ENETUNREACH"),
+    (103, "ECONNABORTED"),
+    (104, "ECONNRESET"),
+    (105, "ENOBUFS"),
+    (107, "ENOTCONN"),
+    (110, "ETIMEDOUT"),
+    (111, "ECONNREFUSED"),
+    (112, "EHOSTDOWN"),
+    (113, "EHOSTUNREACH"),
+];
+
+/// The outcomes that are neither a status nor an errno, with their names.
+const NAMED: &[(Outcome, &str)] = &[
+    (Outcome::Timeout(Phase::Connect), "timeout_connect"),
+    (Outcome::Timeout(Phase::FirstByte), "timeout_first_byte"),
+    (Outcome::Timeout(Phase::Body), "timeout_body"),
+    (Outcome::Malformed, "malformed_response"),
+    (Outcome::HeadTooLarge, "head_too_large"),
+    (Outcome::ClosedEarly, "closed_early"),
+    (Outcome::Unresolved, "unresolved"),
+];
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Outcome::Status(code) => write!(f, "{code}"),
+            Outcome::Errno(n) => match ERRNO.iter().find(|(v, _)| v == n) {
+                Some((_, name)) => f.write_str(name),
+                None => write!(f, "errno_{n}"),
+            },
+            other => f.write_str(NAMED.iter().find(|(o, _)| o == other).map_or("unknown", |(_, name)| name)),
+        }
+    }
+}
+
+impl FromStr for Outcome {
+    type Err = String;
+
+    fn from_str(s: &str) -> Result<Outcome, String> {
+        if let Ok(code) = s.parse::<u16>() {
+            return Ok(Outcome::Status(code));
+        }
+        if let Some((outcome, _)) = NAMED.iter().find(|(_, name)| *name == s) {
+            return Ok(*outcome);
+        }
+        if let Some((n, _)) = ERRNO.iter().find(|(_, name)| *name == s) {
+            return Ok(Outcome::Errno(*n));
+        }
+        s.strip_prefix("errno_")
+            .and_then(|n| n.parse().ok())
+            .map(Outcome::Errno)
+            .ok_or_else(|| format!("`{s}` is not the name of an outcome"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_outcome_has_a_name_that_reads_back() {
+        let mut all: Vec<Outcome> = NAMED.iter().map(|(o, _)| *o).collect();
+        all.extend(ERRNO.iter().map(|(n, _)| Outcome::Errno(*n)));
+        all.extend([Outcome::Status(200), Outcome::Status(999), Outcome::Errno(4095)]);
+        for o in all {
+            assert_eq!(o.to_string().parse::<Outcome>().unwrap(), o);
+        }
+        assert!("nonsense".parse::<Outcome>().is_err());
+    }
+}

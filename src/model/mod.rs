@@ -1,0 +1,29 @@
+//! Plain data that every room shares: what crosses from the producing rooms
+//! (traffic, load, host, profile) to the rest, and the words for it.
+//!
+//! Must not: read clocks, files or sockets, or import another room.
+
+mod event;
+mod finding;
+mod interval;
+mod latency;
+mod metric;
+mod reading;
+mod request;
+mod stacks;
+mod text;
+mod time;
+
+pub use event::{
+    CaptureId, CaptureNews, CaptureState, Closing, Event, Fault, HostFacts, LoadPlan, Mark, Opening, Skipped,
+    TrafficCounts,
+};
+pub use finding::{Evidence, Finding, Severity};
+pub use interval::{Exemplar, Interval, Outcome, OutcomeCount, Phase, RouteInterval};
+pub use latency::{Latency, LatencyError, Quantiles, new_histogram, new_route_histogram};
+pub use metric::{Kind, Metric, Scope, Unit};
+pub use reading::{Instance, Reading, Readings};
+pub use request::{Body, Method, Request, Route};
+pub use stacks::{Frame, FrameId, Sample, StackId, StackTable, Stacks};
+pub use text::clean;
+pub use time::{At, Span};
