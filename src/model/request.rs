@@ -2,6 +2,7 @@
 //!
 //! Must not: know a log format, or how a request is sent.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -97,7 +98,7 @@ pub struct Request {
     /// The host it named, if the recording says.
     pub host: Option<String>,
     /// Header fields to send besides those the engine writes. Without CR or LF.
-    pub headers: Vec<(String, String)>,
+    pub headers: Vec<(Cow<'static, str>, String)>,
     /// The body.
     pub body: Body,
     /// What it counts under.
