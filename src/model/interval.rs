@@ -48,10 +48,17 @@ pub struct Interval {
     pub connect_time: Latency,
     /// How requests ended. Sums to `completed + failed`. Sorted by outcome.
     pub outcomes: Vec<OutcomeCount>,
-    /// The same by route. Sorted by route name.
+    /// The same by route, since this worker's last interval that had routes: they come once
+    /// a second and with the last interval, because a histogram per route and tick would be
+    /// most of a session. Sorted by route name.
     pub routes: Vec<RouteInterval>,
     /// A few of the slowest requests of the interval, slowest first.
     pub exemplars: Vec<Exemplar>,
+}
+
+impl Interval {
+    /// How often a worker hands over an interval, ns.
+    pub const TICK_NS: u64 = 200_000_000;
 }
 
 /// How many requests ended one way.

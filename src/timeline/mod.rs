@@ -1,1 +1,141 @@
-//! The timeline room.
+//! The fold: every event of a session, applied one by one, and the read side of it.
+//!
+//! A [`Timeline`] holds raw values; rates, percentages and percentiles are computed when a
+//! [`View`] asks for them, so that a better rule judges an old session.
+//!
+//! Must not: read clocks or files, or know whether events come from a live run or a session.
+
+mod host;
+mod load;
+mod series;
+mod view;
+
+pub use host::{CpuSplit, DiskUse, InterfaceUse, MemoryUse, Moved, PortUse, ProcessUse};
+pub use load::{LoadSum, LoadTrack, RouteSum, Slot};
+pub use series::{Rate, Series};
+pub use view::{Cursor, Selection, View};
+
+use crate::model::{
+    At, CaptureId, CaptureNews, CaptureState, Closing, Event, Fault, Instance, Mark, Metric, Opening, Span,
+    TrafficCounts,
+};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Everything known of one session.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Timeline {
+    opening: Opening,
+    load: LoadTrack,
+    host: BTreeMap<(Metric, Instance), Series>,
+    sampling_cost: BTreeMap<Arc<str>, Series>,
+    captures: BTreeMap<CaptureId, Vec<CaptureNews>>,
+    traffic: Vec<TrafficCounts>,
+    marks: Vec<Mark>,
+    faults: Vec<Fault>,
+    closing: Option<Closing>,
+    end: At,
+}
+
+impl Timeline {
+    /// A timeline without events.
+    pub fn new() -> Timeline {
+        Timeline::default()
+    }
+
+    /// Folds one event in. Events of one kind come in the order of their instants, or
+    /// nearly so; late ones are sorted in.
+    pub fn apply(&mut self, event: &Event) {
+        self.end = self.end.max(event.at());
+        match event {
+            Event::Opening(e) => self.opening = e.clone(),
+            Event::Interval(e) => self.load.apply(e),
+            Event::Readings(e) => {
+                for r in &e.values {
+                    self.host.entry((r.metric, r.instance.clone())).or_default().push(e.at, r.value);
+                }
+                let cost = i64::try_from(e.took_ns).unwrap_or(i64::MAX);
+                self.sampling_cost.entry(e.sampler.clone()).or_default().push(e.at, cost);
+            }
+            Event::Stacks(_) => {}
+            Event::Capture(e) => self.captures.entry(e.id).or_default().push(e.clone()),
+            Event::Traffic(e) => self.traffic.push(e.clone()),
+            Event::Mark(e) => self.marks.push(e.clone()),
+            Event::Fault(e) => self.faults.push(e.clone()),
+            Event::Closing(e) => self.closing = Some(e.clone()),
+        }
+    }
+
+    /// What the session is of.
+    pub fn opening(&self) -> &Opening {
+        &self.opening
+    }
+
+    /// The load by time.
+    pub fn load(&self) -> &LoadTrack {
+        &self.load
+    }
+
+    /// The values of one metric of one instance.
+    pub fn series(&self, metric: Metric, instance: &str) -> Option<&Series> {
+        // The key owns its instance, so a lookup builds one; it is far from any hot path.
+        self.host.get(&(metric, Instance::from(instance)))
+    }
+
+    /// All instances of a metric, in the order of their names (numbers in numeric order).
+    pub fn instances(&self, metric: Metric) -> Vec<(&Instance, &Series)> {
+        let from = (metric, Instance::from(""));
+        let mut found: Vec<_> =
+            self.host.range(from..).take_while(|((m, _), _)| *m == metric).map(|((_, i), s)| (i, s)).collect();
+        found.sort_by_key(|(i, _)| (i.parse::<u64>().unwrap_or(u64::MAX), (*i).clone()));
+        found
+    }
+
+    /// What each sampler's readings cost, ns of wall time.
+    pub fn sampling_cost(&self) -> &BTreeMap<Arc<str>, Series> {
+        &self.sampling_cost
+    }
+
+    /// The captures, each with the states it has gone through.
+    pub fn captures(&self) -> impl Iterator<Item = (CaptureId, &[CaptureNews])> {
+        self.captures.iter().map(|(id, news)| (*id, news.as_slice()))
+    }
+
+    /// The stretch a finished capture sampled.
+    pub fn capture_span(&self, id: CaptureId) -> Option<Span> {
+        self.captures.get(&id)?.iter().find_map(|n| match n.state {
+            CaptureState::Done { span, .. } => Some(span),
+            _ => None,
+        })
+    }
+
+    /// What the traffic reader had seen at an instant.
+    pub fn traffic(&self, at: At) -> Option<&TrafficCounts> {
+        self.traffic.iter().rev().find(|t| t.at <= at)
+    }
+
+    /// The marks, in the order they were set.
+    pub fn marks(&self) -> &[Mark] {
+        &self.marks
+    }
+
+    /// The faults, in the order they occurred.
+    pub fn faults(&self) -> &[Fault] {
+        &self.faults
+    }
+
+    /// How the session was closed; `None` while it runs, or when it never was.
+    pub fn closing(&self) -> Option<&Closing> {
+        self.closing.as_ref()
+    }
+
+    /// The instant of the latest event.
+    pub fn end(&self) -> At {
+        self.end
+    }
+
+    /// From the start to the latest event.
+    pub fn whole(&self) -> Span {
+        Span { from: At::START, to: self.end }
+    }
+}

@@ -1,1 +1,79 @@
-//! The workbench room.
+//! The meeting point: [`Workbench::ingest`] is the only door for events, and a [`Feed`] is
+//! where they come from. Live, headless and playback differ in the feed and in nothing else.
+//!
+//! Must not: draw, or parse arguments.
+
+use crate::diagnosis;
+use crate::model::{At, Event, Finding};
+use crate::timeline::{Timeline, View};
+use std::time::Duration;
+
+/// A session as it is known so far.
+#[derive(Debug, Default)]
+pub struct Workbench {
+    timeline: Timeline,
+}
+
+impl Workbench {
+    /// A workbench without events.
+    pub fn new() -> Workbench {
+        Workbench::default()
+    }
+
+    /// The only door: keeps an event and folds it.
+    pub fn ingest(&mut self, event: Event) {
+        self.timeline.apply(&event);
+    }
+
+    /// Everything known of the session.
+    pub fn timeline(&self) -> &Timeline {
+        &self.timeline
+    }
+
+    /// The findings over what a view has in focus.
+    pub fn findings(&self, view: &View<'_>) -> Vec<Finding> {
+        diagnosis::check(view)
+    }
+}
+
+/// Where a feed stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FeedState {
+    /// More is coming as it happens: a live run, or a session that is being recorded.
+    Live,
+    /// A recorded session is being read; more is there already.
+    Loading,
+    /// Nothing more will come.
+    Ended,
+}
+
+/// What a user may ask of a feed.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    /// Take a profile from now on.
+    Capture {
+        /// How long.
+        length: Duration,
+    },
+    /// Set a mark at the present instant.
+    Mark(String),
+    /// End the run: no new requests; what is under way is waited for.
+    Stop,
+}
+
+/// A source of events.
+pub trait Feed {
+    /// Moves what has come into the workbench, waiting at most `wait` when there is nothing.
+    /// Bounded: comes back after a few hundred events so that keys stay responsive.
+    fn feed(&mut self, into: &mut Workbench, wait: Duration) -> FeedState;
+
+    /// Carries out a command, or says in one line why it can't be.
+    fn command(&mut self, command: Command) -> Result<(), String>;
+
+    /// The present instant of the feed's own clock, for pacing redraws and playback. In a
+    /// live run it is the session's time; in playback it counts from opening the file.
+    fn now(&self) -> At;
+
+    /// Whether this is a recorded session rather than a run of our own.
+    fn is_playback(&self) -> bool;
+}
