@@ -1,0 +1,41 @@
+//! Engines: how a request is put on the wire and its response read. One file and one row of
+//! [`ENGINES`] each; pacing, stopping and recording come by themselves.
+//!
+//! Must not: decide when a request falls due.
+
+mod h1;
+mod response;
+
+pub use response::{Bad, Limits, Response};
+
+use super::feeder::Batch;
+use super::{Control, Plan, StartCell};
+use crate::clock::Clock;
+use crate::model::Event;
+use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Barrier};
+
+/// A way to send requests.
+pub trait Engine: Sync {
+    /// Its name, as given on the command line.
+    fn name(&self) -> &'static str;
+    /// One line on what it is for.
+    fn about(&self) -> &'static str;
+    /// Runs one worker on the calling thread until its supply is at its end or the run is
+    /// stopped. Waits on `ready` once it could send, before its first request.
+    fn work(&self, worker: Worker, ready: &Barrier);
+}
+
+/// Every engine there is; the first is the default.
+pub static ENGINES: &[&dyn Engine] = &[&h1::H1];
+
+/// What a worker is given.
+pub struct Worker {
+    pub(crate) index: u16,
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) supply: tokio::sync::mpsc::Receiver<Batch>,
+    pub(crate) clock: Clock,
+    pub(crate) out: SyncSender<Event>,
+    pub(crate) control: Arc<Control>,
+    pub(crate) start: StartCell,
+}

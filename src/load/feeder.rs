@@ -1,0 +1,245 @@
+//! The feeder thread: reads recorded requests, renders them and deals them to the workers
+//! ahead of time, so that no worker ever parses or formats.
+//!
+//! Must not: decide when a request is sent; workers own the schedule.
+
+use super::arena::Arena;
+use super::{Control, Pace, Plan, RequestSource};
+use crate::clock::Clock;
+use crate::model::{At, Body, Event, Method, Request, Route};
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+use std::time::Duration;
+use tokio::sync::mpsc::Sender;
+use tokio::sync::mpsc::error::TrySendError;
+
+/// Batches a worker's channel holds.
+pub(super) const BATCHES_AHEAD: usize = 4;
+/// Requests in a batch once the run has got going; the first batches are small so that the
+/// first requests leave at once.
+const BATCH: usize = 128;
+/// A recording whose rendered form is smaller than this is rendered once and kept for its
+/// repeats, bytes.
+const KEEP_BYTES: usize = 64 << 20;
+/// How often the counts of the recording are told, ns.
+const COUNTS_EVERY_NS: u64 = 500_000_000;
+
+/// Requests for one worker.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    /// The rendered requests.
+    pub(crate) arena: Arc<Arena>,
+    /// Added to their recorded times: the length of the passes before this one, ns.
+    pub(crate) base_ns: u64,
+}
+
+/// The feeder's state.
+pub(super) struct Feeder {
+    plan: Arc<Plan>,
+    source: Box<dyn RequestSource>,
+    supplies: Vec<Sender<Batch>>,
+    control: Arc<Control>,
+    clock: Clock,
+    out: SyncSender<Event>,
+    told: At,
+    repeats: u64,
+    dealt: u64,
+    kept: Option<Vec<(usize, Arc<Arena>)>>,
+    kept_bytes: usize,
+}
+
+/// The run is over, whoever ended it.
+struct Over;
+
+impl Feeder {
+    pub(super) fn new(
+        plan: Arc<Plan>,
+        source: Box<dyn RequestSource>,
+        supplies: Vec<Sender<Batch>>,
+        control: Arc<Control>,
+        clock: Clock,
+        out: SyncSender<Event>,
+    ) -> Feeder {
+        let kept = plan.repeat.then(Vec::new);
+        Feeder {
+            plan,
+            source,
+            supplies,
+            control,
+            clock,
+            out,
+            told: At::START,
+            repeats: 0,
+            dealt: 0,
+            kept,
+            kept_bytes: 0,
+        }
+    }
+
+    /// Feeds until the recording, the requests asked for or the run are at their end.
+    /// `ready` is called once the first batches are dealt.
+    pub(super) fn work<'a>(mut self, ready: impl FnOnce() -> &'a At) {
+        let mut ready = Some(ready);
+        let mut base_ns = 0;
+        loop {
+            let pass = self.read_pass(base_ns, &mut ready);
+            if let Some(ready) = ready.take() {
+                ready(); // a recording shorter than the first batches
+            }
+            let Ok(length_ns) = pass else { break };
+            base_ns += length_ns;
+            if !self.plan.repeat || self.dealt == 0 {
+                break;
+            }
+            self.repeats += 1;
+            if self.kept.is_some() {
+                self.repeat_kept(base_ns, length_ns);
+                break;
+            }
+            match self.source.restart() {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(why) => {
+                    let _ = self.control.source_error.set(why);
+                    break;
+                }
+            }
+        }
+        self.tell(true);
+    }
+
+    /// Reads the recording once; tells its length in recorded time, one mean gap added.
+    fn read_pass<'a>(&mut self, base_ns: u64, ready: &mut Option<impl FnOnce() -> &'a At>) -> Result<u64, Over> {
+        let workers = self.supplies.len();
+        let mut request = Request {
+            recorded_unix_ns: 0,
+            method: Method::Get,
+            path: String::new(),
+            host: None,
+            headers: Vec::new(),
+            body: Body::default(),
+            route: Route { id: 0, name: "".into() },
+        };
+        let mut open: Vec<Arena> = (0..workers).map(|_| Arena::default()).collect();
+        let mut most = if base_ns == 0 { 4 } else { BATCH };
+        let (mut first, mut last_ns, mut read) = (None, 0, 0u64);
+        let at_end = loop {
+            match self.source.next(&mut request) {
+                Ok(true) => {}
+                Ok(false) => break Ok(()),
+                Err(why) => {
+                    let _ = self.control.source_error.set(why);
+                    break Err(Over);
+                }
+            }
+            let first = *first.get_or_insert(request.recorded_unix_ns);
+            last_ns = u64::try_from(request.recorded_unix_ns.saturating_sub(first)).unwrap_or(0).max(last_ns);
+            let worker = (self.dealt % workers as u64) as usize;
+            open[worker].push(&request, last_ns, &self.plan.rendering);
+            self.dealt += 1;
+            read += 1;
+            if open[worker].is_full(most) {
+                self.give(worker, std::mem::take(&mut open[worker]), base_ns)?;
+                if worker == workers - 1 {
+                    if let Some(ready) = ready.take() {
+                        ready();
+                    }
+                    most = (most * 2).min(BATCH);
+                }
+            }
+            if self.plan.requests.is_some_and(|n| self.dealt >= n) {
+                break Err(Over);
+            }
+        };
+        for (worker, arena) in open.into_iter().enumerate() {
+            if arena.len() > 0 {
+                self.give(worker, arena, base_ns)?;
+            }
+        }
+        at_end.map(|()| last_ns + last_ns / read.saturating_sub(1).max(1))
+    }
+
+    /// Deals the kept batches again and again.
+    fn repeat_kept(&mut self, mut base_ns: u64, length_ns: u64) {
+        let kept = self.kept.take().unwrap_or_default();
+        loop {
+            for (worker, arena) in &kept {
+                let left = self.plan.requests.map_or(u64::MAX, |n| n.saturating_sub(self.dealt));
+                if left == 0 {
+                    return;
+                }
+                let arena =
+                    if arena.len() as u64 > left { Arc::new(arena.first(left as usize)) } else { arena.clone() };
+                self.dealt += arena.len() as u64;
+                if self.send(*worker, Batch { arena, base_ns }).is_err() {
+                    return;
+                }
+            }
+            base_ns += length_ns;
+            self.repeats += 1;
+        }
+    }
+
+    fn give(&mut self, worker: usize, arena: Arena, base_ns: u64) -> Result<(), Over> {
+        let arena = Arc::new(arena);
+        if let Some(kept) = &mut self.kept {
+            self.kept_bytes += arena.size();
+            kept.push((worker, arena.clone()));
+            if self.kept_bytes > KEEP_BYTES {
+                self.kept = None;
+            }
+        }
+        self.send(worker, Batch { arena, base_ns })
+    }
+
+    /// Hands a batch over, waiting while the worker has enough. On a schedule, requests are
+    /// dealt strictly in turn, or due times would shift between workers. In a closed loop
+    /// whichever worker has room takes the batch, so that a stuck one holds nobody up.
+    fn send(&mut self, worker: usize, mut batch: Batch) -> Result<(), Over> {
+        self.tell(false);
+        if self.plan.pace.is_open() || self.supplies.len() == 1 {
+            return self.supplies[worker].blocking_send(batch).map_err(|_| Over);
+        }
+        loop {
+            let mut ended = 0;
+            for n in 0..self.supplies.len() {
+                match self.supplies[(worker + n) % self.supplies.len()].try_send(batch) {
+                    Ok(()) => return Ok(()),
+                    Err(TrySendError::Full(back)) => batch = back,
+                    Err(TrySendError::Closed(back)) => {
+                        batch = back;
+                        ended += 1;
+                    }
+                }
+            }
+            if ended == self.supplies.len() || self.control.stopped() {
+                return Err(Over);
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Tells the counts of the recording, now and then and at the end.
+    fn tell(&mut self, at_end: bool) {
+        let now = self.clock.now();
+        if !at_end && now.since_ns(self.told) < COUNTS_EVERY_NS && self.told != At::START {
+            return;
+        }
+        self.told = now;
+        let mut counts = self.source.counts(now);
+        counts.repeats = self.repeats;
+        if at_end {
+            let _ = self.out.send(Event::Traffic(counts));
+        } else {
+            let _ = self.out.try_send(Event::Traffic(counts)); // cumulative: the next one has it all
+        }
+    }
+}
+
+impl Pace {
+    /// When the `k`-th request (from 0) that worker `worker` of `workers` is dealt falls due,
+    /// ns from the start.
+    pub(super) fn due_of(self, k: u64, worker: u64, workers: u64, recorded_ns: u64) -> u64 {
+        self.due_ns(k * workers + worker, recorded_ns)
+    }
+}
