@@ -231,8 +231,9 @@ async fn write(stream: &mut TcpStream, mut bytes: &[u8]) -> std::io::Result<()> 
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn the_shop_answers_its_routes_and_no_others() {
+    #[test]
+    fn the_shop_answers_its_routes_and_no_others() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let shop = Shop::default();
         let ask = |path: &str| Asked { head: false, path: path.into(), close: false };
         for (path, status) in [
@@ -243,7 +244,7 @@ mod tests {
             ("/api/v1/stock/3", "200 OK"),
             ("/nothing", "404 Not Found"),
         ] {
-            assert_eq!(shop.reply(&ask(path)).await.status, status, "{path}");
+            assert_eq!(runtime.block_on(shop.reply(&ask(path))).status, status, "{path}");
         }
     }
 
