@@ -3,26 +3,52 @@
 //!
 //! Must not: draw, or parse arguments.
 
+mod headless;
+mod live;
+mod playback;
+mod recorder;
+
+pub use headless::{Interrupt, run_headless};
+pub use live::{Live, LiveParts};
+pub use playback::Playback;
+pub use recorder::Recorder;
+
 use crate::diagnosis;
-use crate::model::{At, Event, Finding};
+use crate::model::{At, Event, Fault, Finding};
 use crate::timeline::{Timeline, View};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// A session as it is known so far.
 #[derive(Debug, Default)]
 pub struct Workbench {
     timeline: Timeline,
+    recorder: Option<Recorder>,
 }
 
 impl Workbench {
-    /// A workbench without events.
+    /// A workbench without events that keeps none.
     pub fn new() -> Workbench {
         Workbench::default()
     }
 
-    /// The only door: keeps an event and folds it.
+    /// A workbench that keeps every event in a session file.
+    pub fn recording(recorder: Recorder) -> Workbench {
+        Workbench { recorder: Some(recorder), ..Workbench::default() }
+    }
+
+    /// The only door: folds an event and keeps it. When it can't be kept, recording ends
+    /// with a fault that can be seen, and the run goes on.
     pub fn ingest(&mut self, event: Event) {
         self.timeline.apply(&event);
+        let at = event.at();
+        if let Some(recorder) = &mut self.recorder
+            && let Err(why) = recorder.keep(event)
+        {
+            self.recorder = None;
+            let what = format!("recording has stopped: {why}");
+            self.timeline.apply(&Event::Fault(Fault { at, place: "session".into(), what, mend: None }));
+        }
     }
 
     /// Everything known of the session.
@@ -33,6 +59,19 @@ impl Workbench {
     /// The findings over what a view has in focus.
     pub fn findings(&self, view: &View<'_>) -> Vec<Finding> {
         diagnosis::check(view)
+    }
+
+    /// Whether events are being kept.
+    pub fn is_recording(&self) -> bool {
+        self.recorder.is_some()
+    }
+
+    /// Closes the session file; its path, when there is one.
+    ///
+    /// # Errors
+    /// When what is left could not be written, in one line.
+    pub fn finish(&mut self) -> Result<Option<PathBuf>, String> {
+        self.recorder.take().map(Recorder::finish).transpose()
     }
 }
 

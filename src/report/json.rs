@@ -1,0 +1,190 @@
+//! The report as one JSON object. Its keys are stable: they are added to, never renamed.
+//!
+//! Must not: hold a number that was not measured; what is not known is `null` or absent.
+
+use crate::model::{At, CaptureState, Metric, Quantiles, Span};
+use crate::timeline::{CpuSplit, Timeline};
+use serde_json::{Map, Value, json};
+
+/// Version of the object's layout, its key `schema`.
+pub const SCHEMA: u32 = 1;
+
+/// The object, indented.
+pub(super) fn render(t: &Timeline) -> String {
+    let text = serde_json::to_string_pretty(&object(t)).unwrap_or_default();
+    text + "\n"
+}
+
+fn object(t: &Timeline) -> Value {
+    let o = t.opening();
+    let sum = t.load().sum(t.whole());
+    // The run is as long as load was offered and answered, not as long as captures went on.
+    let duration_s = sum.span.secs();
+    let per_s = |n: u64| if duration_s > 0.0 { round(n as f64 / duration_s) } else { 0.0 };
+    let outcomes: Map<String, Value> = sum.outcomes.iter().map(|o| (o.outcome.to_string(), o.count.into())).collect();
+    let routes: Vec<Value> = t
+        .load()
+        .routes(t.whole())
+        .iter()
+        .map(|r| {
+            json!({
+                "route": &*r.route, "requests": r.requests, "failed": r.failed, "server_errors": r.server_errors,
+                "p50_us": us(r.response.p50), "p99_us": us(r.response.p99),
+            })
+        })
+        .collect();
+    json!({
+        "schema": SCHEMA,
+        "target": o.target,
+        "duration_s": round(duration_s),
+        "load": {
+            "engine": o.load.engine, "mode": o.load.mode, "connections": o.load.connections,
+            "threads": o.load.threads, "connection": o.load.connection,
+            "rate_per_s": o.load.rate_per_s, "speed": o.load.speed,
+        },
+        "requests": {
+            "offered": sum.offered, "sent": sum.sent, "completed": sum.completed, "failed": sum.failed,
+            "dropped": sum.dropped, "in_flight": sum.in_flight, "retried": sum.retried,
+        },
+        "outcomes": outcomes,
+        "response_time_us": quantiles(&sum.response),
+        "service_time_us": quantiles(&sum.service),
+        "send_lag_us": quantiles(&sum.lag),
+        "connect_time_us": quantiles(&sum.connect),
+        "throughput": {
+            "completed_per_s": per_s(sum.completed),
+            "received_bytes_per_s": per_s(sum.received_bytes),
+            "connections_per_s": per_s(sum.connections_opened),
+        },
+        "client": client(t),
+        "host": host(t),
+        "routes": routes,
+        "traffic": traffic(t),
+        "captures": captures(t),
+        "marks": t.marks().iter().map(|m| json!({ "at_s": seconds(m.at), "label": m.label })).collect::<Vec<_>>(),
+        "faults": t.faults().iter()
+            .map(|f| json!({ "at_s": seconds(f.at), "place": f.place, "what": f.what, "mend": f.mend }))
+            .collect::<Vec<_>>(),
+        "ended": t.closing().map(|c| c.why.clone()),
+    })
+}
+
+fn us(ns: u64) -> f64 {
+    round(ns as f64 / 1e3)
+}
+
+fn seconds(at: At) -> f64 {
+    round(at.secs())
+}
+
+/// To three decimals: more would claim what was not measured.
+fn round(x: f64) -> f64 {
+    (x * 1e3).round() / 1e3
+}
+
+fn quantiles(q: &Quantiles) -> Value {
+    json!({
+        "count": q.count, "mean": round(q.mean / 1e3), "p50": us(q.p50), "p90": us(q.p90), "p99": us(q.p99),
+        "p999": us(q.p999), "max": us(q.max),
+    })
+}
+
+/// What perfbench itself took, from its first reading to its last.
+fn client(t: &Timeline) -> Value {
+    let ticks_per_s = f64::from(t.opening().host.ticks_per_s.max(1));
+    let seconds = |m| {
+        let s = t.series(m, "self")?;
+        let (_, last) = s.last_at(t.end())?;
+        Some(round((last - s.first()?.1) as f64 / ticks_per_s))
+    };
+    json!({
+        "cpu_user_s": seconds(Metric::ProcUser),
+        "cpu_system_s": seconds(Metric::ProcSystem),
+        "max_rss_bytes": t.series(Metric::ProcRss, "self").and_then(|s| s.peak(t.whole())),
+    })
+}
+
+fn host(t: &Timeline) -> Value {
+    let whole = t.load().sum(t.whole()).span;
+    let whole = if whole.is_empty() { t.whole() } else { whole };
+    let peak = |m| t.series(m, "").and_then(|s| s.peak(t.whole()));
+    let peak_of_any = |m| t.instances(m).iter().filter_map(|(_, s)| s.peak(t.whole())).max();
+    let state = |name: &str| t.series(Metric::TcpState, name).and_then(|s| s.peak(t.whole()));
+    json!({
+        "name": t.opening().host.name,
+        "kernel": t.opening().host.kernel,
+        "cpus": t.opening().host.cpus,
+        "cpu_percent": t.cpu_total(whole).map(|c| split(&c)),
+        "per_cpu": t.cpus(whole).iter().map(|(n, c)| {
+            let mut v = split(c);
+            v["cpu"] = (*n).into();
+            v
+        }).collect::<Vec<_>>(),
+        "peak": {
+            "time_wait": peak(Metric::TcpTimeWait),
+            "syn_sent": state("SYN_SENT"),
+            "ports_used": peak_of_any(Metric::PortsUsed),
+            "ports_budget": peak_of_any(Metric::PortsBudget),
+        },
+        "moved": t.tcp_moved(Span { from: At::START, to: t.end() }).iter()
+            .map(|m| (m.metric.name().to_owned(), m.delta.into())).collect::<Map<String, Value>>(),
+    })
+}
+
+fn split(c: &CpuSplit) -> Value {
+    json!({
+        "us": round(c.us), "sy": round(c.sy), "ni": round(c.ni), "si": round(c.si), "hi": round(c.hi),
+        "wa": round(c.wa), "st": round(c.st), "idle": round(c.id),
+    })
+}
+
+fn traffic(t: &Timeline) -> Value {
+    let Some(c) = t.traffic(t.end()) else { return Value::Null };
+    json!({
+        "files": t.opening().traffic,
+        "format": c.format,
+        "lines": c.lines,
+        "requests": c.requests,
+        "skipped": c.skipped.iter().map(|s| (s.reason.to_string(), s.count.into())).collect::<Map<String, Value>>(),
+        "first_skipped": c.skipped.iter().map(|s| (s.reason.to_string(), s.first.clone().into()))
+            .collect::<Map<String, Value>>(),
+        "out_of_order": c.out_of_order,
+        "outside_window": c.outside_window,
+        "repeats": c.repeats,
+    })
+}
+
+fn captures(t: &Timeline) -> Value {
+    t.captures()
+        .map(|(id, news)| {
+            let mut v = json!({ "id": id.0 });
+            for n in news {
+                match &n.state {
+                    CaptureState::Sampling { hz, how, for_ns } => {
+                        v["at_s"] = seconds(n.at).into();
+                        v["for_s"] = round(*for_ns as f64 / 1e9).into();
+                        v["hz"] = (*hz).into();
+                        v["how"] = how.clone().into();
+                    }
+                    CaptureState::Reading => {}
+                    CaptureState::Done { span, samples, lost, notes } => {
+                        v["at_s"] = seconds(span.from).into();
+                        v["for_s"] = round(span.secs()).into();
+                        v["samples"] = (*samples).into();
+                        v["lost"] = (*lost).into();
+                        v["notes"] = notes.clone().into();
+                    }
+                    CaptureState::Failed { what, mend } => {
+                        v["failed"] = what.clone().into();
+                        v["mend"] = mend.clone().into();
+                        if v["at_s"].is_null() {
+                            v["at_s"] = seconds(n.at).into();
+                        }
+                    }
+                }
+            }
+            v
+        })
+        .collect::<Vec<_>>()
+        .into()
+}

@@ -1,0 +1,240 @@
+//! The report as text for a terminal or a ticket: at most 100 columns, no escape codes.
+//!
+//! Must not: show text from outside uncleaned.
+
+use crate::model::{CaptureState, Metric, Quantiles, clean};
+use crate::timeline::Timeline;
+use std::fmt::Write as _;
+
+/// Routes shown.
+const ROUTES: usize = 15;
+
+/// The report.
+pub(super) fn render(t: &Timeline) -> String {
+    let mut out = String::new();
+    head(t, &mut out);
+    load(t, &mut out);
+    latency(t, &mut out);
+    routes(t, &mut out);
+    host(t, &mut out);
+    traffic(t, &mut out);
+    captures(t, &mut out);
+    events(t, &mut out);
+    out
+}
+
+macro_rules! line {
+    ($out:expr) => { $out.push('\n') };
+    ($out:expr, $($arg:tt)*) => { let _ = writeln!($out, $($arg)*); };
+}
+
+fn head(t: &Timeline, out: &mut String) {
+    let o = t.opening();
+    let files: Vec<String> = o.traffic.iter().map(|f| clean(f, 60)).collect();
+    line!(out, "perfbench {}   {}   {}", o.perfbench, clean(&o.target, 80), files.join(" "));
+    let mode = match (o.load.rate_per_s, o.load.speed) {
+        (Some(r), _) => format!("rate {r}/s"),
+        (_, Some(s)) => format!("recorded timing × {s}"),
+        _ => "closed loop".into(),
+    };
+    line!(
+        out,
+        "{} engine, {mode}, {} connections ({}), {} threads",
+        o.load.engine,
+        o.load.connections,
+        o.load.connection,
+        o.load.threads
+    );
+    let memory = bytes(o.host.memory_bytes as f64);
+    line!(out, "on {}, Linux {}, {} CPUs, {memory}", clean(&o.host.name, 60), clean(&o.host.kernel, 60), o.host.cpus);
+    let ended = t.closing().map_or("not closed".into(), |c| clean(&c.why, 80));
+    line!(out, "ran {:.1} s: {ended}", t.load().sum(t.whole()).span.secs());
+}
+
+fn load(t: &Timeline, out: &mut String) {
+    let s = t.load().sum(t.whole());
+    line!(out, "\nrequests");
+    line!(
+        out,
+        "  offered {}   sent {}   completed {}   failed {}   dropped {}   in flight at the end {}   retried {}",
+        s.offered,
+        s.sent,
+        s.completed,
+        s.failed,
+        s.dropped,
+        s.in_flight,
+        s.retried
+    );
+    line!(
+        out,
+        "  {:.1} completed/s   {}/s received   {} connections opened",
+        s.per_s(s.completed),
+        bytes(s.per_s(s.received_bytes)),
+        s.connections_opened
+    );
+    for o in &s.outcomes {
+        let share = 100.0 * o.count as f64 / (s.completed + s.failed).max(1) as f64;
+        line!(out, "  {:>22} {:>12} {share:>6.2} %", o.outcome.to_string(), o.count);
+    }
+}
+
+fn latency(t: &Timeline, out: &mut String) {
+    let s = t.load().sum(t.whole());
+    line!(out, "\n{:<16} {:>10} {:>10} {:>10} {:>10} {:>10} {:>10}", "", "mean", "p50", "p90", "p99", "p99.9", "max");
+    let mut row = |name: &str, q: &Quantiles| {
+        if q.count > 0 {
+            line!(
+                out,
+                "{name:<16} {:>10} {:>10} {:>10} {:>10} {:>10} {:>10}",
+                time(q.mean),
+                time(q.p50 as f64),
+                time(q.p90 as f64),
+                time(q.p99 as f64),
+                time(q.p999 as f64),
+                time(q.max as f64)
+            );
+        }
+    };
+    row("response time", &s.response);
+    row("service time", &s.service);
+    row("send lag", &s.lag);
+    row("connect time", &s.connect);
+}
+
+fn routes(t: &Timeline, out: &mut String) {
+    let routes = t.load().routes(t.whole());
+    if routes.is_empty() {
+        return;
+    }
+    line!(out, "\n{:<48} {:>10} {:>8} {:>8} {:>10} {:>10}", "route", "requests", "failed", "5xx", "p50", "p99");
+    for r in routes.iter().take(ROUTES) {
+        line!(
+            out,
+            "{:<48} {:>10} {:>8} {:>8} {:>10} {:>10}",
+            clean(&r.route, 48),
+            r.requests,
+            r.failed,
+            r.server_errors,
+            time(r.response.p50 as f64),
+            time(r.response.p99 as f64)
+        );
+    }
+    if routes.len() > ROUTES {
+        line!(out, "and {} more routes", routes.len() - ROUTES);
+    }
+}
+
+fn host(t: &Timeline, out: &mut String) {
+    let whole = t.load().sum(t.whole()).span;
+    let whole = if whole.is_empty() { t.whole() } else { whole };
+    let Some(all) = t.cpu_total(whole) else { return };
+    line!(out, "\n{:<6} {:>6} {:>6} {:>6} {:>6} {:>6} {:>6} {:>6} {:>6}", "cpu %", "us", "sy", "ni", "si", "hi", "wa", "st", "idle");
+    let mut row = |name: String, c: &crate::timeline::CpuSplit| {
+        line!(
+            out,
+            "{name:<6} {:>6.1} {:>6.1} {:>6.1} {:>6.1} {:>6.1} {:>6.1} {:>6.1} {:>6.1}",
+            c.us, c.sy, c.ni, c.si, c.hi, c.wa, c.st, c.id
+        );
+    };
+    row("all".into(), &all);
+    t.cpus(whole).iter().for_each(|(n, c)| row(n.to_string(), c));
+    line!(out);
+    for p in t.processes(whole) {
+        let name = if p.is_self() { "perfbench itself".into() } else { clean(&p.instance, 30) };
+        line!(
+            out,
+            "{name:<30} us {:>6.1} %  sy {:>6.1} %  rss {:>9}  threads {:>3}  fds {}",
+            p.us,
+            p.sy,
+            bytes(p.rss as f64),
+            p.threads,
+            p.fds.map_or("not permitted".into(), |n| n.to_string())
+        );
+    }
+    let peak = |m, i: &str| t.series(m, i).and_then(|s| s.peak(t.whole())).map_or("?".into(), |v| v.to_string());
+    line!(out, "\npeak TIME_WAIT {}   SYN_SENT {}", peak(Metric::TcpTimeWait, ""), peak(Metric::TcpState, "SYN_SENT"));
+    for (to, used) in t.instances(Metric::PortsUsed) {
+        let used = used.peak(t.whole()).map_or("?".into(), |v| v.to_string());
+        line!(out, "peak local ports to {}: {used} of {}", clean(to, 60), peak(Metric::PortsBudget, to));
+    }
+    let moved = t.tcp_moved(t.whole());
+    if !moved.is_empty() {
+        line!(out, "TCP counters that moved:");
+        moved.iter().for_each(|m| {
+            line!(out, "  {:<28} {:>10}   {}", m.metric.name(), m.delta, m.metric.about());
+        });
+    }
+}
+
+fn traffic(t: &Timeline, out: &mut String) {
+    let Some(c) = t.traffic(t.end()) else { return };
+    line!(
+        out,
+        "\ntraffic: {} lines of format {}, {} requests, {} out of order ({} outside the window), repeated {} times",
+        c.lines,
+        clean(&c.format, 40),
+        c.requests,
+        c.out_of_order,
+        c.outside_window,
+        c.repeats
+    );
+    for s in &c.skipped {
+        line!(out, "  skipped {:>8}  {} (first: {})", s.count, clean(&s.reason, 60), clean(&s.first, 80));
+    }
+}
+
+fn captures(t: &Timeline, out: &mut String) {
+    for (id, news) in t.captures() {
+        for n in news {
+            match &n.state {
+                CaptureState::Done { span, samples, lost, notes } => {
+                    line!(out, "\ncapture {}: {samples} samples from {} to {}, {lost} lost", id.0, span.from, span.to);
+                    notes.iter().for_each(|n| {
+                        line!(out, "  {}", clean(n, 200));
+                    });
+                }
+                CaptureState::Failed { what, mend } => {
+                    line!(out, "\ncapture {} failed at {}: {}", id.0, n.at, clean(what, 300));
+                    mend.iter().for_each(|m| {
+                        line!(out, "  mend: {}", clean(m, 200));
+                    });
+                }
+                CaptureState::Sampling { .. } | CaptureState::Reading => {}
+            }
+        }
+    }
+}
+
+fn events(t: &Timeline, out: &mut String) {
+    if !t.faults().is_empty() {
+        line!(out, "\nfaults");
+    }
+    for f in t.faults() {
+        line!(out, "  {:>8}  {}: {}", f.at.to_string(), clean(&f.place, 40), clean(&f.what, 300));
+        f.mend.iter().for_each(|m| {
+            line!(out, "            mend: {}", clean(m, 200));
+        });
+    }
+    for m in t.marks() {
+        line!(out, "mark {:>8}  {}", m.at.to_string(), clean(&m.label, 200));
+    }
+}
+
+/// Nanoseconds in the unit that reads best.
+fn time(ns: f64) -> String {
+    match ns {
+        n if n < 1e3 => format!("{n:.0} ns"),
+        n if n < 1e6 => format!("{:.1} µs", n / 1e3),
+        n if n < 1e9 => format!("{:.2} ms", n / 1e6),
+        n => format!("{:.2} s", n / 1e9),
+    }
+}
+
+fn bytes(n: f64) -> String {
+    match n {
+        n if n < 1e3 => format!("{n:.0} B"),
+        n if n < 1e6 => format!("{:.1} kB", n / 1e3),
+        n if n < 1e9 => format!("{:.1} MB", n / 1e6),
+        n => format!("{:.2} GB", n / 1e9),
+    }
+}

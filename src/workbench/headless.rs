@@ -1,0 +1,48 @@
+//! A run without a screen: the same feed and the same door, with a progress line instead of
+//! panes.
+//!
+//! Must not: print; the caller is given the state and decides.
+
+use super::{Command, Feed, FeedState, Workbench};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// Counts the signals that ask perfbench to end.
+#[derive(Clone, Debug, Default)]
+pub struct Interrupt(Arc<AtomicUsize>);
+
+impl Interrupt {
+    /// Another signal has come.
+    pub fn raise(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many have come.
+    pub fn count(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Feeds the workbench until the run ends. The first interrupt stops the load and waits for
+/// what is under way, the second does not wait. `progress` is called a few times a second.
+pub fn run_headless(
+    workbench: &mut Workbench,
+    feed: &mut dyn Feed,
+    interrupt: &Interrupt,
+    mut progress: impl FnMut(&Workbench),
+) {
+    let mut stopped = false;
+    while feed.feed(workbench, Duration::from_millis(50)) != FeedState::Ended {
+        match interrupt.count() {
+            0 => {}
+            _ if !stopped => {
+                stopped = true;
+                let _ = feed.command(Command::Stop); // a feed that can't be stopped ends by itself
+            }
+            1 => {}
+            _ => return,
+        }
+        progress(workbench);
+    }
+}

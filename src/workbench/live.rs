@@ -1,0 +1,181 @@
+//! The feed of a run under way: load, host and captures of this process, on one clock.
+//!
+//! Must not: know where requests come from or how events are shown.
+
+use super::{Command, Feed, FeedState, Workbench};
+use crate::clock::Clock;
+use crate::host::Watch;
+use crate::load::Run;
+use crate::model::{At, CaptureId, Closing, Event, Fault, Mark};
+use crate::profile::{self, Capture, CaptureRequest};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::time::Duration;
+
+/// Events that may wait for the workbench before producers merge or drop.
+const WAITING: usize = 1024;
+/// Events ingested before keys are looked at again.
+const BATCH: usize = 256;
+/// Captures that may be under way at once: perf's memory is bounded.
+const CAPTURES: usize = 2;
+
+/// What a live feed is made of.
+#[derive(Debug)]
+pub struct LiveParts {
+    /// The session's clock.
+    pub clock: Clock,
+    /// The load.
+    pub run: Run,
+    /// The watch over the host.
+    pub watch: Watch,
+    /// Captures to take by themselves: when, and how long.
+    pub captures: Vec<(At, Duration)>,
+    /// Samples per second and CPU of captures.
+    pub capture_hz: u32,
+}
+
+/// See the top of the file.
+#[derive(Debug)]
+pub struct Live {
+    clock: Clock,
+    events: Receiver<Event>,
+    sender: SyncSender<Event>,
+    run: Option<Run>,
+    watch: Option<Watch>,
+    captures: Vec<Capture>,
+    scheduled: Vec<(At, Duration)>,
+    capture_hz: u32,
+    captures_started: u32,
+    stopped: bool,
+    ended: bool,
+}
+
+impl Live {
+    /// The channel that the parts of a run send their events to.
+    pub fn channel() -> (SyncSender<Event>, Receiver<Event>) {
+        sync_channel(WAITING)
+    }
+
+    /// A feed over running parts, whose events come through `channel`.
+    pub fn new(parts: LiveParts, channel: (SyncSender<Event>, Receiver<Event>)) -> Live {
+        let mut scheduled = parts.captures;
+        scheduled.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
+        Live {
+            clock: parts.clock,
+            sender: channel.0,
+            events: channel.1,
+            run: Some(parts.run),
+            watch: Some(parts.watch),
+            captures: Vec::new(),
+            scheduled,
+            capture_hz: parts.capture_hz,
+            captures_started: 0,
+            stopped: false,
+            ended: false,
+        }
+    }
+
+    fn capture(&mut self, length: Duration) -> Result<(), String> {
+        self.captures.retain(|c| !c.is_finished());
+        if self.captures.len() >= CAPTURES {
+            return Err(format!("{CAPTURES} captures are under way; wait for one to end"));
+        }
+        self.captures_started += 1;
+        let request = CaptureRequest {
+            id: CaptureId(self.captures_started),
+            length,
+            hz: self.capture_hz,
+            pids: self.watch.as_ref().map(Watch::target_pids).unwrap_or_default(),
+        };
+        self.captures.push(profile::start(request, self.clock.clone(), self.sender.clone()));
+        Ok(())
+    }
+
+    fn start_scheduled(&mut self) {
+        while self.scheduled.last().is_some_and(|(at, _)| *at <= self.clock.now()) {
+            let Some((at, length)) = self.scheduled.pop() else { return };
+            if let Err(what) = self.capture(length) {
+                let fault = Fault { at, place: "profile".into(), what, mend: None };
+                let _ = self.sender.try_send(Event::Fault(fault));
+            }
+        }
+    }
+
+    /// Whether everything that could send has ended.
+    fn is_over(&mut self) -> bool {
+        self.captures.retain(|c| !c.is_finished());
+        self.captures.is_empty() && self.run.as_ref().is_none_or(Run::is_finished)
+    }
+
+    /// Ends the watch, ingests what is left and closes the session.
+    fn close(&mut self, into: &mut Workbench) {
+        if let Some(watch) = self.watch.take() {
+            watch.stop();
+        }
+        self.events.try_iter().for_each(|e| into.ingest(e));
+        let at = self.clock.now();
+        let mut why = if self.stopped { "interrupted" } else { "run complete" }.to_owned();
+        if let Some(run) = self.run.take() {
+            if let Some(error) = run.source_error() {
+                let what = format!("the recording could not be read on: {error}");
+                into.ingest(Event::Fault(Fault { at, place: "traffic".into(), what, mend: None }));
+                why = "the recording could not be read on".into();
+            }
+            run.join();
+        }
+        into.ingest(Event::Closing(Closing { at, why }));
+        self.ended = true;
+    }
+}
+
+impl Feed for Live {
+    fn feed(&mut self, into: &mut Workbench, wait: Duration) -> FeedState {
+        if self.ended {
+            std::thread::sleep(wait);
+            return FeedState::Ended;
+        }
+        self.start_scheduled();
+        match self.events.recv_timeout(wait) {
+            Ok(event) => {
+                into.ingest(event);
+                self.events.try_iter().take(BATCH).for_each(|e| into.ingest(e));
+            }
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+                if self.is_over() {
+                    self.close(into);
+                    return FeedState::Ended;
+                }
+            }
+        }
+        FeedState::Live
+    }
+
+    fn command(&mut self, command: Command) -> Result<(), String> {
+        if self.ended {
+            return Err("the run has ended".into());
+        }
+        match command {
+            Command::Capture { length } => self.capture(length),
+            Command::Mark(label) => {
+                let mark = Event::Mark(Mark { at: self.clock.now(), label });
+                self.sender.try_send(mark).map_err(|_| "too busy to set a mark; try again".to_owned())
+            }
+            Command::Stop => {
+                self.stopped = true;
+                self.scheduled.clear();
+                self.captures.iter().for_each(Capture::cancel);
+                if let Some(run) = &self.run {
+                    run.stop();
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn now(&self) -> At {
+        self.clock.now()
+    }
+
+    fn is_playback(&self) -> bool {
+        false
+    }
+}
