@@ -1,1 +1,2 @@
 //! The profile room.
+pub mod script;

@@ -8,6 +8,7 @@
 mod host;
 mod load;
 mod series;
+pub mod stacks;
 mod view;
 
 pub use host::{CpuSplit, DiskUse, InterfaceUse, MemoryUse, Moved, PortUse, ProcessUse};
@@ -29,6 +30,7 @@ pub struct Timeline {
     load: LoadTrack,
     host: BTreeMap<(Metric, Instance), Series>,
     sampling_cost: BTreeMap<Arc<str>, Series>,
+    profile: stacks::Profile,
     captures: BTreeMap<CaptureId, Vec<CaptureNews>>,
     traffic: Vec<TrafficCounts>,
     marks: Vec<Mark>,
@@ -57,7 +59,7 @@ impl Timeline {
                 let cost = i64::try_from(e.took_ns).unwrap_or(i64::MAX);
                 self.sampling_cost.entry(e.sampler.clone()).or_default().push(e.at, cost);
             }
-            Event::Stacks(_) => {}
+            Event::Stacks(e) => self.profile.apply(e),
             Event::Capture(e) => self.captures.entry(e.id).or_default().push(e.clone()),
             Event::Traffic(e) => self.traffic.push(e.clone()),
             Event::Mark(e) => self.marks.push(e.clone()),
@@ -94,6 +96,11 @@ impl Timeline {
     /// What each sampler's readings cost, ns of wall time.
     pub fn sampling_cost(&self) -> &BTreeMap<Arc<str>, Series> {
         &self.sampling_cost
+    }
+
+    /// The stacks of all captures.
+    pub fn profile(&self) -> &stacks::Profile {
+        &self.profile
     }
 
     /// The captures, each with the states it has gone through.

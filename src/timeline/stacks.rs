@@ -1,0 +1,468 @@
+//! The profile of a session: every sample of every capture over one table of stacks, and the
+//! read side of it: flame graph, hot symbols, folded lines, search.
+//!
+//! Samples are first added up by stack, then stacks by their tree, always with the ids of the
+//! table and never by recursion: a stack may be thousands of frames deep. Which samples are
+//! meant is said by a [`StackFilter`] alone, so that one selection (time, CPU, process, symbol)
+//! gives the same total in every form.
+//!
+//! Must not: know perf, SVG or a terminal, or keep what a filter gave.
+
+mod flame;
+mod pattern;
+
+pub use flame::{FlameGraph, FlameNode, NodeId, Order, Search, Step};
+pub use pattern::Pattern;
+
+use crate::model::{At, CaptureId, Frame, FrameId, Span, StackId, StackTable, Stacks};
+use flame::Tree;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+/// All samples of a session, in time order, over one table of frames and stacks.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Profile {
+    table: StackTable,
+    /// By frame: the number of its name, which frames of several modules may share.
+    name_of: Vec<u32>,
+    names: Numbered<Name>,
+    comms: Numbered<Arc<str>>,
+    units: Numbered<Arc<str>>,
+    rows: Vec<Row>,
+    captures: BTreeMap<CaptureId, CaptureSum>,
+}
+
+/// What a capture brought, so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CaptureSum {
+    /// The event sampled.
+    pub event: Arc<str>,
+    /// The unit of the weights.
+    pub unit: Arc<str>,
+    /// Samples, idle ones included.
+    pub samples: u64,
+    /// Sum of their weights.
+    pub weight: u64,
+    /// Samples that were lost.
+    pub lost: u64,
+    /// From the first sample to the last.
+    pub span: Span,
+}
+
+/// Which samples are meant. The default: all of them except idle CPUs.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct StackFilter {
+    /// Taken in this stretch.
+    pub span: Option<Span>,
+    /// On this CPU.
+    pub cpu: Option<u32>,
+    /// Of this process.
+    pub pid: Option<u32>,
+    /// Of this thread.
+    pub tid: Option<u32>,
+    /// Of threads with exactly this name.
+    pub comm: Option<String>,
+    /// Of this capture.
+    pub capture: Option<CaptureId>,
+    /// With the innermost frame in the kernel, or in user space.
+    pub ring: Option<Ring>,
+    /// With a frame whose symbol matches.
+    pub symbol: Option<Pattern>,
+    /// Idle CPUs too: samples of process 0 that are not inside an interrupt. A clock event
+    /// samples a CPU that sleeps as often as one that works.
+    pub idle: bool,
+}
+
+/// Where the innermost frame of a stack is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Ring {
+    /// In the kernel.
+    Kernel,
+    /// In user space.
+    User,
+}
+
+/// A function with what it cost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hot {
+    /// Its name (untrusted).
+    pub symbol: Arc<str>,
+    /// Binary, library or kernel module; empty when unknown.
+    pub module: Arc<str>,
+    /// Whether it is the kernel's.
+    pub kernel: bool,
+    /// Weight of samples in the function itself.
+    pub self_weight: u64,
+    /// Weight of samples in it or in what it called; a stack that holds it twice counts once.
+    pub total: u64,
+}
+
+/// Weights of the samples a filter lets through.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Weights {
+    /// Their sum.
+    pub total: u64,
+    /// How many samples.
+    pub samples: u64,
+    /// Weight of idle samples that were left out, for "idle … not shown".
+    pub idle: u64,
+    /// The unit: that of the captures, or `samples` when captures with different units are
+    /// looked at together and samples are counted instead.
+    pub unit: Arc<str>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Row {
+    at: At,
+    capture: CaptureId,
+    cpu: u32,
+    pid: u32,
+    tid: u32,
+    comm: u32,
+    unit: u32,
+    stack: Option<StackId>,
+    weight: u64,
+    idle: bool,
+}
+
+/// What a flame graph calls one frame: functions of one name are one box.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Name {
+    symbol: Arc<str>,
+    kernel: bool,
+}
+
+/// Distinct values with their numbers.
+#[derive(Clone, Debug, PartialEq)]
+struct Numbered<T: Eq + std::hash::Hash> {
+    values: Vec<T>,
+    index: HashMap<T, u32>,
+}
+
+impl<T: Eq + std::hash::Hash> Default for Numbered<T> {
+    fn default() -> Self {
+        Numbered { values: Vec::new(), index: HashMap::new() }
+    }
+}
+
+impl<T: Clone + Eq + std::hash::Hash> Numbered<T> {
+    fn number(&mut self, value: &T) -> u32 {
+        if let Some(&n) = self.index.get(value) {
+            return n;
+        }
+        let n = u32::try_from(self.values.len()).unwrap_or(u32::MAX);
+        self.values.push(value.clone());
+        self.index.insert(value.clone(), n);
+        n
+    }
+
+    fn find<Q: ?Sized + Eq + std::hash::Hash>(&self, value: &Q) -> Option<u32>
+    where
+        T: std::borrow::Borrow<Q>,
+    {
+        self.index.get(value).copied()
+    }
+}
+
+/// Weight by (thread name, stack).
+type Sums = HashMap<(u32, Option<StackId>), u64>;
+
+impl Profile {
+    /// Merges a batch of samples. A damaged table (ids out of range, a callee before its
+    /// caller) costs those frames, nothing else.
+    pub fn apply(&mut self, stacks: &Stacks) {
+        let unit = self.units.number(&stacks.unit);
+        let sum = self.captures.entry(stacks.capture).or_insert_with(|| CaptureSum {
+            event: stacks.event.clone(),
+            unit: stacks.unit.clone(),
+            ..CaptureSum::default()
+        });
+        sum.lost = sum.lost.saturating_add(stacks.lost);
+        for sample in &stacks.samples {
+            sum.span = match sum.samples {
+                0 => Span { from: sample.at, to: At(sample.at.0.saturating_add(1)) },
+                _ => {
+                    Span { from: sum.span.from.min(sample.at), to: sum.span.to.max(At(sample.at.0.saturating_add(1))) }
+                }
+            };
+            sum.samples += 1;
+            sum.weight = sum.weight.saturating_add(sample.weight);
+        }
+        let mut known = vec![None; stacks.table.nodes.len()];
+        let sorted = self.rows.len();
+        for sample in &stacks.samples {
+            let stack = sample.stack.and_then(|s| self.adopt(&stacks.table, &mut known, s));
+            let row = Row {
+                at: sample.at,
+                capture: stacks.capture,
+                cpu: sample.cpu,
+                pid: sample.pid,
+                tid: sample.tid,
+                comm: self.comms.number(&sample.comm),
+                unit,
+                stack,
+                weight: sample.weight,
+                idle: sample.pid == 0 && self.is_idle(stack),
+            };
+            self.rows.push(row);
+        }
+        let from = sorted.saturating_sub(1);
+        if !self.rows[from..].is_sorted_by_key(|r| r.at) {
+            self.rows.sort_by_key(|r| r.at);
+        }
+    }
+
+    /// The stack of another table in this one. Only what samples use is taken over, in the
+    /// samples' order, so that the outcome does not depend on how a batch numbered its frames.
+    fn adopt(&mut self, from: &StackTable, known: &mut [Option<StackId>], stack: StackId) -> Option<StackId> {
+        let mut path = Vec::new();
+        let mut caller = None;
+        let mut next = Some(stack);
+        while let Some(id) = next {
+            let n = id.0 as usize;
+            let Some(&(above, frame)) = from.nodes.get(n) else { break };
+            if let Some(done) = known[n] {
+                caller = Some(done);
+                break;
+            }
+            path.push((n, frame));
+            next = above.filter(|a| a.0 < id.0);
+        }
+        for (n, frame) in path.into_iter().rev() {
+            let frame = from.frames.get(frame.0 as usize).cloned().unwrap_or_else(|| Frame {
+                symbol: "[unknown]".into(),
+                module: "".into(),
+                kernel: false,
+            });
+            let name = Name { symbol: frame.symbol.clone(), kernel: frame.kernel };
+            let id = self.table.frame(frame);
+            if id.0 as usize == self.name_of.len() {
+                self.name_of.push(self.names.number(&name));
+            }
+            let node = self.table.push(caller, id);
+            known[n] = Some(node);
+            caller = Some(node);
+        }
+        caller
+    }
+
+    /// Process 0 idles unless its innermost frame is known to be something else: interrupts
+    /// are served in its name too.
+    fn is_idle(&self, stack: Option<StackId>) -> bool {
+        let Some(frame) = stack.and_then(|s| self.table.nodes.get(s.0 as usize)).map(|&(_, f)| self.frame(f)) else {
+            return true;
+        };
+        // Where a CPU waits, by architecture and driver: drivers/cpuidle, arch/*/kernel/process.c.
+        const WAITING: &[&str] = &[
+            "default_idle",
+            "safe_halt",
+            "intel_idle",
+            "acpi_idle",
+            "acpi_safe_halt",
+            "mwait_idle",
+            "amd_e400_idle",
+            "cpuidle_",
+            "cpu_idle",
+            "do_idle",
+            "poll_idle",
+            "haltpoll",
+            "cpu_do_idle",
+            "arch_cpu_idle",
+            "cpu_startup_entry",
+            "io_idle",
+            "tdx_halt",
+            "psci_",
+            "wfi",
+        ];
+        frame.symbol.starts_with('[') || WAITING.iter().any(|w| frame.symbol.contains(w))
+    }
+
+    /// Whether there is no sample.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// How many samples there are, idle ones included.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// From the first sample to the last, when there is one.
+    pub fn span(&self) -> Option<Span> {
+        Some(Span { from: self.rows.first()?.at, to: At(self.rows.last()?.at.0.saturating_add(1)) })
+    }
+
+    /// What each capture brought.
+    pub fn captures(&self) -> &BTreeMap<CaptureId, CaptureSum> {
+        &self.captures
+    }
+
+    /// The weights a filter lets through, in total.
+    pub fn weights(&self, filter: &StackFilter) -> Weights {
+        self.select(filter).1
+    }
+
+    /// The flame graph of the samples a filter lets through. `by_thread`: the first level is
+    /// the thread's name, as `perf script | stackcollapse` has it; else the outermost frame.
+    pub fn flame(&self, filter: &StackFilter, order: Order, by_thread: bool) -> FlameGraph {
+        let (sums, weights) = self.select(filter);
+        let mut tree = Tree::default();
+        // Keys: thread names from the top down, function names from the bottom up.
+        for (&(comm, stack), &weight) in &sums {
+            let root = if by_thread { tree.child(Tree::ROOT, u32::MAX - comm) } else { Tree::ROOT };
+            tree.add(root, stack, weight, |id| {
+                let (caller, frame) = self.table.nodes[id.0 as usize];
+                (caller, self.name_of[frame.0 as usize])
+            });
+        }
+        let threads = u32::MAX - u32::try_from(self.comms.values.len()).unwrap_or(u32::MAX);
+        tree.into_graph(order, weights, |key| match self.names.values.get(key as usize) {
+            Some(name) if key < threads => (name.symbol.clone(), name.kernel, false),
+            _ => (self.comms.values[(u32::MAX - key) as usize].clone(), false, true),
+        })
+    }
+
+    /// The functions by what they cost, the one with the most weight of its own first.
+    pub fn hot(&self, filter: &StackFilter) -> Vec<Hot> {
+        let (sums, weights) = self.select(filter);
+        let mut tree = Tree::default();
+        for (&(_, stack), &weight) in &sums {
+            tree.add(Tree::ROOT, stack, weight, |id| {
+                let (caller, frame) = self.table.nodes[id.0 as usize];
+                (caller, frame.0)
+            });
+        }
+        let mut hot: HashMap<u32, (u64, u64)> = HashMap::new();
+        tree.once_per_stack(weights, |frame, own, total| {
+            let sum = hot.entry(frame).or_default();
+            *sum = (sum.0.saturating_add(own), sum.1.saturating_add(total));
+        });
+        let mut hot: Vec<Hot> = hot
+            .into_iter()
+            .map(|(frame, (self_weight, total))| {
+                let Frame { symbol, module, kernel } = self.frame(FrameId(frame)).clone();
+                Hot { symbol, module, kernel, self_weight, total }
+            })
+            .collect();
+        hot.sort_by(|a, b| {
+            let by = |h: &Hot| std::cmp::Reverse((h.self_weight, h.total));
+            by(a).cmp(&by(b)).then_with(|| (&a.symbol, &a.module, a.kernel).cmp(&(&b.symbol, &b.module, b.kernel)))
+        });
+        hot
+    }
+
+    /// The samples as folded lines, `thread;outermost;…;innermost weight`, sorted. In names `;`
+    /// becomes `:` and a control character `·`. `mark_kernel` adds `_[k]` to kernel frames, by
+    /// which flame graph tools colour them.
+    pub fn folded(&self, filter: &StackFilter, mark_kernel: bool) -> Vec<String> {
+        let (sums, _) = self.select(filter);
+        let shown: Vec<String> = self
+            .names
+            .values
+            .iter()
+            .map(|n| format!("{}{}", foldable(&n.symbol), if mark_kernel && n.kernel { "_[k]" } else { "" }))
+            .collect();
+        let comms: Vec<String> = self.comms.values.iter().map(|c| foldable(c)).collect();
+        let mut lines: BTreeMap<String, u64> = BTreeMap::new();
+        for (&(comm, stack), &weight) in &sums {
+            let mut frames: Vec<&str> = stack
+                .into_iter()
+                .flat_map(|s| self.table.walk(s))
+                .map(|f| shown[self.name_of[f.0 as usize] as usize].as_str())
+                .collect();
+            frames.push(&comms[comm as usize]);
+            frames.reverse();
+            let sum = lines.entry(frames.join(";")).or_default();
+            *sum = sum.saturating_add(weight);
+        }
+        lines.into_iter().map(|(stack, weight)| format!("{stack} {weight}")).collect()
+    }
+
+    /// Weight of the stacks with a frame that matches; each counts once, however many of its
+    /// frames match. Thread names are not looked at.
+    pub fn matched(&self, filter: &StackFilter, pattern: &Pattern) -> u64 {
+        let hit = self.stacks_with(pattern);
+        let (sums, _) = self.select(filter);
+        let weights = sums.iter().filter(|((_, stack), _)| stack.is_some_and(|s| hit[s.0 as usize]));
+        weights.fold(0, |sum, (_, &weight)| sum.saturating_add(weight))
+    }
+
+    /// By stack: whether one of its frames matches.
+    fn stacks_with(&self, pattern: &Pattern) -> Vec<bool> {
+        let names: Vec<bool> = self.names.values.iter().map(|n| pattern.matches(&n.symbol)).collect();
+        let mut hit = Vec::with_capacity(self.table.nodes.len());
+        for &(caller, frame) in &self.table.nodes {
+            let above = caller.is_some_and(|c| hit[c.0 as usize]);
+            hit.push(above || names[self.name_of[frame.0 as usize] as usize]);
+        }
+        hit
+    }
+
+    /// Adds up the samples a filter lets through.
+    fn select(&self, filter: &StackFilter) -> (Sums, Weights) {
+        let mut weights = Weights::default();
+        let rows = match filter.span {
+            Some(span) => {
+                let from = self.rows.partition_point(|r| r.at < span.from);
+                let to = self.rows.partition_point(|r| r.at < span.to);
+                &self.rows[from..to.max(from)]
+            }
+            None => &self.rows[..],
+        };
+        let comm = match filter.comm.as_deref().map(|c| self.comms.find(c)) {
+            Some(None) => return (Sums::new(), weights),
+            Some(Some(comm)) => Some(comm),
+            None => None,
+        };
+        let hit = filter.symbol.as_ref().map(|p| self.stacks_with(p));
+        let lets_through = |row: &&Row| {
+            filter.cpu.is_none_or(|cpu| row.cpu == cpu)
+                && filter.pid.is_none_or(|pid| row.pid == pid)
+                && filter.tid.is_none_or(|tid| row.tid == tid)
+                && filter.capture.is_none_or(|capture| row.capture == capture)
+                && comm.is_none_or(|comm| row.comm == comm)
+                && filter.ring.is_none_or(|ring| self.ring(row.stack) == Some(ring))
+                && hit.as_ref().is_none_or(|hit| row.stack.is_some_and(|s| hit[s.0 as usize]))
+        };
+        let mut sums: HashMap<(u32, Option<StackId>), (u64, u64)> = HashMap::new();
+        let (mut units, mut idle) = (Vec::new(), (0u64, 0u64));
+        for row in rows.iter().filter(lets_through) {
+            if !units.contains(&row.unit) {
+                units.push(row.unit);
+            }
+            let sum = if row.idle && !filter.idle { &mut idle } else { sums.entry((row.comm, row.stack)).or_default() };
+            *sum = (sum.0.saturating_add(row.weight), sum.1 + 1);
+        }
+        let mixed = units.len() > 1;
+        let pick = |sum: (u64, u64)| if mixed { sum.1 } else { sum.0 };
+        weights.unit = match units.first() {
+            Some(&unit) if !mixed => self.units.values[unit as usize].clone(),
+            _ => "samples".into(),
+        };
+        weights.idle = pick(idle);
+        weights.samples = sums.values().map(|s| s.1).sum();
+        let sums: Sums = sums.into_iter().map(|(key, sum)| (key, pick(sum))).collect();
+        weights.total = sums.values().fold(0, |total, &w| total.saturating_add(w));
+        (sums, weights)
+    }
+
+    fn ring(&self, stack: Option<StackId>) -> Option<Ring> {
+        let &(_, frame) = self.table.nodes.get(stack?.0 as usize)?;
+        Some(if self.frame(frame).kernel { Ring::Kernel } else { Ring::User })
+    }
+
+    fn frame(&self, id: FrameId) -> &Frame {
+        &self.table.frames[id.0 as usize]
+    }
+}
+
+/// A name without what separates names and lines in the folded form.
+fn foldable(name: &str) -> String {
+    if name.is_empty() {
+        return "[unnamed]".into();
+    }
+    crate::model::clean(&name.replace(';', ":"), usize::MAX / 8)
+}
+
+#[cfg(test)]
+mod tests;
