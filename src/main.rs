@@ -1,3 +1,5 @@
-//! The thin binary: calls cli and maps its result to an exit code.
+//! The thin binary: calls cli and exits with its code.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    perfbench::cli::main()
+}

@@ -1,1 +1,75 @@
-//! The cli room.
+//! Arguments to a resolved plan; one file per subcommand. Joins the rooms: traffic to load,
+//! host and profile to the live feed, feeds to the screen or to a headless run.
+//!
+//! Exit codes: 0 done, 1 a run failed, 2 wrong use (arguments or files).
+//!
+//! Must not: hold logic that a room could hold.
+
+mod args;
+mod doctor;
+mod flamegraph;
+mod play;
+mod progress;
+mod report;
+mod run;
+mod signals;
+mod target;
+mod traffic;
+
+use args::{Args, Sub};
+use clap::Parser as _;
+use std::process::ExitCode;
+
+/// Why a command ends without having done what was asked.
+#[derive(Debug)]
+enum Failure {
+    /// Wrong arguments or files: exit code 2.
+    Usage(anyhow::Error),
+    /// The run itself failed: exit code 1.
+    Run(anyhow::Error),
+}
+
+/// Wrong use, in one line.
+fn usage(e: impl Into<anyhow::Error>) -> Failure {
+    Failure::Usage(e.into())
+}
+
+/// A failed run, in one line.
+fn failed(e: impl Into<anyhow::Error>) -> Failure {
+    Failure::Run(e.into())
+}
+
+/// Reads the arguments, does what they ask, and tells the exit code.
+pub fn main() -> ExitCode {
+    let args = Args::parse(); // wrong arguments end here, with exit code 2
+    let done = match args.sub {
+        None => run::run(args.run),
+        Some(Sub::Play(a)) => play::play(&a),
+        Some(Sub::Report(a)) => report::report(&a),
+        Some(Sub::Flamegraph(a)) => flamegraph::flamegraph(&a),
+        Some(Sub::Doctor(a)) => doctor::doctor(&a),
+        Some(Sub::Traffic(a)) => traffic::traffic(&a),
+        Some(Sub::Lab { .. }) => crate::lab::serve().map_err(failed),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Usage(e)) => say(&e, 2),
+        Err(Failure::Run(e)) => say(&e, 1),
+    }
+}
+
+fn say(e: &anyhow::Error, code: u8) -> ExitCode {
+    // One line: messages may quote lines of files, which are cleaned of line breaks here.
+    eprintln!("perfbench: {}", crate::model::clean(&format!("{e:#}"), 1000));
+    ExitCode::from(code)
+}
+
+/// Writes to stdout; a reader that has gone away (`| head`) is no failure.
+fn print(text: &str) -> Result<(), Failure> {
+    use std::io::Write as _;
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(failed(e)),
+        _ => Ok(()),
+    }
+}

@@ -13,6 +13,13 @@ use std::time::Duration;
 pub struct Interrupt(Arc<AtomicUsize>);
 
 impl Interrupt {
+    /// One that has been raised once: what is under way is ended in good order.
+    pub fn raised() -> Interrupt {
+        let interrupt = Interrupt::default();
+        interrupt.raise();
+        interrupt
+    }
+
     /// Another signal has come.
     pub fn raise(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);

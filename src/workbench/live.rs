@@ -80,12 +80,9 @@ impl Live {
             return Err(format!("{CAPTURES} captures are under way; wait for one to end"));
         }
         self.captures_started += 1;
-        let request = CaptureRequest {
-            id: CaptureId(self.captures_started),
-            length,
-            hz: self.capture_hz,
-            pids: self.watch.as_ref().map(Watch::target_pids).unwrap_or_default(),
-        };
+        let pids = self.watch.as_ref().map(Watch::target_pids).unwrap_or_default();
+        let id = CaptureId(self.captures_started);
+        let request = CaptureRequest { hz: self.capture_hz, ..CaptureRequest::new(id, length, pids) };
         self.captures.push(profile::start(request, self.clock.clone(), self.sender.clone()));
         Ok(())
     }
@@ -162,7 +159,7 @@ impl Feed for Live {
             Command::Stop => {
                 self.stopped = true;
                 self.scheduled.clear();
-                self.captures.iter().for_each(Capture::cancel);
+                self.captures.iter().for_each(Capture::stop);
                 if let Some(run) = &self.run {
                     run.stop();
                 }

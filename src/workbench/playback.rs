@@ -61,9 +61,12 @@ fn say_how_it_ended(reader: &Reader, workbench: &mut Workbench) {
     if !reader.is_closed() && !reader.is_being_recorded() {
         fault("the recording ended without being closed: perfbench was killed or the machine went down".into());
     }
-    let unread = reader.unread().to_string();
-    if !unread.is_empty() {
-        fault(unread);
+    let unread = reader.unread();
+    if let Some(first) = &unread.first {
+        fault(format!(
+            "{} events and {} values of this file could not be understood, the first: {first}",
+            unread.events, unread.values
+        ));
     }
 }
 

@@ -1,0 +1,338 @@
+//! The command line, as declarations; `--help` and the README's option list come from here.
+//!
+//! Must not: open files or resolve names.
+
+use crate::traffic::MethodFilter;
+use clap::{ArgAction, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Where does the time go? Replays recorded HTTP traffic at a target, watches the machine on
+/// the same clock, takes profiles, and records all of it.
+///
+/// Without a target and without traffic it shows itself: it starts a demo target on loopback
+/// and replays a bundled log at it.
+#[derive(Debug, Parser)]
+#[command(version, args_conflicts_with_subcommands = true, max_term_width = 100)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    pub(super) sub: Option<Sub>,
+    #[command(flatten)]
+    pub(super) run: RunArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Sub {
+    /// Show a recorded session on the same screen, or follow one being recorded
+    Play(PlayArgs),
+    /// Print what a session comes to
+    Report(ReportArgs),
+    /// Draw the stacks of a session as an SVG flame graph, or print them folded
+    Flamegraph(FlamegraphArgs),
+    /// Tell what this host permits and what will bite, with the commands that change it
+    Doctor(DoctorArgs),
+    /// Look at recorded traffic without sending anything
+    Traffic(TrafficArgs),
+    /// A demo target; perfbench starts it itself
+    #[command(hide = true)]
+    Lab {
+        /// Which
+        name: LabName,
+    },
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum LabName {
+    Demo,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Connection {
+    /// Many requests on each connection
+    Keepalive,
+    /// A connection for each request
+    Close,
+}
+
+/// Options of a run.
+#[derive(Debug, clap::Args)]
+pub(super) struct RunArgs {
+    /// What to load: http://HOST[:PORT][/PREFIX]; without it, a demo target on loopback
+    pub(super) target: Option<String>,
+
+    /// Recorded traffic to replay, plain or compressed with gzip or zstd; - for stdin
+    #[arg(long, value_name = "FILE", num_args = 1.., help_heading = "Traffic")]
+    pub(super) replay: Vec<PathBuf>,
+    /// Log format instead of guessing it: see `perfbench traffic --formats`
+    #[arg(long, value_name = "NAME", help_heading = "Traffic")]
+    pub(super) format: Option<String>,
+    /// Methods to replay, or `all`; others are skipped and counted
+    #[arg(long, value_name = "LIST", default_value = "GET,HEAD", help_heading = "Traffic")]
+    pub(super) methods: MethodFilter,
+    /// Seed of the spreading of whole-second times
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Traffic")]
+    pub(super) seed: u64,
+
+    /// Send at a constant rate, whether or not responses come (open loop)
+    #[arg(long, value_name = "PER_S", conflicts_with = "speed", value_parser = positive, help_heading = "Pace")]
+    pub(super) rate: Option<f64>,
+    /// Send at the recorded times, this many times as fast (open loop)
+    #[arg(long, value_name = "X", value_parser = positive, help_heading = "Pace")]
+    pub(super) speed: Option<f64>,
+    /// Start the recording again at its end until the run is stopped
+    #[arg(long = "loop", help_heading = "Pace")]
+    pub(super) repeat: bool,
+    /// Offer requests for this long: 10s, 2m, 500ms; without --speed the recording repeats to fill it
+    #[arg(long, value_name = "TIME", value_parser = duration, help_heading = "Pace")]
+    pub(super) duration: Option<Duration>,
+    /// Offer this many requests; without --speed the recording repeats to fill them
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Pace")]
+    pub(super) requests: Option<u64>,
+    /// Requests that may wait for a connection in an open loop before more are dropped
+    #[arg(long, value_name = "N", default_value_t = 100_000, help_heading = "Pace")]
+    pub(super) queue: u64,
+
+    /// Connections, all threads together
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=65_536), help_heading = "Connections")]
+    pub(super) connections: u32,
+    /// Load threads; by default half the CPUs, 8 at the most
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256), help_heading = "Connections")]
+    pub(super) threads: Option<u32>,
+    /// Whether a connection carries many requests
+    #[arg(long, value_enum, default_value = "keepalive", help_heading = "Connections")]
+    pub(super) connection: Connection,
+    /// Time limit of a request, from its first byte sent to the last byte of the response
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration, help_heading = "Connections")]
+    pub(super) timeout: Duration,
+    /// Time limit of establishing a connection
+    #[arg(long, value_name = "TIME", default_value = "3s", value_parser = duration, help_heading = "Connections")]
+    pub(super) connect_timeout: Duration,
+
+    /// Header field to send with every request, in place of a recorded one of that name
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = header, action = ArgAction::Append, help_heading = "Requests")]
+    pub(super) headers: Vec<(String, String)>,
+    /// Host to name in every request, in place of the recorded one
+    #[arg(long, value_name = "HOST", value_parser = host, help_heading = "Requests")]
+    pub(super) host: Option<String>,
+
+    /// The target's process; by default the one that listens on its port, when it is local
+    #[arg(long, value_name = "PID", help_heading = "Watch")]
+    pub(super) pid: Option<u32>,
+    /// Time between two readings of the host
+    #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = duration, help_heading = "Watch")]
+    pub(super) period: Duration,
+    /// Take a profile AT this time for so long: 3s,5s; may be given several times
+    #[arg(long, value_name = "AT,FOR", value_parser = capture, action = ArgAction::Append, help_heading = "Watch")]
+    pub(super) capture: Vec<(Duration, Duration)>,
+    /// Samples per second and CPU of a profile
+    #[arg(long, value_name = "HZ", default_value_t = 99, value_parser = clap::value_parser!(u32).range(1..=10_000), help_heading = "Watch")]
+    pub(super) capture_hz: u32,
+
+    /// Run without a screen and record the session to FILE
+    #[arg(long, value_name = "FILE", help_heading = "Session")]
+    pub(super) record: Option<PathBuf>,
+    /// Replace FILE if it is an earlier session
+    #[arg(long, requires = "record", help_heading = "Session")]
+    pub(super) overwrite: bool,
+    /// With --record: print the summary as JSON
+    #[arg(long, requires = "record", help_heading = "Session")]
+    pub(super) json: bool,
+    /// With the screen: keep no session file
+    #[arg(long, conflicts_with = "record", help_heading = "Session")]
+    pub(super) no_session: bool,
+
+    #[command(flatten)]
+    pub(super) screen: ScreenArgs,
+}
+
+/// Options of the screen.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct ScreenArgs {
+    /// Colours; NO_COLOR in the environment means mono
+    #[arg(long, value_enum, default_value = "default", help_heading = "Screen")]
+    pub(super) theme: ThemeName,
+    /// Draw with ASCII characters only
+    #[arg(long, help_heading = "Screen")]
+    pub(super) ascii: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum ThemeName {
+    Default,
+    /// For eyes that don't tell red from green
+    ColourBlind,
+    Mono,
+}
+
+impl ThemeName {
+    /// The name the theme table knows it by.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            ThemeName::Default => "default",
+            ThemeName::ColourBlind => "colour-blind",
+            ThemeName::Mono => "mono",
+        }
+    }
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct PlayArgs {
+    /// The session file
+    pub(super) file: PathBuf,
+    /// Speed of playback
+    #[arg(long, value_name = "X", default_value = "1", value_parser = positive)]
+    pub(super) speed: f64,
+    /// Start at this time of the session: 12.5s, 2m
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(super) at: Option<Duration>,
+    #[command(flatten)]
+    pub(super) screen: ScreenArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct ReportArgs {
+    /// The session file
+    pub(super) file: PathBuf,
+    /// Form of the report
+    #[arg(long, value_name = "FORM", default_value = crate::report::REPORTS[0].0,
+          value_parser = clap::builder::PossibleValuesParser::new(crate::report::REPORTS.iter().map(|r| r.0)))]
+    pub(super) format: String,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct FlamegraphArgs {
+    /// The session file
+    pub(super) file: PathBuf,
+    /// Only samples from this time of the session on: 12.5 or 12.5s
+    #[arg(long, value_name = "S", value_parser = duration)]
+    pub(super) from: Option<Duration>,
+    /// Only samples before this time of the session
+    #[arg(long, value_name = "S", value_parser = duration)]
+    pub(super) to: Option<Duration>,
+    /// Where the SVG goes; by default FILE with .svg for its ending
+    #[arg(short, long, value_name = "FILE", conflicts_with = "folded")]
+    pub(super) output: Option<PathBuf>,
+    /// Print folded stacks instead
+    #[arg(long)]
+    pub(super) folded: bool,
+    /// Idle CPUs too
+    #[arg(long)]
+    pub(super) idle: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct DoctorArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct TrafficArgs {
+    /// Recorded traffic; - for stdin
+    #[arg(required_unless_present = "formats")]
+    pub(super) files: Vec<PathBuf>,
+    /// Log format instead of guessing it
+    #[arg(long, value_name = "NAME")]
+    pub(super) format: Option<String>,
+    /// Methods that would be replayed, or `all`
+    #[arg(long, value_name = "LIST", default_value = "GET,HEAD")]
+    pub(super) methods: MethodFilter,
+    /// List the formats
+    #[arg(long)]
+    pub(super) formats: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(x) if x.is_finite() && x > 0.0 && x <= 1e9 => Ok(x),
+        _ => Err("give a number above 0".into()),
+    }
+}
+
+/// `10s`, `1.5m`, `500ms`, `2h`; a bare number is seconds. At most a year.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.find(|c: char| c != '.' && !c.is_ascii_digit()).unwrap_or(text.len());
+    let unit = match &text[digits..] {
+        "us" => 1e-6,
+        "ms" => 1e-3,
+        "" | "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        _ => return Err("give a time like 10s, 500ms, 2m or 1h".into()),
+    };
+    match text[..digits].parse::<f64>() {
+        Ok(n) if n * unit <= 366.0 * 86_400.0 => Ok(Duration::from_secs_f64(n * unit)),
+        Ok(_) => Err("that is more than a year".into()),
+        Err(_) => Err("give a time like 10s, 500ms, 2m or 1h".into()),
+    }
+}
+
+fn capture(text: &str) -> Result<(Duration, Duration), String> {
+    let (at, length) = text.split_once(',').ok_or("give when and how long, like 3s,5s")?;
+    let (at, length) = (duration(at)?, duration(length)?);
+    if length.is_zero() { Err("a capture of no length has no samples".into()) } else { Ok((at, length)) }
+}
+
+fn header(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once(':').ok_or("give it as `Name: value`")?;
+    let (name, value) = (name.trim(), value.trim());
+    // RFC 9110 section 5.6.2 and 5.5: what could end the line or the head stays out.
+    let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+    if name.is_empty() || !name.bytes().all(token) {
+        return Err(format!("`{}` is no header name", crate::model::clean(name, 40)));
+    }
+    if value.bytes().any(|b| (b < 0x20 && b != b'\t') || b == 0x7f) {
+        return Err("a header value holds no control characters".into());
+    }
+    Ok((name.into(), value.into()))
+}
+
+fn host(text: &str) -> Result<String, String> {
+    let fine = !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic() && !b"/?#@\\".contains(&b));
+    if fine { Ok(text.into()) } else { Err("give HOST or HOST:PORT".into()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_declarations_hold_together() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn times_and_captures_read_as_written() {
+        assert_eq!(duration("1.5m"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(duration("7"), Ok(Duration::from_secs(7)));
+        for wrong in ["", "s", "-1s", "1x", "1.2.3s", "1e9h", "99999999h"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(capture("3s,500ms"), Ok((Duration::from_secs(3), Duration::from_millis(500))));
+        assert!(capture("3s").is_err() && capture("3s,0s").is_err());
+    }
+
+    #[test]
+    fn a_header_can_not_smuggle_another() {
+        assert_eq!(header("X-A:  b c "), Ok(("X-A".into(), "b c".into())));
+        for wrong in ["no colon", ": x", "a b: c", "A: b\r\nC: d"] {
+            assert!(header(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_run_and_a_subcommand_are_told_apart() {
+        let a = Args::try_parse_from(["perfbench", "http://127.0.0.1:1", "--replay", "a.log", "b.log", "--rate", "5"]);
+        let a = a.unwrap();
+        assert_eq!((a.run.replay.len(), a.run.rate, a.sub.is_none()), (2, Some(5.0), true));
+        assert!(Args::try_parse_from(["perfbench", "play", "x"]).unwrap().sub.is_some());
+        assert!(Args::try_parse_from(["perfbench", "http://h", "--rate", "5", "--speed", "2"]).is_err());
+        assert!(Args::try_parse_from(["perfbench", "http://h", "--json"]).is_err());
+    }
+}

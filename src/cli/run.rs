@@ -1,0 +1,303 @@
+//! A run: `perfbench [TARGET] --replay FILE...`, with the screen or with `--record`.
+//!
+//! Must not: hold logic that a room could hold.
+
+use super::args::{Connection, RunArgs, ScreenArgs};
+use super::progress::Progress;
+use super::target::{self, Target};
+use super::{Failure, failed, print, signals, usage};
+use crate::clock::Clock;
+use crate::model::{At, Event, Fault, LoadPlan, Opening, Request, TrafficCounts};
+use crate::session::Writer;
+use crate::timeline::Timeline;
+use crate::traffic::{self, Reader, Source};
+use crate::workbench::{Feed, Interrupt, Live, LiveParts, Recorder, Workbench, run_headless};
+use crate::{host, lab, load, report, ui};
+use anyhow::{Context as _, anyhow};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::io::IsTerminal as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Rate of the demo: enough for every pane to move, not enough to make a laptop hot.
+const DEMO_RATE: f64 = 800.0;
+/// Descriptors that are needed besides connections.
+const OTHER_FDS: u64 = 200;
+
+/// Runs, and says how it went.
+pub(super) fn run(args: RunArgs) -> Result<(), Failure> {
+    if args.record.is_none() && !(std::io::stdout().is_terminal() && std::io::stdin().is_terminal()) {
+        return Err(usage(anyhow!("there is no terminal to draw on; give --record FILE to run without a screen")));
+    }
+    let is_demo = args.target.is_none() && args.replay.is_empty();
+    let source = Replay::open(&args).map_err(usage)?;
+    let (target, address, lab) = find_target(&args)?;
+
+    let clock = Clock::start();
+    let opening = opening(&args, &clock, &target, address, &source, is_demo);
+    let mut early_faults = raise_fd_limit(u64::from(args.connections));
+    let mut workbench = Workbench::new();
+    if let Some(path) = &args.record {
+        let writer = Writer::create(path, args.overwrite).map_err(usage)?;
+        workbench = Workbench::recording(Recorder::start(writer).map_err(failed)?);
+    } else if !args.no_session {
+        match keep_beside_screen(&clock) {
+            Ok(recorder) => workbench = Workbench::recording(recorder),
+            Err(e) => early_faults.push(format!("this session is not kept: {e:#}")),
+        }
+    }
+    let plan = plan(&args, &opening.load, &target, address);
+    workbench.ingest(Event::Opening(opening));
+    for what in early_faults {
+        workbench.ingest(Event::Fault(Fault { at: clock.now(), place: "start".into(), what, mend: None }));
+    }
+    let mut live = start(&args, plan, source, &clock, address, lab.as_ref()).map_err(failed)?;
+
+    if args.record.is_some() {
+        headless(&args, &mut workbench, &mut live)
+    } else {
+        on_screen(&args.screen, args.duration, &mut workbench, &mut live)
+    }
+}
+
+fn headless(args: &RunArgs, workbench: &mut Workbench, live: &mut Live) -> Result<(), Failure> {
+    let interrupt = Interrupt::default();
+    signals::watch(&interrupt).map_err(failed)?;
+    let mut progress = Progress::new(args.duration);
+    run_headless(workbench, live, &interrupt, |w| progress.show(w));
+    progress.show(workbench);
+    progress.clear();
+    let kept = workbench.finish();
+    let form = if args.json { "json" } else { "text" };
+    print(&render(form, workbench.timeline()))?;
+    match kept {
+        Ok(Some(path)) => eprintln!("session: {}", path.display()),
+        Ok(None) => return Err(failed(anyhow!("the session is incomplete; see the faults above"))),
+        Err(why) => return Err(failed(anyhow!(why))),
+    }
+    verdict(workbench.timeline())
+}
+
+fn on_screen(
+    screen: &ScreenArgs,
+    duration: Option<Duration>,
+    workbench: &mut Workbench,
+    feed: &mut dyn Feed,
+) -> Result<(), Failure> {
+    let _ = duration;
+    let shown = ui::run(workbench, feed, super::play::options(screen, None));
+    // Whatever ended the screen, what was under way is ended and the session closed.
+    run_headless(workbench, feed, &Interrupt::raised(), |_| {});
+    match workbench.finish() {
+        Ok(Some(path)) => eprintln!("session: {}", path.display()),
+        Ok(None) => {}
+        Err(why) => eprintln!("perfbench: {}", crate::model::clean(&why, 500)),
+    }
+    shown.map(drop).map_err(failed)
+}
+
+/// The report of that name.
+pub(super) fn render(form: &str, timeline: &Timeline) -> String {
+    report::REPORTS.iter().find(|(name, _)| *name == form).map_or_else(String::new, |(_, render)| render(timeline))
+}
+
+/// A run that completed nothing has failed.
+fn verdict(t: &Timeline) -> Result<(), Failure> {
+    let sum = t.load().sum(t.whole());
+    if sum.completed > 0 {
+        return Ok(());
+    }
+    let most = sum.outcomes.iter().max_by_key(|o| o.count);
+    let why = most.map_or("none was sent".into(), |o| format!("{} of {} ended in {}", o.count, sum.failed, o.outcome));
+    Err(failed(anyhow!("no request was completed: {why}")))
+}
+
+fn find_target(args: &RunArgs) -> Result<(Target, SocketAddr, Option<lab::Target>), Failure> {
+    match &args.target {
+        Some(text) => {
+            let target = target::parse(text).map_err(usage)?;
+            let address = target.resolve().map_err(failed)?;
+            Ok((target, address, None))
+        }
+        None => {
+            let program = std::env::current_exe().map_err(failed)?;
+            let lab = lab::Target::start(&program).context("the demo target did not start").map_err(failed)?;
+            let address = lab.address();
+            Ok((Target::at(address), address, Some(lab)))
+        }
+    }
+}
+
+fn opening(
+    args: &RunArgs,
+    clock: &Clock,
+    target: &Target,
+    address: SocketAddr,
+    source: &Replay,
+    is_demo: bool,
+) -> Opening {
+    let half = std::thread::available_parallelism().map_or(1, |n| n.get() as u32 / 2);
+    let threads = args.threads.unwrap_or(half.clamp(1, 8)).min(args.connections);
+    let rate = args.rate.or((is_demo && args.speed.is_none()).then_some(DEMO_RATE));
+    let mode = match (rate, args.speed) {
+        (Some(_), _) => "rate",
+        (_, Some(_)) => "speed",
+        _ => "closed",
+    };
+    Opening {
+        perfbench: env!("CARGO_PKG_VERSION").into(),
+        started_unix_ns: clock.origin_unix_ns(),
+        monotonic_ns: clock.origin_monotonic_ns(),
+        target: target.shown.clone(),
+        target_address: address.to_string(),
+        traffic: source.names.clone(),
+        load: LoadPlan {
+            engine: load::engine::ENGINES[0].name().into(),
+            mode: mode.into(),
+            rate_per_s: rate,
+            speed: args.speed,
+            connections: args.connections,
+            threads,
+            connection: if args.connection == Connection::Close { "close" } else { "keepalive" }.into(),
+            duration_ns: args.duration.map(|d| d.as_nanos() as u64),
+        },
+        host: host::facts(),
+    }
+}
+
+fn plan(args: &RunArgs, load: &LoadPlan, target: &Target, address: SocketAddr) -> load::Plan {
+    let close = args.connection == Connection::Close;
+    let is_demo = args.target.is_none() && args.replay.is_empty();
+    let pace = match (load.rate_per_s, load.speed) {
+        (Some(per_s), _) => load::Pace::Rate { per_s },
+        (_, Some(speed)) => load::Pace::Recorded { speed },
+        _ => load::Pace::Closed,
+    };
+    let bounded = args.duration.is_some() || args.requests.is_some();
+    load::Plan {
+        engine: load::engine::ENGINES[0].name(),
+        address,
+        rendering: load::Rendering {
+            authority: target.authority.clone(),
+            host: args.host.clone(),
+            base_path: target.base_path.clone(),
+            headers: args.headers.clone(),
+            close,
+        },
+        pace,
+        repeat: args.repeat || is_demo || (bounded && load.speed.is_none()),
+        duration: args.duration,
+        requests: args.requests,
+        connections: args.connections,
+        threads: load.threads,
+        close,
+        timeout: args.timeout,
+        connect_timeout: args.connect_timeout,
+        queue: args.queue,
+    }
+}
+
+fn start(
+    args: &RunArgs,
+    plan: load::Plan,
+    source: Replay,
+    clock: &Clock,
+    address: SocketAddr,
+    lab: Option<&lab::Target>,
+) -> anyhow::Result<Live> {
+    let channel = Live::channel();
+    let config =
+        host::Config { target: Some(address), pid: args.pid.or(lab.map(lab::Target::pid)), period: args.period };
+    let watch = host::Watch::start(config, clock.clone(), channel.0.clone());
+    let run = load::Run::start(plan, Box::new(source), clock, &channel.0).context("the load could not start")?;
+    let captures = args.capture.iter().map(|(at, length)| (At::START + *at, *length)).collect();
+    let parts = LiveParts { clock: clock.clone(), run, watch, captures, capture_hz: args.capture_hz };
+    Ok(Live::new(parts, channel))
+}
+
+/// Lets this process open as many files as the run needs and the host allows.
+fn raise_fd_limit(connections: u64) -> Vec<String> {
+    let need = connections + OTHER_FDS;
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_none_or(|soft| soft >= need) {
+        return vec![];
+    }
+    let raised = Rlimit { current: Some(limit.maximum.map_or(need, |hard| hard.min(need))), ..limit };
+    let enough = limit.maximum.is_none_or(|hard| hard >= need);
+    match setrlimit(Resource::Nofile, raised) {
+        Ok(()) if enough => vec![],
+        _ => vec![format!(
+            "{connections} connections need {need} file descriptors and the limit is {}: some will end in EMFILE; \
+             raise it with `ulimit -n {need}` as root",
+            limit.maximum.map_or("unknown".into(), |n| n.to_string())
+        )],
+    }
+}
+
+/// A session file under the XDG state folder for a run with the screen.
+fn keep_beside_screen(clock: &Clock) -> anyhow::Result<Recorder> {
+    let state = match (std::env::var_os("XDG_STATE_HOME"), std::env::var_os("HOME")) {
+        (Some(dir), _) if Path::new(&dir).is_absolute() => PathBuf::from(dir),
+        (_, Some(home)) => Path::new(&home).join(".local/state"),
+        _ => return Err(anyhow!("neither XDG_STATE_HOME nor HOME is set")),
+    };
+    let folder = state.join("perfbench");
+    std::fs::create_dir_all(&folder).with_context(|| format!("the folder {} can't be made", folder.display()))?;
+    let started = jiff::Timestamp::from_nanosecond(i128::from(clock.origin_unix_ns())).unwrap_or_default();
+    let name = format!("{}-{}.perfbench", started.strftime("%Y%m%dT%H%M%SZ"), std::process::id());
+    Ok(Recorder::start(Writer::create(&folder.join(name), false)?)?)
+}
+
+/// Recorded traffic as the load engine takes it.
+struct Replay {
+    reader: Reader,
+    first: Option<Request>,
+    names: Vec<String>,
+}
+
+impl Replay {
+    /// Opens the traffic and reads up to its first request: wrong input fails before
+    /// anything is sent.
+    fn open(args: &RunArgs) -> anyhow::Result<Replay> {
+        let options = traffic::Options {
+            format: args.format.clone(),
+            methods: args.methods.clone(),
+            seed: args.seed,
+            ..traffic::Options::default()
+        };
+        let sources = if args.replay.is_empty() {
+            vec![Source::Bytes { name: "demo log", bytes: traffic::DEMO_LOG }]
+        } else {
+            args.replay.iter().map(|p| Source::named(p)).collect()
+        };
+        let names = sources.iter().map(|s| crate::model::clean(&s.name(), 200)).collect();
+        let mut reader = Reader::open_sources(sources, options)?;
+        let mut first = Reader::blank();
+        if !reader.next(&mut first)? {
+            return Err(anyhow!("there is no request to replay"));
+        }
+        Ok(Replay { reader, first: Some(first), names })
+    }
+}
+
+impl load::RequestSource for Replay {
+    fn next(&mut self, into: &mut Request) -> Result<bool, load::SourceError> {
+        if let Some(first) = self.first.take() {
+            *into = first;
+            return Ok(true);
+        }
+        self.reader.next(into).map_err(|e| e.to_string())
+    }
+
+    fn restart(&mut self) -> Result<bool, load::SourceError> {
+        if !self.reader.can_reopen() {
+            return Ok(false);
+        }
+        self.reader.reopen().map(|()| true).map_err(|e| e.to_string())
+    }
+
+    fn counts(&self, at: At) -> TrafficCounts {
+        TrafficCounts { at, ..self.reader.counts() }
+    }
+}

@@ -1,0 +1,115 @@
+//! A target as the user names it, resolved to an address.
+//!
+//! Must not: take a target from a log.
+
+use anyhow::{Context as _, bail};
+use http::Uri;
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
+use std::time::Duration;
+
+/// A resolved target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Target {
+    /// As shown: `http://host:port`.
+    pub(super) shown: String,
+    /// `host[:port]` for the Host header.
+    pub(super) authority: String,
+    /// Path before every request's, without a slash at its end.
+    pub(super) base_path: String,
+    host: String,
+    port: u16,
+}
+
+/// Reads `http://HOST[:PORT][/PREFIX]`; the scheme may be left out.
+pub(super) fn parse(text: &str) -> anyhow::Result<Target> {
+    let shown = crate::model::clean(text, 200);
+    let full = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+    let uri: Uri = full.parse().with_context(|| format!("`{shown}` is no target; give http://HOST[:PORT]"))?;
+    match uri.scheme_str() {
+        Some("http") => {}
+        Some("https") => bail!("`{shown}`: https is not supported yet; give an http:// target"),
+        _ => bail!("`{shown}` is no target; give http://HOST[:PORT]"),
+    }
+    let authority = uri.authority().with_context(|| format!("`{shown}` names no host; give http://HOST[:PORT]"))?;
+    if authority.as_str().contains('@') {
+        bail!("`{shown}`: credentials in a target are not sent; use -H 'Authorization: ...'");
+    }
+    if uri.query().is_some() {
+        bail!("`{shown}`: a target has no query; the recorded requests have their own");
+    }
+    let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
+    if host.is_empty() {
+        bail!("`{shown}` names no host; give http://HOST[:PORT]");
+    }
+    let has_port = authority.as_str().len() > authority.host().len();
+    if has_port && authority.port_u16().is_none() {
+        bail!("`{shown}`: the port is a number from 1 to 65535");
+    }
+    let port = authority.port_u16().unwrap_or(80);
+    if port == 0 {
+        bail!("`{shown}`: the port is a number from 1 to 65535");
+    }
+    let authority = authority.as_str().to_owned();
+    let base_path = uri.path().trim_end_matches('/').to_owned();
+    Ok(Target { shown: format!("http://{authority}{base_path}"), authority, base_path, host, port })
+}
+
+impl Target {
+    /// The target that listens on `address`.
+    pub(super) fn at(address: SocketAddr) -> Target {
+        Target {
+            shown: format!("http://{address}"),
+            authority: address.to_string(),
+            base_path: String::new(),
+            host: address.ip().to_string(),
+            port: address.port(),
+        }
+    }
+
+    /// The first of its addresses that answers, or the first of all when none answers in
+    /// time: an overloaded target is what one may want to look at.
+    ///
+    /// # Errors
+    /// When the name does not resolve, or nothing listens on any of its addresses.
+    pub(super) fn resolve(&self) -> anyhow::Result<SocketAddr> {
+        let found: Vec<SocketAddr> = (self.host.as_str(), self.port)
+            .to_socket_addrs()
+            .with_context(|| format!("{}: the name `{}` does not resolve", self.shown, self.host))?
+            .collect();
+        let mut refused = None;
+        for address in &found {
+            match TcpStream::connect_timeout(address, Duration::from_secs(1)) {
+                Ok(_) => return Ok(*address),
+                Err(e) if matches!(e.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock) => return Ok(*address),
+                Err(e) => refused = Some(e),
+            }
+        }
+        match refused {
+            Some(e) => Err(e).with_context(|| format!("{} can't be reached; is the target up?", self.shown)),
+            None => bail!("{}: the name `{}` has no address", self.shown, self.host),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_is_read_as_users_write_it() {
+        let t = parse("http://10.0.0.7:8081/v2/").unwrap();
+        assert_eq!((t.authority.as_str(), t.base_path.as_str(), t.port), ("10.0.0.7:8081", "/v2", 8081));
+        assert_eq!(parse("localhost:80").unwrap().host, "localhost");
+        assert_eq!(parse("http://[::1]:8080").unwrap().host, "::1");
+        assert_eq!(parse("http://service").unwrap().port, 80);
+    }
+
+    #[test]
+    fn what_is_no_target_is_said_in_one_line() {
+        for wrong in ["", "https://h", "ftp://h", "http://", "http://h:99999", "http://h:0", "http://u:p@h", "http://h/?a", "http://h h", "/x"] {
+            let e = parse(wrong).expect_err(wrong);
+            assert!(!format!("{e:#}").contains('\n'), "{wrong}");
+        }
+    }
+}
