@@ -1,1 +1,51 @@
-//! The traffic room.
+//! Bytes to requests: recorded traffic is opened, split into lines, understood, and handed
+//! out as [`crate::model::Request`]s in time order.
+//!
+//! The path of a line, and the file that is about it:
+//!
+//! ```text
+//! input          files, stdin, .gz, .zst  ->  lines of bounded length
+//! formats        which notation is it     ->  pattern / one parser each
+//! record         a line's fields, borrowed from the line
+//! request_line   "GET /x HTTP/1.1"        ->  method, path, host, or a Reason why not
+//! order, arena   a window per file puts late lines back into time order
+//! intake         a line or a Reason to skip  ->  waits in its window
+//! route          /product/17              ->  /product/{}
+//! reader         joins them, merges the files, counts everything
+//! ```
+//!
+//! What is skipped is counted in [`ledger`] by [`Reason`]; what is in a recording at all is
+//! in [`Summary`]. `docs/formats.md` explains it to users.
+//!
+//! Must not: import another room, send anything, read clocks, or hold more of a log than
+//! the window's bound.
+
+mod arena;
+mod distinct;
+mod error;
+mod formats;
+mod input;
+mod intake;
+mod ledger;
+mod methods;
+mod order;
+mod pattern;
+mod reader;
+mod record;
+mod request_line;
+mod route;
+mod summary;
+mod time;
+
+pub use error::TrafficError;
+pub use formats::{FormatRow, formats};
+pub use input::{MAX_LINE_BYTES, Source};
+pub use ledger::Reason;
+pub use methods::MethodFilter;
+pub use reader::{Choice, Options, Reader};
+pub use route::OTHER_ROUTES;
+pub use summary::Summary;
+
+/// The log that comes with perfbench, gzip-compressed: a small shop, ten minutes, made by
+/// `assets/demo/make.py`. Open it with [`Source::Bytes`].
+pub const DEMO_LOG: &[u8] = include_bytes!("../../assets/demo/access.log.gz");

@@ -1,0 +1,304 @@
+//! The intake: lines of a file, what becomes of each, and the window they wait in.
+//!
+//! Must not: hand out requests, or choose between files.
+
+use super::arena::{Arena, Draft};
+use super::input::{Lines, Next, Source};
+use super::ledger::{Ledger, Reason};
+use super::methods::MethodFilter;
+use super::order::Window;
+use super::record::{Format, Mismatch, Record, TimeIs};
+use super::request_line::{is_host, understand};
+use super::summary::Gathering;
+use super::time::Stamp;
+
+/// Durations longer than a day are a broken clock's and are not believed.
+const LONGEST_NS: u64 = 86_400_000_000_000;
+
+/// One recording and where its reading is.
+pub(super) struct Stream {
+    /// Where it comes from.
+    pub(super) source: Source,
+    /// What messages call it.
+    pub(super) name: String,
+    /// Which of the formats it is in.
+    pub(super) format: usize,
+    /// No request of it lies before this, as far as its first lines tell.
+    pub(super) starts_ns: i64,
+    /// Open only while it is being read.
+    pub(super) lines: Option<Lines>,
+    /// Whether `lines` was opened in this pass.
+    pub(super) started: bool,
+    /// Where its requests wait.
+    pub(super) window: Window,
+    /// Time of its last line.
+    pub(super) previous_ns: Option<i64>,
+    /// Decides moments within seconds for lines that the window cannot spread.
+    pub(super) rng: fastrand::Rng,
+}
+
+/// What all streams share while their lines are read.
+pub(super) struct Intake {
+    /// The formats, compiled.
+    pub(super) formats: Vec<Box<dyn Format>>,
+    /// The texts of the requests that wait.
+    pub(super) arena: Arena,
+    /// What becomes of lines.
+    pub(super) book: Book,
+    /// What waiting requests cost besides their texts, bytes.
+    pub(super) overhead_bytes: usize,
+    /// How much all that waits may take, bytes.
+    pub(super) max_bytes: usize,
+    /// How many streams share that.
+    pub(super) streams: usize,
+}
+
+impl Intake {
+    /// Reads lines until the stream's window has a request to hand out. `false` when there are
+    /// no more.
+    pub(super) fn fill(&mut self, stream: &mut Stream) -> bool {
+        loop {
+            let before = stream.window.overhead_bytes();
+            let found = self.step(stream);
+            self.overhead_bytes = self.overhead_bytes + stream.window.overhead_bytes() - before;
+            if let Some(found) = found {
+                return found;
+            }
+        }
+    }
+
+    /// Reads one line, or finds that none need be read (`true`) or can be read (`false`).
+    fn step(&mut self, stream: &mut Stream) -> Option<bool> {
+        let Stream { source, name, lines, started, window, .. } = stream;
+        if window.peek().is_some() || window.release_passed() || (self.is_full(window) && window.release_early()) {
+            return Some(true);
+        }
+        let Some(open) = lines else {
+            if std::mem::replace(started, true) {
+                return Some(window.release_rest());
+            }
+            match source.open() {
+                Ok(opened) => *lines = Some(opened.into_lines()),
+                Err(_) => self.book.skip(Reason::Unreadable, || place(name, 0)),
+            }
+            return None;
+        };
+        let compressed = open.is_compressed();
+        let number = open.number() + 1;
+        let skipped = match open.next() {
+            Next::Line { bytes: b"", .. } => Reason::EmptyLine,
+            Next::Line { bytes, whole } => {
+                let format = &mut self.formats[stream.format];
+                let time_is = format.time_is();
+                match format.parse(bytes) {
+                    Ok(record) => {
+                        let at = began(&record, time_is, &mut stream.rng);
+                        let previous = stream.previous_ns.replace(at.unix_ns);
+                        if self.book.take(&record, at, previous, || place(name, number)) {
+                            let out_of_order = window.push(at, self.arena.keep(&self.book.draft));
+                            self.book.note_order(out_of_order);
+                        }
+                        return None;
+                    }
+                    Err(Mismatch::Time) => Reason::BadTime,
+                    Err(Mismatch::Shape) if whole => Reason::NoMatch,
+                    Err(Mismatch::Shape) => Reason::CutShort,
+                }
+            }
+            Next::TooLong => Reason::LineTooLong,
+            Next::Broken if compressed => Reason::Damaged,
+            Next::Broken => Reason::Unreadable,
+            Next::End => {
+                *lines = None;
+                return None;
+            }
+        };
+        self.book.skip(skipped, || place(name, number));
+        None
+    }
+
+    /// Whether `window` has to give something up. Near the bound each stream may fill a share of a
+    /// quarter of it, so that one that is read late still has a window; the bound itself is hard.
+    fn is_full(&self, window: &Window) -> bool {
+        let waiting = self.waiting_bytes();
+        let share = if self.streams <= 1 { self.max_bytes } else { self.max_bytes / 4 / self.streams };
+        waiting > self.max_bytes || (waiting > self.max_bytes / 4 * 3 && window.waiting_bytes() > share)
+    }
+
+    /// Bytes that waiting requests take.
+    pub(super) fn waiting_bytes(&self) -> usize {
+        self.arena.held_bytes() + self.overhead_bytes
+    }
+}
+
+/// What becomes of lines, and the count of it.
+#[derive(Default)]
+pub(super) struct Book {
+    /// Lines, requests, and what was skipped.
+    pub(super) ledger: Ledger,
+    /// What the recording holds.
+    pub(super) gathering: Gathering,
+    /// Which methods are replayed.
+    methods: MethodFilter,
+    /// The request that [`Book::take`] made.
+    draft: Draft,
+    /// The recording was read to its end once: what comes now is a repetition, not counted again.
+    pub(super) complete: bool,
+}
+
+impl Book {
+    /// A book without entries.
+    pub(super) fn new(methods: MethodFilter) -> Book {
+        Book { methods, ..Book::default() }
+    }
+
+    /// Makes a draft of a record, or counts why it is none.
+    fn take(&mut self, record: &Record<'_>, at: Stamp, previous: Option<i64>, place: impl FnOnce() -> String) -> bool {
+        let count = !self.complete;
+        if count {
+            self.gathering.note(record, at, previous);
+        }
+        let request = match understand(record.asked) {
+            Ok(request) => request,
+            Err(reason) => {
+                self.skip(reason, place);
+                return false;
+            }
+        };
+        if count {
+            self.ledger.lines += 1;
+            self.gathering.note_method(request.method);
+        }
+        if !self.methods.allows(request.method) {
+            if count {
+                self.ledger.skip_method(request.method, place);
+            }
+            return false;
+        }
+        self.ledger.requests += u64::from(count);
+        let draft = &mut self.draft;
+        draft.clear();
+        draft.text().extend_from_slice(request.method);
+        draft.close(0);
+        request.push_path(draft.text());
+        draft.close(1);
+        push_host(record, request.host, draft.text());
+        draft.close(2);
+        for (n, value) in [(3, record.referer), (4, record.user_agent)] {
+            if let Some(value) = value {
+                if is_field_value(value) {
+                    draft.text().extend_from_slice(value.trim_ascii());
+                } else if count {
+                    self.gathering.note_header_left_out();
+                }
+            }
+            draft.close(n);
+        }
+        true
+    }
+
+    /// Counts a line that is no request.
+    fn skip(&mut self, reason: Reason, place: impl FnOnce() -> String) {
+        if !self.complete {
+            self.ledger.lines += 1;
+            self.ledger.skip(reason, place);
+        }
+    }
+
+    fn note_order(&mut self, out_of_order: bool) {
+        self.ledger.out_of_order += u64::from(out_of_order && !self.complete);
+    }
+}
+
+fn place(name: &str, line: u64) -> String {
+    format!("{name}:{line}")
+}
+
+/// When a request began: the time stamp, less the duration where the stamp is the end.
+pub(super) fn began(record: &Record<'_>, time_is: TimeIs, rng: &mut fastrand::Rng) -> Stamp {
+    let at = record.time;
+    let Some(duration) = record.duration_ns.filter(|d| time_is == TimeIs::End && (1..=LONGEST_NS).contains(d)) else {
+        return at;
+    };
+    let duration = i64::try_from(duration).unwrap_or(0);
+    // Somewhere in its second it ended; where it began cannot be left to the window's spreading,
+    // which would put every request that began in one second there in the order of their ends.
+    let end = if at.whole_second { at.unix_ns + rng.i64(0..1_000_000_000) } else { at.unix_ns };
+    Stamp { unix_ns: end - duration, whole_second: false }
+}
+
+/// Appends the Host of a request: that of an absolute target (RFC 9112 section 3.2.2), else the
+/// virtual host with its port unless it is a scheme's own.
+fn push_host(record: &Record<'_>, of_target: Option<&[u8]>, out: &mut Vec<u8>) {
+    if let Some(host) = of_target {
+        out.extend_from_slice(host);
+        return;
+    }
+    // `_` and `*` are how configurations say "any".
+    let Some(host) = record.host.filter(|h| is_host(h) && *h != b"_") else { return };
+    out.extend_from_slice(host);
+    let has_port = host.last() != Some(&b']') && host.contains(&b':');
+    if let Some(port) = record.port.filter(|p| !has_port && !matches!(p, 0 | 80 | 443)) {
+        out.push(b':');
+        out.extend_from_slice(port.to_string().as_bytes());
+    }
+}
+
+/// Whether `value` can be sent in a header as it is: text without control characters but tab.
+fn is_field_value(value: &[u8]) -> bool {
+    value.iter().all(|b| *b >= b' ' && *b != 0x7f || *b == b'\t') && std::str::from_utf8(value).is_ok()
+}
+
+/// The Host that [`Book::take`] gives to a request, for the test over the format files.
+#[cfg(test)]
+pub(super) fn host_of(record: &Record<'_>, of_target: Option<&[u8]>) -> Option<String> {
+    let mut host = Vec::new();
+    push_host(record, of_target, &mut host);
+    (!host.is_empty()).then(|| String::from_utf8_lossy(&host).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::record::Asked;
+    use super::*;
+
+    fn record(unix_ns: i64, whole_second: bool, duration_ns: Option<u64>) -> Record<'static> {
+        let time = Stamp { unix_ns, whole_second };
+        let asked = Asked::Line(b"GET / HTTP/1.1");
+        Record {
+            time,
+            duration_ns,
+            asked,
+            host: None,
+            port: None,
+            status: None,
+            bytes: None,
+            client: None,
+            referer: None,
+            user_agent: None,
+        }
+    }
+
+    #[test]
+    fn a_request_began_its_duration_before_its_end() {
+        let mut rng = fastrand::Rng::with_seed(1);
+        let mut at = |r: &Record<'_>, is| began(r, is, &mut rng);
+        let exact = record(5_250_000_000, false, Some(1_000_000_000));
+        assert_eq!(at(&exact, TimeIs::End), Stamp { unix_ns: 4_250_000_000, whole_second: false });
+        assert_eq!(at(&exact, TimeIs::Start), exact.time);
+        let whole = at(&record(5_000_000_000, true, Some(2_000_000_000)), TimeIs::End);
+        assert!((3_000_000_000..4_000_000_000).contains(&whole.unix_ns) && !whole.whole_second);
+        let broken = record(5_000_000_000, true, Some(u64::MAX));
+        assert_eq!(at(&broken, TimeIs::End), broken.time);
+    }
+
+    #[test]
+    fn the_host_carries_a_port_of_its_own() {
+        let host = |h: &'static [u8], p| host_of(&Record { host: Some(h), port: p, ..record(0, true, None) }, None);
+        assert_eq!(host(b"a.example", Some(443)).as_deref(), Some("a.example"));
+        assert_eq!(host(b"a.example", Some(8443)).as_deref(), Some("a.example:8443"));
+        assert_eq!(host(b"a.example:81", Some(8443)).as_deref(), Some("a.example:81"));
+        assert_eq!(host(b"[::1]", Some(81)).as_deref(), Some("[::1]:81"));
+        assert_eq!((host(b"_", Some(81)), host(b"*", None)), (None, None));
+    }
+}

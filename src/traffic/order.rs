@@ -1,0 +1,314 @@
+//! The reorder window of one file: lines go in as they were written, requests come out in the
+//! order of their times.
+//!
+//! Requests wait in one bucket per second of log time. A bucket is released when the newest
+//! time seen lies more than the window past its end, or earlier when memory demands it. Within
+//! a released bucket, requests whose log has only whole seconds get sorted random moments of
+//! that second, in the order of their lines. What belongs before a moment already handed out
+//! is handed out at once, at that moment, and marked late.
+//!
+//! ```text
+//!                  newest - window                        newest
+//!     released            |      waiting, by second          |
+//!   --------------------->|  [12] [13] [14] ...        [71]  |   log time
+//!      ^                         ^
+//!      a line from here          a line from here joins
+//!      is late                   its second's bucket
+//! ```
+//!
+//! Must not: let time go backwards in what comes out.
+
+use super::arena::Held;
+use super::time::Stamp;
+use std::collections::BTreeMap;
+
+const NS: i64 = 1_000_000_000;
+const SECOND: u32 = 1_000_000_000;
+
+/// Stands for "somewhere in this second".
+const ANYWHERE: u32 = u32::MAX;
+
+/// What one waiting request costs besides its texts, and what one bucket costs, bytes; counted
+/// generously, since vectors grow by doubling.
+const ENTRY_BYTES: usize = 2 * std::mem::size_of::<Entry>();
+const BUCKET_BYTES: usize = 256;
+
+#[derive(Clone, Copy)]
+struct Entry {
+    /// Within its second, or [`ANYWHERE`].
+    nanos: u32,
+    held: Held,
+}
+
+/// A request that comes out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Due {
+    /// Its time, ns since the Unix epoch.
+    pub(super) unix_ns: i64,
+    /// Whether it came too late for the window.
+    pub(super) late: bool,
+    /// What it is.
+    pub(super) held: Held,
+}
+
+/// The window of one file.
+pub(super) struct Window {
+    window_ns: i64,
+    rng: fastrand::Rng,
+    buckets: BTreeMap<i64, Vec<Entry>>,
+    overhead_bytes: usize,
+    text_bytes: usize,
+    newest_ns: Option<i64>,
+    /// Nothing may come out before this.
+    floor_ns: i64,
+    out: Vec<Entry>,
+    out_second: i64,
+    out_next: usize,
+    out_late: bool,
+    spare: Vec<Vec<Entry>>,
+    moments: Vec<u32>,
+}
+
+impl Window {
+    /// A window `window_ns` long; `seed` decides the moments within seconds.
+    pub(super) fn new(window_ns: u64, seed: u64) -> Window {
+        Window {
+            window_ns: i64::try_from(window_ns).unwrap_or(i64::MAX),
+            rng: fastrand::Rng::with_seed(seed),
+            buckets: BTreeMap::new(),
+            overhead_bytes: 0,
+            text_bytes: 0,
+            newest_ns: None,
+            floor_ns: i64::MIN,
+            out: Vec::new(),
+            out_second: 0,
+            out_next: 0,
+            out_late: false,
+            spare: Vec::new(),
+            moments: Vec::new(),
+        }
+    }
+
+    /// Takes a request; the answer says whether its time lies before an earlier one's.
+    /// Only when [`Window::peek`] gives none.
+    pub(super) fn push(&mut self, at: Stamp, held: Held) -> bool {
+        let out_of_order = self.newest_ns.is_some_and(|newest| at.unix_ns < newest);
+        if !out_of_order {
+            self.newest_ns = Some(at.unix_ns);
+        }
+        let second = at.unix_ns.div_euclid(NS);
+        let nanos = if at.whole_second { ANYWHERE } else { nanos_of(at.unix_ns) };
+        let last_moment = if at.whole_second { second.saturating_add(1).saturating_mul(NS) - 1 } else { at.unix_ns };
+        self.overhead_bytes += ENTRY_BYTES;
+        self.text_bytes += held.len();
+        if last_moment < self.floor_ns {
+            self.out.clear();
+            self.out.push(Entry { nanos: nanos_of(self.floor_ns), held });
+            (self.out_second, self.out_next, self.out_late) = (self.floor_ns.div_euclid(NS), 0, true);
+            return out_of_order;
+        }
+        let bucket = self.buckets.entry(second).or_insert_with(|| {
+            self.overhead_bytes += BUCKET_BYTES;
+            self.spare.pop().unwrap_or_default()
+        });
+        bucket.push(Entry { nanos, held });
+        out_of_order
+    }
+
+    /// Memory of what was pushed and not yet taken, bytes.
+    pub(super) fn waiting_bytes(&self) -> usize {
+        self.overhead_bytes + self.text_bytes
+    }
+
+    /// The part of it that is not texts.
+    pub(super) fn overhead_bytes(&self) -> usize {
+        self.overhead_bytes
+    }
+
+    /// The next request that was released and not yet taken.
+    pub(super) fn peek(&self) -> Option<Due> {
+        let entry = self.out.get(self.out_next)?;
+        Some(Due { unix_ns: self.out_second * NS + i64::from(entry.nanos), late: self.out_late, held: entry.held })
+    }
+
+    /// Takes what [`Window::peek`] showed.
+    pub(super) fn advance(&mut self) {
+        if let Some(due) = self.peek() {
+            self.floor_ns = due.unix_ns;
+            self.out_next += 1;
+            self.overhead_bytes -= ENTRY_BYTES;
+            self.text_bytes -= due.held.len();
+        }
+    }
+
+    /// Releases the oldest second if the window has passed it. Whether it did.
+    pub(super) fn release_passed(&mut self) -> bool {
+        let (Some(newest), Some((&second, _))) = (self.newest_ns, self.buckets.first_key_value()) else {
+            return false;
+        };
+        let end_ns = second.saturating_add(1).saturating_mul(NS);
+        let passed = end_ns <= newest.saturating_sub(self.window_ns);
+        passed && self.release(false)
+    }
+
+    /// Releases the oldest second because memory demands it. Whether there was one.
+    pub(super) fn release_early(&mut self) -> bool {
+        // More of the second that is being read may come: it gets the second's later part.
+        let newest_second = self.newest_ns.map(|n| n.div_euclid(NS));
+        let open = self.buckets.first_key_value().is_some_and(|(s, _)| Some(*s) == newest_second);
+        self.release(open)
+    }
+
+    /// Releases the oldest second because no more lines come. Whether there was one.
+    pub(super) fn release_rest(&mut self) -> bool {
+        self.release(false)
+    }
+
+    fn release(&mut self, open: bool) -> bool {
+        let Some((second, bucket)) = self.buckets.pop_first() else { return false };
+        self.overhead_bytes -= BUCKET_BYTES;
+        let mut old = std::mem::replace(&mut self.out, bucket);
+        old.clear();
+        if self.spare.len() < 8 && old.capacity() <= 4096 {
+            self.spare.push(old);
+        }
+        (self.out_second, self.out_next, self.out_late) = (second, 0, false);
+        self.spread(open);
+        true
+    }
+
+    /// Gives the entries of `out` that have only a second their moments in it.
+    fn spread(&mut self, open: bool) {
+        let start_ns = self.out_second * NS;
+        let from = if self.floor_ns <= start_ns { 0 } else { nanos_of(self.floor_ns) };
+        let to = if open { from + (SECOND - from) / 2 } else { SECOND };
+        let whole = self.out.iter().filter(|e| e.nanos == ANYWHERE).count();
+        self.moments.clear();
+        let rng = &mut self.rng;
+        self.moments.extend((0..whole).map(|_| if to > from { rng.u32(from..to) } else { from }));
+        self.moments.sort_unstable();
+        let mut moments = self.moments.iter();
+        for entry in self.out.iter_mut().filter(|e| e.nanos == ANYWHERE) {
+            if let Some(moment) = moments.next() {
+                entry.nanos = *moment;
+            }
+        }
+        if whole < self.out.len() {
+            self.out.sort_by_key(|e| e.nanos);
+        }
+    }
+}
+
+fn nanos_of(unix_ns: i64) -> u32 {
+    u32::try_from(unix_ns.rem_euclid(NS)).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::arena::{Arena, Draft};
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Runs times (in tenths of seconds; whole seconds when `whole`) through a window as the
+    /// reader does: (index of the line, time out, late).
+    fn run(times: &[i64], whole: bool, window_s: u64, max_bytes: usize, seed: u64) -> (Vec<(usize, i64, bool)>, usize) {
+        let (mut arena, mut draft) = (Arena::default(), Draft::default());
+        let mut w = Window::new(window_s * 1_000_000_000, seed);
+        let (mut out, mut most) = (Vec::new(), 0);
+        let mut drain = |w: &mut Window, arena: &mut Arena| {
+            while let Some(due) = w.peek() {
+                w.advance();
+                let n = usize::from_le_bytes(arena.texts(&due.held)[1].try_into().unwrap());
+                arena.release(due.held);
+                out.push((n, due.unix_ns, due.late));
+            }
+        };
+        for (n, t) in times.iter().enumerate() {
+            draft.clear();
+            for i in 0..5 {
+                if i == 1 {
+                    draft.text().extend_from_slice(&n.to_le_bytes());
+                }
+                draft.close(i);
+            }
+            let unix_ns = if whole { t * NS } else { t * NS / 10 };
+            w.push(Stamp { unix_ns, whole_second: whole }, arena.keep(&draft));
+            drain(&mut w, &mut arena);
+            most = most.max(w.waiting_bytes());
+            while w.release_passed() || (w.waiting_bytes() > max_bytes && w.release_early()) {
+                drain(&mut w, &mut arena);
+            }
+        }
+        while w.release_rest() {
+            drain(&mut w, &mut arena);
+        }
+        assert_eq!(w.waiting_bytes(), 0);
+        (out, most)
+    }
+
+    fn is_whole_and_ordered(out: &[(usize, i64, bool)], lines: usize) {
+        assert!(out.windows(2).all(|w| w[0].1 <= w[1].1), "time went backwards");
+        let mut numbers: Vec<usize> = out.iter().map(|o| o.0).collect();
+        numbers.sort_unstable();
+        assert_eq!(numbers, (0..lines).collect::<Vec<_>>());
+    }
+
+    proptest! {
+        #[test]
+        fn any_disorder_comes_out_in_time_order_and_whole(times in prop::collection::vec(-50i64..500, 0..200), whole: bool, window in 0u64..90, kib in 0usize..20) {
+            let (out, most) = run(&times, whole, window, kib << 10, 7);
+            is_whole_and_ordered(&out, times.len());
+            prop_assert!(most <= (kib << 10) + ENTRY_BYTES + BUCKET_BYTES + 8);
+            for (n, t, late) in out {
+                let asked = if whole { times[n] * NS } else { times[n] * NS / 10 };
+                let in_place = if whole { t.div_euclid(NS) == times[n] } else { t == asked };
+                prop_assert!((late && t > asked) || (!late && in_place));
+            }
+        }
+
+        #[test]
+        fn disorder_within_the_window_is_a_full_sort(steps in prop::collection::vec((0i64..5, 0i64..60), 0..300), whole: bool) {
+            // The clock goes on, each line lies up to 59 (s, or tenths) behind it.
+            let mut clock = 1000;
+            let times: Vec<i64> = steps.iter().map(|(on, back)| { clock += on; clock - back }).collect();
+            let (out, _) = run(&times, whole, if whole { 59 } else { 6 }, usize::MAX, 7);
+            let mut expected: Vec<usize> = (0..times.len()).collect();
+            expected.sort_by_key(|n| times[*n]);
+            prop_assert!(out.iter().all(|o| !o.2));
+            prop_assert_eq!(out.iter().map(|o| o.0).collect::<Vec<_>>(), expected);
+        }
+    }
+
+    #[test]
+    fn seconds_are_spread_by_the_seed_and_alike_for_the_same_seed() {
+        let times = [5; 1000];
+        let (a, _) = run(&times, true, 60, usize::MAX, 1);
+        assert_eq!(a, run(&times, true, 60, usize::MAX, 1).0);
+        assert_ne!(a, run(&times, true, 60, usize::MAX, 2).0);
+        let in_first_half = a.iter().filter(|o| o.1 < 5 * NS + NS / 2).count();
+        assert!((400..600).contains(&in_first_half), "{in_first_half} of 1000 in the first half");
+    }
+
+    #[test]
+    fn one_endless_second_stays_bounded_and_inside_its_second() {
+        let times = vec![5; 20_000];
+        let (out, most) = run(&times, true, 60, 64 << 10, 1);
+        assert!(most < 70 << 10, "{most}");
+        is_whole_and_ordered(&out, times.len());
+        assert!(out.iter().all(|o| o.1.div_euclid(NS) == 5 && !o.2));
+    }
+
+    #[test]
+    fn a_line_too_late_for_the_window_comes_at_once() {
+        let (out, _) = run(&[100, 300, 310, 100, 311], true, 60, usize::MAX, 1);
+        assert_eq!(
+            out.iter().map(|o| (o.0, o.2)).collect::<Vec<_>>(),
+            [(0, false), (3, false), (1, false), (2, false), (4, false)]
+        );
+        let (out, _) = run(&[100, 300, 310, 400, 100, 401], true, 60, usize::MAX, 1);
+        assert_eq!(
+            out.iter().map(|o| (o.0, o.2)).collect::<Vec<_>>(),
+            [(0, false), (1, false), (2, false), (4, true), (3, false), (5, false)]
+        );
+    }
+}

@@ -1,0 +1,379 @@
+//! [`Reader`]: several recordings, one stream of requests in time order.
+//!
+//! Files are merged by the times of their next requests. A file is opened only when the merge
+//! comes near its first line, and all windows share one bound of memory, so that a folder of
+//! rotated logs costs no more than one log.
+//!
+//! Must not: hold more waiting requests than [`Options::window_bytes`]; end a run for what a
+//! line contains.
+
+use super::arena::Arena;
+use super::error::{TrafficError, shown_line};
+use super::formats::{candidates, guess, names};
+use super::input::Source;
+use super::intake::{Book, Intake, Stream, began};
+use super::methods::MethodFilter;
+use super::order::{Due, Window};
+use super::route::Router;
+use super::summary::Summary;
+use crate::model::{At, Body, Method, Request, Route, TrafficCounts};
+use std::borrow::Cow;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::collections::binary_heap::PeekMut;
+use std::path::PathBuf;
+
+/// How recordings are read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Name of the log format, or a pattern of `$variables`; `None` to guess from the content.
+    pub format: Option<String>,
+    /// Which methods are replayed.
+    pub methods: MethodFilter,
+    /// Length of the reorder window in log time, ns.
+    pub window_ns: u64,
+    /// Most memory that waiting requests may take, over all files, bytes. Exceeded by one chunk of
+    /// 64 KiB and one line at the most.
+    pub window_bytes: usize,
+    /// Decides where within its second a request of a whole-second log lies.
+    pub seed: u64,
+    /// Most routes that are told apart.
+    pub max_routes: usize,
+}
+
+impl Default for Options {
+    /// GET and HEAD, 90 s, 64 MiB, 200 routes.
+    ///
+    /// 90 s: a line is late by as long as the server held it back. nginx with `flush=1m` holds
+    /// lines up to 60 s; Apache writes a line under its start time when the request ends, and 60 s
+    /// is the usual limit of a request behind a proxy. Half as much again is margin.
+    fn default() -> Self {
+        Options {
+            format: None,
+            methods: MethodFilter::default(),
+            window_ns: 90_000_000_000,
+            window_bytes: 64 << 20,
+            seed: 0,
+            max_routes: 200,
+        }
+    }
+}
+
+/// Which format a recording is taken to be in, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// The recording.
+    pub source: String,
+    /// Name of the format; `none: empty` for a recording without a line.
+    pub format: String,
+    /// Whether it was named by the user rather than guessed.
+    pub named: bool,
+    /// How many of the lines looked at are in the format.
+    pub matched: u64,
+    /// How many lines were looked at; not empty ones, 200 at most.
+    pub looked_at: u64,
+}
+
+/// Requests of one or more recordings in time order. Never goes backwards in time.
+pub struct Reader {
+    options: Options,
+    intake: Intake,
+    streams: Vec<Stream>,
+    choices: Vec<Choice>,
+    first_line: String,
+    /// The streams with requests left, by a time before which their next one cannot lie.
+    next: BinaryHeap<Reverse<(i64, usize)>>,
+    router: Router,
+    last_ns: i64,
+    /// Strings that a request had no use for.
+    spare: Vec<String>,
+    repeats: u64,
+}
+
+impl Reader {
+    /// Opens files, `-` being standard input, and finds out their formats. Reads no further than
+    /// the first 200 lines of each.
+    ///
+    /// # Errors
+    /// All of [`TrafficError`] but `NoRequest` and `CannotReopen`: whatever is wrong with the input
+    /// as a whole shows here.
+    pub fn open(paths: &[PathBuf], options: Options) -> Result<Reader, TrafficError> {
+        if paths.iter().filter(|p| p.as_os_str() == "-").count() > 1 {
+            return Err(TrafficError::StdinTwice);
+        }
+        Reader::open_sources(paths.iter().map(|p| Source::named(p)).collect(), options)
+    }
+
+    /// The same for sources of any kind.
+    ///
+    /// # Errors
+    /// As [`Reader::open`].
+    pub fn open_sources(sources: Vec<Source>, options: Options) -> Result<Reader, TrafficError> {
+        if sources.is_empty() {
+            return Err(TrafficError::NoFiles);
+        }
+        let intake = Intake {
+            formats: candidates(options.format.as_deref())?,
+            arena: Arena::default(),
+            book: Book::new(options.methods.clone()),
+            overhead_bytes: 0,
+            max_bytes: options.window_bytes,
+            streams: sources.len(),
+        };
+        let mut reader = Reader {
+            intake,
+            streams: Vec::with_capacity(sources.len()),
+            choices: Vec::with_capacity(sources.len()),
+            first_line: String::new(),
+            next: BinaryHeap::new(),
+            router: Router::new(options.max_routes),
+            last_ns: i64::MIN,
+            spare: Vec::new(),
+            repeats: 0,
+            options,
+        };
+        for source in sources {
+            reader.add(source)?;
+        }
+        if reader.streams.is_empty() {
+            return Err(TrafficError::Empty { paths: reader.column(|c| &c.source) });
+        }
+        reader.queue_all();
+        Ok(reader)
+    }
+
+    /// Looks at the first lines of a source, and keeps it if it has any.
+    fn add(&mut self, mut source: Source) -> Result<(), TrafficError> {
+        let name = source.name();
+        let sniffed = source.open()?.sniff()?;
+        let found = guess(&name, sniffed.lines(), &mut self.intake.formats)?;
+        let (matched, looked_at) = found.map_or((0, 0), |g| (g.matched, g.looked_at));
+        let format = found.map_or("none: empty", |g| self.intake.formats[g.format].name()).to_owned();
+        let named = self.options.format.is_some();
+        self.choices.push(Choice { source: name.clone(), format, named, matched, looked_at });
+        let Some(guess) = found else { return Ok(()) };
+        if self.first_line.is_empty() {
+            self.first_line = sniffed.lines().next().map(shown_line).unwrap_or_default();
+        }
+        let (window, mut rng) = self.window(self.streams.len());
+        let format = &mut self.intake.formats[guess.format];
+        let time_is = format.time_is();
+        let times = sniffed.lines().filter_map(|l| Some(began(&format.parse(l).ok()?, time_is, &mut rng).unix_ns));
+        let window_ns = i64::try_from(self.options.window_ns).unwrap_or(i64::MAX);
+        let starts_ns = times.min().map_or(i64::MIN, |t| t.saturating_sub(window_ns));
+        // What can be opened again is closed until its turn: of a month of hourly logs only a few
+        // need be open at a time.
+        let lines = if source.can_reopen() { None } else { Some(sniffed.into_lines()) };
+        self.streams.push(Stream {
+            started: lines.is_some(),
+            source,
+            name,
+            format: guess.format,
+            starts_ns,
+            lines,
+            window,
+            previous_ns: None,
+            rng,
+        });
+        Ok(())
+    }
+
+    /// A fresh window and its randomness for stream number `n`.
+    fn window(&self, n: usize) -> (Window, fastrand::Rng) {
+        // Distinct seeds, so that two hosts' logs are not spread alike.
+        let seed = self.options.seed.wrapping_add((n as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        (Window::new(self.options.window_ns, seed), fastrand::Rng::with_seed(!seed))
+    }
+
+    fn queue_all(&mut self) {
+        self.next = self.streams.iter().enumerate().map(|(n, s)| Reverse((s.starts_ns, n))).collect();
+    }
+
+    /// Puts the next request into `into`, whose allocations are reused. `false` at the end.
+    ///
+    /// # Errors
+    /// [`TrafficError::NoRequest`] when the end is reached and there was no request. What cannot
+    /// be read or understood on the way is skipped and counted in [`Reader::counts`].
+    pub fn next(&mut self, into: &mut Request) -> Result<bool, TrafficError> {
+        if let Some(due) = self.next_due() {
+            self.hand_out(due, into);
+            return Ok(true);
+        }
+        self.intake.book.complete = true;
+        if self.intake.book.ledger.requests == 0 {
+            return Err(self.no_request());
+        }
+        Ok(false)
+    }
+
+    /// Takes the earliest request of all streams.
+    fn next_due(&mut self) -> Option<Due> {
+        loop {
+            let mut top = self.next.peek_mut()?;
+            let Reverse((key, n)) = *top;
+            let stream = &mut self.streams[n];
+            let Some(due) = stream.window.peek() else {
+                // Lines are read only now that this file is the next one: a pipe that is slow
+                // holds back nothing that was read already.
+                if self.intake.fill(stream) {
+                    top.0.0 = stream.window.peek().map_or(key, |d| d.unix_ns);
+                } else {
+                    PeekMut::pop(top);
+                }
+                continue;
+            };
+            if due.unix_ns > key {
+                top.0.0 = due.unix_ns;
+                continue;
+            }
+            let before = stream.window.overhead_bytes();
+            stream.window.advance();
+            self.intake.overhead_bytes = self.intake.overhead_bytes + stream.window.overhead_bytes() - before;
+            return Some(due);
+        }
+    }
+
+    fn hand_out(&mut self, due: Due, into: &mut Request) {
+        if !self.intake.book.complete {
+            // A file may turn out to reach back before what others have given already.
+            self.intake.book.ledger.outside_window += u64::from(due.late || due.unix_ns < self.last_ns);
+        }
+        self.last_ns = self.last_ns.max(due.unix_ns);
+        into.recorded_unix_ns = self.last_ns;
+        let [method, path, host, referer, agent] = self.intake.arena.texts(&due.held).map(text);
+        if into.method.as_str() != method {
+            into.method = Method::parse(method.as_bytes()).unwrap_or(Method::Get);
+        }
+        set(&mut into.path, path);
+        let mut old_host = into.host.take().or_else(|| self.spare.pop()).unwrap_or_default();
+        set(&mut old_host, host);
+        if host.is_empty() {
+            self.spare.push(old_host)
+        } else {
+            into.host = Some(old_host)
+        }
+        let fields = [("Referer", referer), ("User-Agent", agent)];
+        let kept = fields.iter().filter(|(_, value)| !value.is_empty()).count();
+        self.spare.extend(into.headers.drain(kept.min(into.headers.len())..).map(|(_, value)| value));
+        while into.headers.len() < kept {
+            into.headers.push((Cow::Borrowed(""), self.spare.pop().unwrap_or_default()));
+        }
+        for (slot, (name, value)) in into.headers.iter_mut().zip(fields.iter().filter(|(_, v)| !v.is_empty())) {
+            slot.0 = Cow::Borrowed(name);
+            set(&mut slot.1, value);
+        }
+        self.spare.truncate(8);
+        into.body.0.clear();
+        into.route = self.router.route(path);
+        self.intake.arena.release(due.held);
+    }
+
+    fn no_request(&self) -> TrafficError {
+        let skipped = self.intake.book.ledger.skipped();
+        let reasons: Vec<String> = skipped.iter().take(6).map(|s| format!("{} {}", s.count, s.reason)).collect();
+        TrafficError::NoRequest {
+            paths: self.column(|c| &c.source),
+            lines: self.intake.book.ledger.lines,
+            tried: names(&self.intake.formats),
+            reasons: reasons.join(", "),
+            line: self.first_line.clone(),
+        }
+    }
+
+    /// A request without content, to be filled by [`Reader::next`].
+    pub fn blank() -> Request {
+        Request {
+            recorded_unix_ns: 0,
+            method: Method::Get,
+            path: "/".to_owned(),
+            host: None,
+            headers: Vec::with_capacity(2),
+            body: Body::default(),
+            route: Route { id: 0, name: "/".into() },
+        }
+    }
+
+    /// What was read so far. `lines == requests + all skipped` holds at any time. Of a repeated
+    /// recording the first reading counts. `at` is the start: the caller stamps it.
+    pub fn counts(&self) -> TrafficCounts {
+        let ledger = &self.intake.book.ledger;
+        TrafficCounts {
+            at: At::START,
+            format: self.column(|c| &c.format),
+            lines: ledger.lines,
+            requests: ledger.requests,
+            skipped: ledger.skipped(),
+            out_of_order: ledger.out_of_order,
+            outside_window: ledger.outside_window,
+            repeats: self.repeats,
+        }
+    }
+
+    /// What the recording holds, as far as it was read.
+    pub fn summary(&self) -> Summary {
+        Summary { folded_routes: self.router.folded().0, ..self.intake.book.gathering.summary() }
+    }
+
+    /// Which format each recording is taken to be in, and why.
+    pub fn choices(&self) -> &[Choice] {
+        &self.choices
+    }
+
+    /// Memory that waiting requests take now, bytes.
+    pub fn waiting_bytes(&self) -> usize {
+        self.intake.waiting_bytes()
+    }
+
+    /// Whether [`Reader::reopen`] can work: pipes cannot be read twice.
+    pub fn can_reopen(&self) -> bool {
+        self.streams.iter().all(|s| s.source.can_reopen())
+    }
+
+    /// Begins again at the start: the same requests at the same times, under the same routes.
+    ///
+    /// # Errors
+    /// [`TrafficError::CannotReopen`] names what cannot be read again; nothing has changed then.
+    pub fn reopen(&mut self) -> Result<(), TrafficError> {
+        if let Some(s) = self.streams.iter().find(|s| !s.source.can_reopen()) {
+            return Err(TrafficError::CannotReopen { path: s.name.clone() });
+        }
+        for n in 0..self.streams.len() {
+            let (window, rng) = self.window(n);
+            let s = &mut self.streams[n];
+            (s.lines, s.started, s.window, s.previous_ns, s.rng) = (None, false, window, None, rng);
+        }
+        self.intake.arena = Arena::default();
+        self.intake.overhead_bytes = 0;
+        if !self.intake.book.complete {
+            self.intake.book = Book::new(self.options.methods.clone());
+        }
+        self.last_ns = i64::MIN;
+        self.repeats += 1;
+        self.queue_all();
+        Ok(())
+    }
+
+    /// The different values of one column of the choices, at most eight.
+    fn column(&self, value: impl Fn(&Choice) -> &String) -> String {
+        let mut all: Vec<&str> = Vec::new();
+        for choice in &self.choices {
+            let one = value(choice).as_str();
+            if !all.contains(&one) {
+                all.push(one);
+            }
+        }
+        let more = if all.len() > 8 { ", …" } else { "" };
+        all.truncate(8);
+        all.join(", ") + more
+    }
+}
+
+/// What the intake kept is ASCII or was checked to be UTF-8.
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap_or_default()
+}
+
+fn set(string: &mut String, to: &str) {
+    string.clear();
+    string.push_str(to);
+}

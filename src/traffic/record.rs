@@ -1,0 +1,131 @@
+//! One understood line: its fields, unescaped, borrowed from the line or from the parser.
+//!
+//! Must not: decide whether the line is a request that can be replayed.
+
+use super::time::Stamp;
+
+/// Which instant a log's time stamp is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TimeIs {
+    /// When the request began: Apache, Envoy, Traefik.
+    Start,
+    /// When it ended and the line was written: nginx, Caddy.
+    End,
+}
+
+/// The request itself, as the format holds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asked<'a> {
+    /// A whole request line: `GET /x HTTP/1.1`.
+    Line(&'a [u8]),
+    /// Its parts. A format without a protocol gives none.
+    Parts {
+        /// The method.
+        method: &'a [u8],
+        /// The request target.
+        target: &'a [u8],
+    },
+}
+
+/// One understood line. Absent fields, and those that are `-`, are `None`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Record<'a> {
+    /// The time stamp.
+    pub(super) time: Stamp,
+    /// How long the request took, ns.
+    pub(super) duration_ns: Option<u64>,
+    /// What was asked for.
+    pub(super) asked: Asked<'a>,
+    /// The virtual host, without port.
+    pub(super) host: Option<&'a [u8]>,
+    /// The port of the virtual host.
+    pub(super) port: Option<u16>,
+    /// Status of the response.
+    pub(super) status: Option<u16>,
+    /// Size of the response as the log counts it (nginx and Apache `%b`: the body; `%O`: all).
+    pub(super) bytes: Option<u64>,
+    /// Address or name of the client.
+    pub(super) client: Option<&'a [u8]>,
+    /// The Referer header.
+    pub(super) referer: Option<&'a [u8]>,
+    /// The User-Agent header.
+    pub(super) user_agent: Option<&'a [u8]>,
+}
+
+/// Why a line is not a record of a format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mismatch {
+    /// Its shape is another.
+    Shape,
+    /// The shape is right, the time is none.
+    Time,
+}
+
+/// One log format: makes records of lines.
+pub(super) trait Format: Send {
+    /// The name users give to `--format`.
+    fn name(&self) -> &str;
+
+    /// Which instant its time stamp is.
+    fn time_is(&self) -> TimeIs;
+
+    /// How many fields it knows; between formats that match the same lines the one that knows
+    /// more wins.
+    fn fields(&self) -> usize;
+
+    /// Reads one line. It may be anything.
+    fn parse<'a>(&'a mut self, line: &'a [u8]) -> Result<Record<'a>, Mismatch>;
+}
+
+/// Appends `text` to `out` with the escapes of nginx (`ngx_http_log_escape`: `\xHH`) and Apache
+/// (`ap_escape_logitem`: also `\n`, `\t`, `\"`, `\\` and their kin) undone. A backslash that begins
+/// none of them stays.
+pub(super) fn unescape_into(text: &[u8], out: &mut Vec<u8>) {
+    let mut rest = text;
+    while let Some(i) = memchr::memchr(b'\\', rest) {
+        out.extend_from_slice(&rest[..i]);
+        let (byte, used) = match &rest[i..] {
+            [_, b'x' | b'X', h1, h2, ..] if h1.is_ascii_hexdigit() && h2.is_ascii_hexdigit() => {
+                (hex(*h1) << 4 | hex(*h2), 4)
+            }
+            [_, c @ (b'"' | b'\\' | b'\''), ..] => (*c, 2),
+            [_, b'n', ..] => (b'\n', 2),
+            [_, b'r', ..] => (b'\r', 2),
+            [_, b't', ..] => (b'\t', 2),
+            [_, b'b', ..] => (8, 2),
+            [_, b'v', ..] => (11, 2),
+            [_, b'f', ..] => (12, 2),
+            _ => (b'\\', 1),
+        };
+        out.push(byte);
+        rest = &rest[i + used..];
+    }
+    out.extend_from_slice(rest);
+}
+
+fn hex(digit: u8) -> u8 {
+    match digit {
+        b'0'..=b'9' => digit - b'0',
+        _ => (digit | 0x20) - b'a' + 10,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escapes_of_both_servers_are_undone() {
+        let undo = |text: &[u8]| {
+            let mut out = Vec::new();
+            unescape_into(text, &mut out);
+            out
+        };
+        assert_eq!(undo(br"\x16\x03\X0A"), [0x16, 3, 10]);
+        assert_eq!(undo(br#"a\"b\\c\n\tq"#), b"a\"b\\c\n\tq");
+        assert_eq!(undo(br"\xZZ\q\"), br"\xZZ\q\");
+        assert_eq!(undo(br"\x5Cx41"), br"\x41");
+        assert_eq!(undo(b"\xc3\xa4"), b"\xc3\xa4");
+    }
+}

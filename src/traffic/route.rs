@@ -1,0 +1,185 @@
+//! Routes: paths with the parts that differ from request to request replaced by `{}`, in
+//! bounded number.
+//!
+//! Must not: lose a request: what has no room of its own counts under [`OTHER_ROUTES`].
+
+use super::distinct::Distinct;
+use crate::model::Route;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// The name of the route that takes what has no room of its own.
+pub const OTHER_ROUTES: &str = "(other routes)";
+
+/// Longest route name, bytes; the rest of a longer path is cut off.
+const MAX_NAME_BYTES: usize = 120;
+
+/// Gives paths their routes. Numbers them from 0 in order of appearance.
+pub(super) struct Router {
+    max_routes: usize,
+    ids: HashMap<Arc<str>, u32>,
+    other: Option<Route>,
+    folded: Distinct,
+    name: String,
+}
+
+impl Router {
+    /// At most `max_routes` routes, and [`OTHER_ROUTES`] when there are more.
+    pub(super) fn new(max_routes: usize) -> Router {
+        Router { max_routes, ids: HashMap::new(), other: None, folded: Distinct::default(), name: String::new() }
+    }
+
+    /// The route of `path` (with or without query).
+    pub(super) fn route(&mut self, path: &str) -> Route {
+        self.name.clear();
+        normalise_into(path, &mut self.name);
+        if let Some((name, id)) = self.ids.get_key_value(&*self.name) {
+            return Route { id: *id, name: name.clone() };
+        }
+        let next_id = u32::try_from(self.ids.len()).unwrap_or(u32::MAX);
+        if self.ids.len() < self.max_routes {
+            let name: Arc<str> = self.name.as_str().into();
+            self.ids.insert(name.clone(), next_id);
+            return Route { id: next_id, name };
+        }
+        self.folded.note(self.name.as_bytes());
+        self.other.get_or_insert_with(|| Route { id: next_id, name: OTHER_ROUTES.into() }).clone()
+    }
+
+    /// How many different routes count under [`OTHER_ROUTES`], and whether there were even more.
+    pub(super) fn folded(&self) -> (u64, bool) {
+        (self.folded.count(), self.folded.overflowed())
+    }
+}
+
+/// Appends the normalised form of `path` to `out`.
+fn normalise_into(path: &str, out: &mut String) {
+    let end = path.bytes().position(|b| b == b'?' || b == b'#').unwrap_or(path.len());
+    for segment in path[..end].split('/').skip(1) {
+        out.push('/');
+        // Matrix parameters (`;jsessionid=...`) belong to the request, not to the route.
+        let segment = segment.split(';').next().unwrap_or(segment);
+        segment_into(segment, out);
+        if out.len() > MAX_NAME_BYTES {
+            let cut = (0..=MAX_NAME_BYTES).rev().find(|i| out.is_char_boundary(*i)).unwrap_or(0);
+            out.truncate(cut);
+            out.push('…');
+            return;
+        }
+    }
+    if out.is_empty() {
+        out.push('/');
+    }
+}
+
+fn segment_into(segment: &str, out: &mut String) {
+    if is_key(segment) || is_token(segment) {
+        out.push_str("{}");
+        return;
+    }
+    // `12345.jpg` and `app.3f2a9c1b.js` keep what says which kind of thing they are.
+    for (n, part) in segment.split('.').enumerate() {
+        if n > 0 {
+            out.push('.');
+        }
+        let varies = !part.is_empty() && (is_hex(part) || (n == 0 && is_key(part)));
+        out.push_str(if varies { "{}" } else { part });
+    }
+}
+
+/// A number, or digits in groups (`2015-05-17`, `1.2.3`), or a UUID, or a long hex string.
+fn is_key(text: &str) -> bool {
+    let first_is_digit = text.as_bytes().first().is_some_and(u8::is_ascii_digit);
+    (first_is_digit && text.bytes().all(|b| b.is_ascii_digit() || b"-.,_".contains(&b)))
+        || is_uuid(text)
+        || is_hex(text)
+}
+
+/// 8-4-4-4-12 hex digits (RFC 9562 section 4).
+fn is_uuid(text: &str) -> bool {
+    text.len() == 36
+        && text.bytes().enumerate().all(|(i, b)| match i {
+            8 | 13 | 18 | 23 => b == b'-',
+            _ => b.is_ascii_hexdigit(),
+        })
+}
+
+/// Eight or more hex digits with a decimal one among them, or sixteen of any kind: words such as
+/// `feedback` and `facade` stay.
+fn is_hex(text: &str) -> bool {
+    text.len() >= 8
+        && text.bytes().all(|b| b.is_ascii_hexdigit())
+        && (text.len() >= 16 || text.bytes().any(|b| b.is_ascii_digit()))
+}
+
+/// Sixteen or more letters and digits of all three kinds without a word boundary: base64 and its kin.
+fn is_token(text: &str) -> bool {
+    let text = text.trim_end_matches('=').trim_end_matches("%3D");
+    let has = |kind: fn(&u8) -> bool| text.as_bytes().iter().any(kind);
+    text.len() >= 16
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_+~".contains(&b))
+        && has(u8::is_ascii_digit)
+        && has(u8::is_ascii_uppercase)
+        && has(u8::is_ascii_lowercase)
+        // Words joined by hyphens, with a number among them, are a title.
+        && text.split(['-', '_']).any(|part| part.len() >= 12 && part.bytes().any(|b| b.is_ascii_digit()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn normal(path: &str) -> String {
+        let mut out = String::new();
+        normalise_into(path, &mut out);
+        out
+    }
+
+    #[test]
+    fn what_varies_is_replaced_and_what_names_stays() {
+        for (path, route) in [
+            ("/", "/"),
+            ("/?q=1", "/"),
+            ("/product/17?x=/1", "/product/{}"),
+            ("/product/17/", "/product/{}/"),
+            ("/downloads/product_1", "/downloads/product_1"),
+            ("/u/6ba7b810-9dad-11d1-80b4-00c04fd430c8/x", "/u/{}/x"),
+            ("/c/3f2a9c1b", "/c/{}"),
+            ("/feedback/deadbeef", "/feedback/deadbeef"),
+            ("/c/deadbeefdeadbeef", "/c/{}"),
+            ("/t/dGhpcyBpcyBhIHRlc3Q0", "/t/{}"),
+            ("/t/eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9==", "/t/{}"),
+            ("/blog/My-long-title-of-2015-about-Things", "/blog/My-long-title-of-2015-about-Things"),
+            ("/img/12345.jpg", "/img/{}.jpg"),
+            ("/js/app.3f2a9c1b.js", "/js/app.{}.js"),
+            ("/archive/2015-05-17", "/archive/{}"),
+            ("/api/v1/stock/9", "/api/v1/stock/{}"),
+            ("/shop;jsessionid=AB12/cart", "/shop/cart"),
+            ("//a", "//a"),
+        ] {
+            assert_eq!(normal(path), route, "{path}");
+        }
+        assert!(normal(&format!("/{}", "x/".repeat(9000))).len() < 130);
+    }
+
+    #[test]
+    fn routes_are_bounded_dense_and_stable() {
+        let mut r = Router::new(3);
+        let ids: Vec<u32> = ["/a", "/b", "/a?x", "/c", "/d", "/e", "/d", "/b"].iter().map(|p| r.route(p).id).collect();
+        assert_eq!(ids, [0, 1, 0, 2, 3, 3, 3, 1]);
+        assert_eq!(&*r.route("/zzz").name, OTHER_ROUTES);
+        assert_eq!(r.folded(), (3, false));
+    }
+
+    proptest! {
+        #[test]
+        fn any_path_has_a_short_route_and_normalising_twice_changes_nothing(path in "/\\PC{0,200}") {
+            let once = normal(&path);
+            prop_assert!(once.starts_with('/') && once.len() <= MAX_NAME_BYTES + 3);
+            if !once.ends_with('…') {
+                prop_assert_eq!(normal(&once), once);
+            }
+        }
+    }
+}

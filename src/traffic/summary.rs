@@ -1,0 +1,115 @@
+//! What a recording holds, whether replayed or not.
+//!
+//! Must not: grow with the log.
+
+use super::distinct::Distinct;
+use super::record::Record;
+use super::time::Stamp;
+use std::collections::BTreeMap;
+
+/// Methods that have a count of their own.
+const MAX_METHODS: usize = 32;
+
+/// What a recording holds: every line that is in the log format counts, replayed or not.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Lines in the log format.
+    pub records: u64,
+    /// Requests by method, most frequent first. At most 32, and `other`.
+    pub methods: Vec<(String, u64)>,
+    /// Lines by response status.
+    pub statuses: BTreeMap<u16, u64>,
+    /// Response bytes as the log counts them: bodies in nginx's `combined`, bodies and heads in
+    /// Apache's `vhost_combined`.
+    pub response_bytes: u64,
+    /// Lines whose client is an IPv4 address or a name.
+    pub ipv4_lines: u64,
+    /// Lines whose client is an IPv6 address.
+    pub ipv6_lines: u64,
+    /// Different clients, at least: past 65 536 they are not told apart.
+    pub clients: u64,
+    /// Whether there were more clients than were told apart.
+    pub more_clients: bool,
+    /// The earliest time, ns since the Unix epoch.
+    pub first_unix_ns: Option<i64>,
+    /// The latest time, ns since the Unix epoch.
+    pub last_unix_ns: Option<i64>,
+    /// Lines whose time lies before that of the line just before: what a look at the log shows as
+    /// disorder. The ledger's `out_of_order` compares with every earlier line and is larger.
+    pub steps_back: u64,
+    /// Referer and User-Agent values left out of requests: control characters, or not UTF-8.
+    pub headers_left_out: u64,
+    /// Routes that count under [`super::OTHER_ROUTES`], at least.
+    pub folded_routes: u64,
+}
+
+/// Gathers a [`Summary`].
+pub(super) struct Gathering {
+    summary: Summary,
+    statuses: Box<[u64; 1000]>,
+    methods: Vec<(Box<[u8]>, u64)>,
+    other_methods: u64,
+    clients: Distinct,
+}
+
+impl Default for Gathering {
+    fn default() -> Self {
+        Gathering {
+            summary: Summary::default(),
+            statuses: Box::new([0; 1000]),
+            methods: Vec::new(),
+            other_methods: 0,
+            clients: Distinct::default(),
+        }
+    }
+}
+
+impl Gathering {
+    /// Counts a line of the format. `previous` is the time of the one before it in its file.
+    pub(super) fn note(&mut self, record: &Record<'_>, at: Stamp, previous: Option<i64>) {
+        let s = &mut self.summary;
+        s.records += 1;
+        if let Some(n) = record.status.and_then(|code| self.statuses.get_mut(usize::from(code))) {
+            *n += 1;
+        }
+        s.response_bytes = s.response_bytes.saturating_add(record.bytes.unwrap_or(0));
+        if let Some(client) = record.client {
+            let v6 = client != b"unix:" && memchr::memchr(b':', client).is_some();
+            *(if v6 { &mut s.ipv6_lines } else { &mut s.ipv4_lines }) += 1;
+            self.clients.note(client);
+        }
+        s.steps_back += u64::from(previous.is_some_and(|p| at.unix_ns < p));
+        s.first_unix_ns = Some(s.first_unix_ns.map_or(at.unix_ns, |t| t.min(at.unix_ns)));
+        s.last_unix_ns = Some(s.last_unix_ns.map_or(at.unix_ns, |t| t.max(at.unix_ns)));
+    }
+
+    /// Counts a request by its method, a checked token.
+    pub(super) fn note_method(&mut self, method: &[u8]) {
+        if let Some((_, n)) = self.methods.iter_mut().find(|(m, _)| **m == *method) {
+            *n += 1;
+        } else if self.methods.len() < MAX_METHODS {
+            self.methods.push((method.into(), 1));
+        } else {
+            self.other_methods += 1;
+        }
+    }
+
+    /// Counts a header value that cannot be sent.
+    pub(super) fn note_header_left_out(&mut self) {
+        self.summary.headers_left_out += 1;
+    }
+
+    /// What was gathered so far.
+    pub(super) fn summary(&self) -> Summary {
+        let mut s = self.summary.clone();
+        s.statuses = (0u16..).zip(self.statuses.iter()).filter(|(_, n)| **n > 0).map(|(code, n)| (code, *n)).collect();
+        let text = |m: &[u8]| String::from_utf8_lossy(m).into_owned();
+        s.methods = self.methods.iter().map(|(m, n)| (text(m), *n)).collect();
+        if self.other_methods > 0 {
+            s.methods.push(("other".into(), self.other_methods));
+        }
+        s.methods.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
+        (s.clients, s.more_clients) = (self.clients.count(), self.clients.overflowed());
+        s
+    }
+}
