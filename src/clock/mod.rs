@@ -52,6 +52,13 @@ impl Clock {
     }
 }
 
+/// CPU time the calling thread has used, ns (CLOCK_THREAD_CPUTIME_ID): what a piece of work
+/// costs, not an instant of the session.
+pub fn thread_cpu_ns() -> u64 {
+    let t = clock_gettime(ClockId::ThreadCPUTime);
+    t.tv_sec as u64 * 1_000_000_000 + t.tv_nsec as u64
+}
+
 fn monotonic_ns() -> u64 {
     let t = clock_gettime(ClockId::Monotonic);
     t.tv_sec as u64 * 1_000_000_000 + t.tv_nsec as u64

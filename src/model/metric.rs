@@ -104,14 +104,17 @@ metrics! {
     SoftnetProcessed "softnet.processed"    Counter Count Cpu "packets taken from the backlog; /proc/net/softnet_stat column 0";
     SoftnetDropped   "softnet.dropped"      Counter Count Cpu "packets dropped, backlog full; /proc/net/softnet_stat column 1";
     SoftnetSqueezed  "softnet.time_squeeze" Counter Count Cpu "polls that ran out of budget, no fault alone; /proc/net/softnet_stat column 2";
+    SoftnetRps       "softnet.rps"          Counter Count Cpu "times another CPU asked this one to receive (RPS); /proc/net/softnet_stat column 9";
+    SoftnetFlowLimit "softnet.flow_limit"   Counter Count Cpu "packets dropped by the flow limit; /proc/net/softnet_stat column 10";
+    SoftnetBacklog   "softnet.backlog"      Gauge   Count Cpu "packets in the backlog now; /proc/net/softnet_stat column 11";
     // /proc/net/sockstat{,6}
     TcpInuse      "tcp.inuse"      Gauge Count Host "TCP sockets in use, TIME_WAIT not counted; /proc/net/sockstat + sockstat6 TCP inuse";
     TcpOrphan     "tcp.orphan"     Gauge Count Host "TCP sockets without a process; /proc/net/sockstat TCP orphan";
-    TcpTimeWait   "tcp.time_wait"  Gauge Count Host "sockets in TIME_WAIT; /proc/net/sockstat TCP tw";
+    TcpTimeWait   "tcp.time_wait"  Gauge Count Host "sockets in TIME_WAIT, and FIN_WAIT2 ones kept in the same short form; /proc/net/sockstat TCP tw";
     TcpAlloc      "tcp.alloc"      Gauge Count Host "TCP sockets allocated; /proc/net/sockstat TCP alloc";
     TcpMemory     "tcp.mem"        Gauge Bytes Host "memory of TCP buffers; /proc/net/sockstat TCP mem, pages x page size";
     // sock_diag by state
-    TcpState      "tcp.state"      Gauge Count State "sockets in a state, except ESTAB and TIME_WAIT when counted elsewhere; sock_diag";
+    TcpState      "tcp.state"      Gauge Count State "sockets in a state, every state each time: ESTAB = CurrEstab - CLOSE_WAIT, TIME_WAIT = sockstat tw - short FIN_WAIT2, the others by sock_diag";
     // /proc/net/snmp Tcp
     TcpActiveOpens  "tcp.active_opens"  Counter Count Host "connections opened from here; /proc/net/snmp Tcp ActiveOpens";
     TcpPassiveOpens "tcp.passive_opens" Counter Count Host "connections accepted here; /proc/net/snmp Tcp PassiveOpens";
@@ -156,6 +159,8 @@ metrics! {
     ConntrackMax    "conntrack.max"           Gauge   Count Host "the table's limit; nf_conntrack_max";
     ConntrackDrops  "conntrack.drops"         Counter Count Host "drop + early_drop of all CPUs; /proc/net/stat/nf_conntrack";
     ConntrackInsertFailed "conntrack.insert_failed" Counter Count Host "insert_failed of all CPUs; /proc/net/stat/nf_conntrack";
+    ConntrackClashes "conntrack.clashes"  Counter Count Host "clashes on insert that were resolved, of all CPUs; /proc/net/stat/nf_conntrack clashres";
+    ConntrackSearchRestarts "conntrack.search_restarts" Counter Count Host "searches begun again as the table was resized, of all CPUs; /proc/net/stat/nf_conntrack search_restart";
     // /proc/net/dev, /sys/class/net
     NetRxBytes    "net.rx_bytes"    Counter Bytes Interface "bytes received; /proc/net/dev";
     NetTxBytes    "net.tx_bytes"    Counter Bytes Interface "bytes sent; /proc/net/dev";
