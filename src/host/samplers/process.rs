@@ -117,7 +117,7 @@ impl Watched {
         if let Ok(fds) = self.folder.fd_count() {
             out.put(Metric::ProcFds, n, fds);
         }
-        if self.age % LIMIT_EVERY == 0 {
+        if self.age.is_multiple_of(LIMIT_EVERY) {
             let limits = self.folder.read("limits", buffer).ok().and_then(|b| Limits::from_read(b).ok());
             self.fd_limit = limits.and_then(|l| match l.max_open_files.soft_limit {
                 LimitValue::Value(v) => Some(v),

@@ -93,11 +93,7 @@ impl Sampler for Finder {
         self.last_pid = last_pid;
         self.looks = self.looks.wrapping_add(1);
         match (self.setup.pid, self.listening.target) {
-            (Some(pid), _) => {
-                if lost || newcomers {
-                    self.find_descendants(pid, before, out)?;
-                }
-            }
+            (Some(pid), _) if lost || newcomers => self.find_descendants(pid, before, out)?,
             (None, Some(target)) if is_local(target) => self.find_listeners(target, newcomers, before, out)?,
             _ => {}
         }
@@ -162,7 +158,7 @@ impl Finder {
             self.inodes.clone_from(&self.listening.inodes);
             self.found.clear();
         }
-        if changed || self.looks % WHOLE_EVERY == 0 {
+        if changed || self.looks.is_multiple_of(WHOLE_EVERY) {
             self.looked_at.clear();
         } else if !newcomers {
             return Ok(());
