@@ -1,2 +1,69 @@
-//! The profile room.
+//! Profiles: a capture runs on its own thread and sends its life and its stacks as events.
+//!
+//! [`start`] takes the first source of [`PROFILERS`] that the host permits. What is in the way
+//! of perf is told by [`preflight`] without running it.
+//!
+//! Must not: know what stacks are shown as, or touch the load.
+
+mod capture;
+mod perf;
+pub mod preflight;
 pub mod script;
+mod tool;
+
+pub use capture::{Capture, CaptureRequest, start};
+pub use preflight::{Plan, Preflight, Scope, Surroundings, Want, inspect};
+
+use crate::model::Span;
+use capture::Stage;
+
+/// Something that stands in the way, in one line.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{what}")]
+pub struct Obstacle {
+    /// What and where.
+    pub what: String,
+    /// The command that mends it, if one does.
+    pub mend: Option<String>,
+}
+
+impl Obstacle {
+    /// An obstacle; control characters in `what` (it may quote a program) are replaced.
+    pub fn new(what: impl AsRef<str>, mend: Option<String>) -> Obstacle {
+        Obstacle { what: crate::model::clean(what.as_ref(), 400), mend }
+    }
+}
+
+/// A source of stacks.
+pub trait Profiler: Sync {
+    /// Its name as shown.
+    fn name(&self) -> &'static str;
+
+    /// Whether it can do what is asked here, without doing it.
+    ///
+    /// # Errors
+    /// What is in the way.
+    fn check(&self, request: &CaptureRequest) -> Result<Plan, Obstacle>;
+
+    /// Samples and reads, announcing both on the stage and sending the stacks over it.
+    ///
+    /// # Errors
+    /// Why there are no stacks.
+    fn run(&self, plan: Plan, request: &CaptureRequest, stage: &Stage) -> Result<Done, Obstacle>;
+}
+
+/// The sources, the preferred one first.
+pub static PROFILERS: &[&dyn Profiler] = &[&perf::Perf];
+
+/// What a capture came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Done {
+    /// The stretch that was sampled.
+    pub span: Span,
+    /// Samples sent.
+    pub samples: u64,
+    /// Samples lost.
+    pub lost: u64,
+    /// What the reader should know.
+    pub notes: Vec<String>,
+}

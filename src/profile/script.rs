@@ -140,6 +140,11 @@ impl Script {
         self.samples.len()
     }
 
+    /// What the text said so far.
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
     /// Takes the samples read so far; the one whose frames are still being read stays.
     pub fn take(&mut self) -> Batch {
         let mut open = None;

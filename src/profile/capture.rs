@@ -1,0 +1,231 @@
+//! A running capture: its thread, and the handle by which it is ended.
+//!
+//! Must not: know how stacks are taken; that is a [`Profiler`](super::Profiler)'s.
+
+use super::{Done, Obstacle, PROFILERS, Surroundings, Want};
+use crate::clock::Clock;
+use crate::model::{At, CaptureId, CaptureNews, CaptureState, Event, Fault};
+use rustix::process::{Pid, Signal, kill_process_group};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{SyncSender, TrySendError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// How often a waiting capture looks around.
+pub(super) const GLANCE: Duration = Duration::from_millis(10);
+
+/// What is to be captured.
+#[derive(Clone, Debug)]
+pub struct CaptureRequest {
+    /// Its number in the session.
+    pub id: CaptureId,
+    /// How long to sample.
+    pub length: Duration,
+    /// Samples per second and CPU; 99 is the custom, out of step with what runs every 10 ms.
+    pub hz: u32,
+    /// The target's processes on this machine; perhaps none.
+    pub pids: Vec<u32>,
+    /// How much to sample.
+    pub want: Want,
+    /// How long perf may take to end before it is told again, and then killed.
+    pub grace: Duration,
+    /// Where perf is looked for.
+    pub around: Surroundings,
+}
+
+impl CaptureRequest {
+    /// The ordinary request: 99 Hz, as much as is permitted.
+    pub fn new(id: CaptureId, length: Duration, pids: Vec<u32>) -> CaptureRequest {
+        let around = Surroundings::here();
+        CaptureRequest { id, length, hz: 99, pids, want: Want::Widest, grace: Duration::from_secs(10), around }
+    }
+}
+
+/// A capture under way. Dropping it cancels it and waits for its thread, which takes
+/// milliseconds.
+#[derive(Debug)]
+pub struct Capture {
+    id: CaptureId,
+    control: Arc<Control>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Starts a capture on its own thread. Its life and its stacks come over `out`: `Sampling`,
+/// `Reading`, stacks in one or more batches, `Done`; or `Failed` at any point, which is the
+/// last then. When `out` is full the capture waits.
+pub fn start(request: CaptureRequest, clock: Clock, out: SyncSender<Event>) -> Capture {
+    let control = Arc::new(Control::default());
+    let id = request.id;
+    let stage = Stage { id, clock, out, control: control.clone() };
+    let spare = stage.clone();
+    let thread = std::thread::Builder::new().name("profile".into()).spawn(move || run(&request, &stage));
+    let thread = thread
+        .map_err(|e| {
+            let news = CaptureState::Failed { what: format!("no thread for the capture: {e}"), mend: None };
+            // Nobody else could send it, and this caller must not wait.
+            let at = spare.clock.now();
+            let _ = spare.out.try_send(Event::Capture(CaptureNews { at, id, state: news }));
+        })
+        .ok();
+    Capture { id, control, thread }
+}
+
+impl Capture {
+    /// Its number.
+    pub fn id(&self) -> CaptureId {
+        self.id
+    }
+
+    /// Ends sampling now and keeps what there is; without effect once reading has begun.
+    pub fn stop(&self) {
+        self.control.stop.store(true, Ordering::SeqCst);
+        self.control.wake.notify_all();
+    }
+
+    /// Ends it at once and throws away what there is: perf is killed, `Failed` is the last
+    /// news (unless the channel is full: a cancelled capture does not wait).
+    pub fn cancel(&self) {
+        self.control.cancel.store(true, Ordering::SeqCst);
+        self.control.wake.notify_all();
+        self.control.signal(Signal::KILL);
+    }
+
+    /// Whether its last event was sent.
+    pub fn is_finished(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// Waits for its end. Somebody must take the events meanwhile.
+    pub fn wait(mut self) {
+        self.join();
+    }
+
+    fn join(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            // A panic on that thread was told there.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Capture {
+    fn drop(&mut self) {
+        if self.thread.is_some() {
+            self.cancel();
+            self.join();
+        }
+    }
+}
+
+fn run(request: &CaptureRequest, stage: &Stage) {
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| attempt(request, stage)));
+    let outcome = outcome.unwrap_or_else(|_| {
+        let what = "the capture broke off by a fault of perfbench itself".to_string();
+        stage.emit(Event::Fault(Fault { at: stage.now(), place: "profile".into(), what: what.clone(), mend: None }));
+        Err(Obstacle::new(what, None))
+    });
+    stage.news(match outcome {
+        Ok(Done { span, samples, lost, notes }) => CaptureState::Done { span, samples, lost, notes },
+        Err(_) if stage.cancelled() => CaptureState::Failed { what: "the capture was cancelled".into(), mend: None },
+        Err(Obstacle { what, mend }) => CaptureState::Failed { what, mend },
+    });
+}
+
+fn attempt(request: &CaptureRequest, stage: &Stage) -> Result<Done, Obstacle> {
+    let mut first = None;
+    for profiler in PROFILERS {
+        match profiler.check(request) {
+            Ok(plan) => return profiler.run(plan, request, stage),
+            Err(obstacle) => first = first.or(Some(obstacle)),
+        }
+    }
+    Err(first.unwrap_or_else(|| Obstacle::new("there is no profiler", None)))
+}
+
+/// What ends a capture from outside, and the process it runs meanwhile.
+#[derive(Debug, Default)]
+pub(super) struct Control {
+    cancel: AtomicBool,
+    stop: AtomicBool,
+    /// The process group of a running tool, as long as its leader was not waited for: until
+    /// then the number belongs to nobody else.
+    group: Mutex<Option<Pid>>,
+    wake: Condvar,
+}
+
+impl Control {
+    pub(super) fn group(&self) -> MutexGuard<'_, Option<Pid>> {
+        self.group.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Signals the running tool and all it started.
+    pub(super) fn signal(&self, signal: Signal) {
+        if let Some(group) = *self.group() {
+            // It may have ended on its own by now.
+            let _ = kill_process_group(group, signal);
+        }
+    }
+}
+
+/// What a profiler works with: the clock, the channel, and whether to go on.
+#[derive(Clone, Debug)]
+pub struct Stage {
+    id: CaptureId,
+    clock: Clock,
+    out: SyncSender<Event>,
+    pub(super) control: Arc<Control>,
+}
+
+impl Stage {
+    /// The present instant.
+    pub fn now(&self) -> At {
+        self.clock.now()
+    }
+
+    /// CLOCK_MONOTONIC at the session's start, ns.
+    pub fn origin_ns(&self) -> u64 {
+        self.clock.origin_monotonic_ns()
+    }
+
+    /// Whether all is to be thrown away.
+    pub fn cancelled(&self) -> bool {
+        self.control.cancel.load(Ordering::SeqCst)
+    }
+
+    /// Whether sampling is to end now.
+    pub fn stopped(&self) -> bool {
+        self.cancelled() || self.control.stop.load(Ordering::SeqCst)
+    }
+
+    /// Waits a moment, less when it is stopped meanwhile.
+    pub fn pause(&self, time: Duration) {
+        let group = self.control.group();
+        let waited = self.control.wake.wait_timeout(group, time);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Sends the capture's next state.
+    pub fn news(&self, state: CaptureState) {
+        self.emit(Event::Capture(CaptureNews { at: self.now(), id: self.id, state }));
+    }
+
+    /// Sends an event. Waits while the channel is full, unless cancelled; when nobody listens
+    /// any more the capture cancels itself.
+    pub fn emit(&self, mut event: Event) {
+        loop {
+            match self.out.try_send(event) {
+                Ok(()) => return,
+                Err(TrySendError::Full(_)) if self.cancelled() => return,
+                Err(TrySendError::Full(back)) => {
+                    event = back;
+                    self.pause(GLANCE);
+                }
+                Err(TrySendError::Disconnected(_)) => {
+                    self.control.cancel.store(true, Ordering::SeqCst);
+                    return;
+                }
+            }
+        }
+    }
+}
