@@ -14,7 +14,7 @@ pub(super) fn traffic(args: &TrafficArgs) -> Result<(), Failure> {
     if args.formats {
         let mut out = String::new();
         formats().iter().for_each(|f| {
-            let _ = writeln!(out, "{:<16} {}", f.name, f.about);
+            let _ = writeln!(out, "{:<16} {}", f.name, f.description);
         });
         return print(&out);
     }
