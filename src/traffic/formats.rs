@@ -13,8 +13,11 @@ use serde::Deserialize;
 
 /// A row of the table of formats.
 struct Row {
-    make: fn() -> Result<(FormatRow, Box<dyn Format>), String>,
+    make: fn() -> Result<Made, String>,
 }
+
+/// A format and how lists show it.
+type Made = (FormatRow, Box<dyn Format>);
 
 /// All formats. Among equals in a guess the earlier row wins.
 static TABLE: &[Row] = &[
@@ -48,7 +51,7 @@ struct FormatFile {
     pattern: String,
 }
 
-fn from_file(text: &str) -> Result<(FormatRow, Box<dyn Format>), String> {
+fn from_file(text: &str) -> Result<Made, String> {
     let file: FormatFile = toml::from_str(text).map_err(|e| e.to_string())?;
     let pattern = Pattern::compile(&file.name, &file.pattern, file.time, file.extra)?;
     Ok((FormatRow { name: file.name, description: file.description }, Box::new(pattern)))

@@ -14,7 +14,7 @@
 //! reader         joins them, merges the files, counts everything
 //! ```
 //!
-//! What is skipped is counted in [`ledger`] by [`Reason`]; what is in a recording at all is
+//! What is skipped is counted by [`Reason`]; what is in a recording at all is
 //! in [`Summary`]. `docs/formats.md` explains it to users.
 //!
 //! Must not: import another room, send anything, read clocks, or hold more of a log than

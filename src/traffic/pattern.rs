@@ -112,7 +112,8 @@ impl Pattern {
         if !has(&[Slot::TimeLocal, Slot::TimeIso8601, Slot::TimeUnix]) {
             return Err("it has no time: $time_local, $time_iso8601 or $msec".into());
         }
-        if !has(&[Slot::Request]) && !(has(&[Slot::Method]) && has(&[Slot::Target])) {
+        let has_request = has(&[Slot::Request]) || (has(&[Slot::Method]) && has(&[Slot::Target]));
+        if !has_request {
             return Err("it has no request: $request, or $request_method and $request_uri".into());
         }
         let name = name.to_owned();

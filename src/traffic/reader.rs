@@ -32,8 +32,8 @@ pub struct Options {
     pub methods: MethodFilter,
     /// Length of the reorder window in log time, ns.
     pub window_ns: u64,
-    /// Most memory that waiting requests may take, over all files, bytes. Exceeded by one chunk of
-    /// 64 KiB and one line at the most.
+    /// Most memory that waiting requests may take, over all files, bytes. Each file that is open may
+    /// exceed it by the chunk of 64 KiB that its next request lies in.
     pub window_bytes: usize,
     /// Decides where within its second a request of a whole-second log lies.
     pub seed: u64,

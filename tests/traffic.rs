@@ -1,0 +1,526 @@
+//! The traffic room from outside: real logs and their figures, packing, merging, disorder,
+//! hostile bytes, and (ignored by default) speed and memory.
+//!
+//! Must not: send anything; rely on material of others when it is not there.
+
+use perfbench::model::{Request, TrafficCounts};
+use perfbench::traffic::{DEMO_LOG, MethodFilter, Options, Reader, Reason, Source, TrafficError};
+use proptest::prelude::*;
+use std::collections::{BTreeMap, HashMap};
+use std::io::{Cursor, Read, Write};
+use std::path::{Path, PathBuf};
+
+/// A file of the recorded material that lies beside the project; `None`, said aloud, without it.
+fn shared(path: &str) -> Option<PathBuf> {
+    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared");
+    let file = std::env::var_os("PERFBENCH_SHARED").map_or_else(beside, PathBuf::from).join("data").join(path);
+    if file.exists() {
+        return Some(file);
+    }
+    assert!(std::env::var_os("PERFBENCH_NO_SKIP").is_none(), "{} is missing", file.display());
+    println!("skipped: needs {}", file.display());
+    None
+}
+
+fn stream(bytes: impl Into<Vec<u8>>) -> Source {
+    Source::Stream { name: "stream".into(), stream: Box::new(Cursor::new(bytes.into())) }
+}
+
+fn open(sources: Vec<Source>, options: Options) -> Reader {
+    Reader::open_sources(sources, options).unwrap()
+}
+
+fn rest(reader: &mut Reader) -> Vec<Request> {
+    let (mut request, mut all) = (Reader::blank(), Vec::new());
+    while reader.next(&mut request).unwrap() {
+        keeps_its_promises(&request);
+        all.push(request.clone());
+    }
+    assert!(all.is_sorted_by_key(|r| r.recorded_unix_ns), "time went backwards");
+    adds_up(&reader.counts());
+    all
+}
+
+/// What `model::Request` says of itself.
+fn keeps_its_promises(r: &Request) {
+    assert!(r.path.starts_with('/') && !r.path.bytes().any(|b| b < 0x21 || b == 0x7f), "{:?}", r.path);
+    let clean = |s: &str| !s.chars().any(|c| c.is_ascii_control() && c != '\t');
+    assert!(r.headers.iter().all(|(n, v)| !n.is_empty() && clean(n) && clean(v)), "{:?}", r.headers);
+    assert!(r.host.as_deref().is_none_or(|h| !h.is_empty() && h.bytes().all(|b| b.is_ascii_graphic())));
+    assert!(!r.route.name.is_empty());
+}
+
+fn adds_up(counts: &TrafficCounts) {
+    let skipped: u64 = counts.skipped.iter().map(|s| s.count).sum();
+    assert_eq!(counts.lines, counts.requests + skipped, "{counts:?}");
+}
+
+fn skipped(counts: &TrafficCounts) -> BTreeMap<&str, (u64, &str)> {
+    counts.skipped.iter().map(|s| (&*s.reason, (s.count, &*s.first))).collect()
+}
+
+/// Everything but the moment within the second and the number of the route.
+fn content(r: &Request) -> (i64, String, String, Vec<String>) {
+    let headers = r.headers.iter().map(|(n, v)| format!("{n}: {v}")).collect();
+    (r.recorded_unix_ns.div_euclid(1_000_000_000), r.method.to_string(), r.path.clone(), headers)
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut z = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    z.write_all(bytes).unwrap();
+    z.finish().unwrap()
+}
+
+fn gunzip(bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    flate2::read::MultiGzDecoder::new(bytes).read_to_end(&mut out).unwrap();
+    out
+}
+
+fn combined_line(second: u32, path: &str) -> String {
+    let (m, s) = (second / 60, second % 60);
+    format!(
+        "192.0.2.1 - - [17/May/2015:{:02}:{:02}:{s:02} +0000] \"GET {path} HTTP/1.1\" 200 5 \"-\" \"-\"\n",
+        m / 60,
+        m % 60
+    )
+}
+
+#[test]
+fn every_figure_of_the_real_log() {
+    let Some(path) = shared("logs/nginx-combined.log.gz") else { return };
+    let mut reader = Reader::open(std::slice::from_ref(&path), Options::default()).unwrap();
+    let requests = rest(&mut reader);
+    let (counts, summary) = (reader.counts(), reader.summary());
+    assert_eq!((counts.lines, counts.requests, counts.skipped.len()), (51_462, 51_462, 0));
+    assert_eq!(requests.len(), 51_462);
+    assert_eq!(counts.format, "combined");
+    assert_eq!((reader.choices()[0].matched, reader.choices()[0].looked_at), (200, 200));
+    assert_eq!(
+        summary.statuses,
+        BTreeMap::from([(404, 33876), (304, 13330), (200, 4028), (206, 186), (403, 38), (416, 4)])
+    );
+    assert_eq!(summary.methods, [("GET".to_owned(), 51_379), ("HEAD".to_owned(), 83)]);
+    assert_eq!(summary.response_bytes, 33_939_678_630);
+    assert_eq!(summary.ipv6_lines, 50);
+    // 2015-05-17T08:05:00Z and 2015-06-04T07:06:52Z
+    let second = 1_000_000_000;
+    assert_eq!(summary.first_unix_ns, Some(1_431_849_900 * second));
+    assert_eq!(summary.last_unix_ns, Some(1_433_401_612 * second));
+    let half = f64::from(u32::try_from(summary.steps_back).unwrap()) / 51_462.0;
+    assert!((0.45..0.55).contains(&half), "{half} of the lines lie before the line above them");
+    // Nothing is late: the window is longer than the log's disorder of up to 59 s.
+    assert!(counts.out_of_order >= summary.steps_back && counts.outside_window == 0, "{counts:?}");
+
+    // Independently: a stable sort of the lines by their seconds gives the same requests.
+    let text = gunzip(&std::fs::read(&path).unwrap());
+    let mut expected: Vec<(&str, &str)> = std::str::from_utf8(&text)
+        .unwrap()
+        .lines()
+        .map(|l| (&l[l.find('[').unwrap() + 1..l.find(']').unwrap()], l.split(' ').nth(6).unwrap()))
+        .collect();
+    let month = |t: &str| if &t[3..6] == "May" { 5 } else { 6 };
+    expected.sort_by_key(|(t, _)| (month(t), t[..2].parse::<u32>().unwrap(), t[12..20].to_owned()));
+    assert!(expected.iter().map(|e| e.1).eq(requests.iter().map(|r| &*r.path)));
+    // And seconds are spread, not fired as bursts: few share a moment.
+    let bursts = requests.windows(2).filter(|w| w[0].recorded_unix_ns == w[1].recorded_unix_ns).count();
+    assert!(bursts < 10, "{bursts}");
+}
+
+#[test]
+fn junk_is_counted_by_reason_and_nothing_is_sent_for_it() {
+    let Some(path) = shared("logs/nginx-malformed.log") else { return };
+    let mut reader = Reader::open(std::slice::from_ref(&path), Options::default()).unwrap();
+    let error = reader.next(&mut Reader::blank()).unwrap_err();
+    let counts = reader.counts();
+    adds_up(&counts);
+    let lines = std::fs::read(&path).unwrap().split(|b| *b == b'\n').filter(|l| !l.is_empty()).count();
+    assert_eq!((counts.lines, counts.requests), (lines as u64, 0));
+    let skipped = skipped(&counts);
+    assert!(skipped[Reason::Binary.as_str()].0 > 0 && skipped[Reason::NotARequestLine.as_str()].0 == 2, "{skipped:?}");
+    let (tls, first) = skipped[Reason::Tls.as_str()];
+    assert!(tls == 1 && first.ends_with("nginx-malformed.log:8"), "{skipped:?}");
+    let message = error.to_string();
+    assert!(matches!(error, TrafficError::NoRequest { .. }) && !message.contains('\n'), "{message}");
+    assert!(
+        message.contains("combined, common, vhost_combined") && message.contains("the first line: 1.2.3.4"),
+        "{message}"
+    );
+}
+
+#[test]
+fn the_traefik_log_is_read_as_common_with_more_behind() {
+    let Some(path) = shared("logs/traefik-clf.log") else { return };
+    let mut reader = Reader::open(&[path], Options::default()).unwrap();
+    let requests = rest(&mut reader);
+    assert_eq!(requests.len(), 7);
+    assert_eq!(requests[2].path, "/cgi.cgi/");
+}
+
+#[test]
+fn the_demo_log_is_what_its_script_says() {
+    let source = || Source::Bytes { name: "demo", bytes: DEMO_LOG };
+    let mut reader = open(vec![source()], Options::default());
+    let requests = rest(&mut reader);
+    let (counts, summary) = (reader.counts(), reader.summary());
+    assert!(DEMO_LOG.len() < 400 << 10 && (18_000..23_000).contains(&counts.lines));
+    let span_s = (summary.last_unix_ns.unwrap() - summary.first_unix_ns.unwrap()) / 1_000_000_000;
+    assert_eq!(span_s, 599);
+    assert!(counts.out_of_order > 0 && counts.outside_window == 0);
+    assert!(summary.ipv6_lines > 1000 && summary.statuses[&404] > 300 && summary.statuses[&500] > 0);
+    let skipped = skipped(&counts);
+    assert!(skipped["method POST not replayed"].0 > 100 && skipped[Reason::Tls.as_str()].0 > 3, "{skipped:?}");
+    let mut routes: HashMap<&str, usize> = HashMap::new();
+    requests.iter().for_each(|r| *routes.entry(&r.route.name).or_default() += 1);
+    for route in
+        ["/", "/static/css/site.css", "/product/{}", "/search", "/cart", "/checkout", "/api/v1/stock/{}", "/login"]
+    {
+        assert!(routes.get(route).is_some_and(|n| *n > 100), "{route}: {routes:?}");
+    }
+    assert!(routes.len() < 40);
+    // All clients are of the documentation ranges.
+    for line in gunzip(DEMO_LOG).split(|b| *b == b'\n').filter(|l| !l.is_empty()) {
+        assert!(line.starts_with(b"192.0.2.") || line.starts_with(b"2001:db8:"));
+    }
+}
+
+#[test]
+fn packing_makes_no_difference() {
+    let text = gunzip(DEMO_LOG);
+    let dir = tempfile::tempdir().unwrap();
+    // Names say nothing: the content decides.
+    let mut members = gzip(&text[..100_000]);
+    members.extend(gzip(&text[100_000..]));
+    let packed = [text.clone(), gzip(&text), members, zstd::encode_all(&text[..], 1).unwrap()];
+    let mut all = packed
+        .iter()
+        .enumerate()
+        .flat_map(|(n, bytes)| {
+            let path = dir.path().join(format!("{n}.gz"));
+            std::fs::write(&path, bytes).unwrap();
+            [Source::File(path), stream(&bytes[..])]
+        })
+        .map(|source| {
+            let mut reader = open(vec![source], Options::default());
+            let requests = rest(&mut reader);
+            let mut counts = reader.counts();
+            counts.skipped.iter_mut().for_each(|s| s.first = s.first.rsplit(':').next().unwrap().to_owned());
+            (requests, counts)
+        });
+    let first = all.next().unwrap();
+    for other in all {
+        assert!(first == other);
+    }
+}
+
+#[test]
+fn several_files_are_one_recording() {
+    let text = gunzip(DEMO_LOG);
+    let lines: Vec<&[u8]> = text.split_inclusive(|b| *b == b'\n').collect();
+    let mut whole = open(vec![stream(&text[..])], Options::default());
+    let mut expected: Vec<_> = rest(&mut whole).iter().map(content).collect();
+    expected.sort();
+    // Three hosts behind a balancer, and three rotated files given in the wrong order.
+    let hosts: Vec<Vec<u8>> =
+        (0..3).map(|h| lines.iter().skip(h).step_by(3).copied().collect::<Vec<_>>().concat()).collect();
+    let rotated: Vec<Vec<u8>> = lines.chunks(lines.len() / 3 + 1).rev().map(<[&[u8]]>::concat).collect();
+    for files in [hosts, rotated] {
+        let mut reader = open(files.into_iter().map(stream).collect(), Options::default());
+        let mut got: Vec<_> = rest(&mut reader).iter().map(content).collect();
+        assert!(got.is_sorted_by_key(|r| r.0));
+        got.sort();
+        assert!(got == expected);
+        assert_eq!(reader.counts().requests, whole.counts().requests);
+        assert_eq!(reader.counts().outside_window, 0);
+    }
+}
+
+#[test]
+fn files_of_different_formats_and_empty_ones_go_together() {
+    let vhost = format!("shop.example:8080 {}", combined_line(7, "/v"));
+    let mut reader = open(vec![stream(vhost), stream(""), stream(combined_line(3, "/c"))], Options::default());
+    let requests = rest(&mut reader);
+    assert_eq!(reader.counts().format, "vhost_combined, none: empty, combined");
+    let seen: Vec<_> = requests.iter().map(|r| (&*r.path, r.host.as_deref())).collect();
+    assert_eq!(seen, [("/c", None), ("/v", Some("shop.example:8080"))]);
+}
+
+#[test]
+fn a_repetition_gives_the_same_and_is_not_counted_again() {
+    let mut reader =
+        open(vec![Source::Bytes { name: "demo", bytes: DEMO_LOG }], Options { seed: 5, ..Options::default() });
+    let first = rest(&mut reader);
+    let (counts, summary) = (reader.counts(), reader.summary());
+    assert!(reader.can_reopen());
+    reader.reopen().unwrap();
+    assert!(rest(&mut reader) == first);
+    assert_eq!(reader.counts(), TrafficCounts { repeats: 1, ..counts });
+    assert_eq!(reader.summary(), summary);
+
+    let mut pipe = open(vec![stream(combined_line(1, "/"))], Options::default());
+    assert!(!pipe.can_reopen() && matches!(pipe.reopen(), Err(TrafficError::CannotReopen { .. })));
+    assert_eq!(rest(&mut pipe).len(), 1);
+}
+
+#[test]
+fn damage_after_good_lines_loses_only_what_is_damaged() {
+    let text: Vec<u8> =
+        (0..5000).flat_map(|n| combined_line(n / 10, &format!("/p/{n}/{}", n * 7919)).into_bytes()).collect();
+    let mut packed = gzip(&text);
+    packed.truncate(packed.len() * 2 / 3);
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("torn.log");
+    std::fs::write(&path, &packed).unwrap();
+    let mut reader = Reader::open(std::slice::from_ref(&path), Options::default()).unwrap();
+    let requests = rest(&mut reader);
+    assert!(requests.len() > 1000);
+    let counts = reader.counts();
+    let expected = format!("torn.log:{}", requests.len() + 1);
+    let (count, first) = skipped(&counts)[Reason::Damaged.as_str()];
+    assert!(count == 1 && first.ends_with(&expected), "{counts:?}");
+
+    std::fs::write(&path, &packed[..15]).unwrap();
+    let error = Reader::open(&[path], Options::default()).err().unwrap();
+    assert!(matches!(error, TrafficError::Damaged { .. }), "{error}");
+}
+
+#[test]
+fn wrong_input_fails_at_once_in_one_line() {
+    let error = |source, options| Reader::open_sources(vec![source], options).err().unwrap().to_string();
+    let named = |name: &str| Options { format: Some(name.into()), ..Options::default() };
+    for (message, says) in [
+        (error(stream(""), Options::default()), "empty"),
+        (error(stream("hello\x1b[2J\nworld\n"), Options::default()), "tried: combined, common, vhost_combined"),
+        (error(stream("hello\nworld\n"), named("common")), "tried: common"),
+        (error(stream(combined_line(1, "/")), named("vhost_combined")), "first line: 192.0.2.1"),
+        (error(stream("x"), named("nosuch")), "known: combined"),
+        (error(Source::File("/nonexistent/x.log".into()), Options::default()), "no such file"),
+    ] {
+        assert!(message.contains(says) && !message.contains(['\n', '\x1b']), "{message}");
+    }
+    let twice = [PathBuf::from("-"), PathBuf::from("-")];
+    assert!(matches!(Reader::open(&twice, Options::default()), Err(TrafficError::StdinTwice)));
+    assert!(matches!(Reader::open(&[], Options::default()), Err(TrafficError::NoFiles)));
+}
+
+#[test]
+fn a_pattern_of_ones_own_is_a_format() {
+    let line = "1431849932.500 example.net GET /a?b 0.250\n";
+    let format = Some("$msec $host $request_method $request_uri $request_time".to_owned());
+    let mut reader = open(vec![stream(line)], Options { format, ..Options::default() });
+    let r = &rest(&mut reader)[0];
+    assert_eq!(
+        (r.recorded_unix_ns, &*r.path, r.host.as_deref()),
+        (1_431_849_932_250_000_000, "/a?b", Some("example.net"))
+    );
+}
+
+#[test]
+fn methods_are_replayed_when_named_and_headers_go_along() {
+    let text = "192.0.2.1 - - [17/May/2015:08:05:32 +0000] \"POST /a HTTP/1.1\" 200 5 \"http://r/\" \"agent\"\n\
+                192.0.2.1 - - [17/May/2015:08:05:33 +0000] \"BREW /b HTTP/1.1\" 200 5 \"-\" \"\\x01\"\n\
+                192.0.2.1 - - [17/May/2015:08:05:34 +0000] \"GET /c HTTP/1.1\" 200 5 \"-\" \"agent 2\"\n";
+    let mut reader = open(vec![stream(text)], Options { methods: MethodFilter::All, ..Options::default() });
+    let requests = rest(&mut reader);
+    let seen: Vec<_> = requests.iter().map(|r| (r.method.as_str(), r.headers.len())).collect();
+    assert_eq!(seen, [("POST", 2), ("BREW", 0), ("GET", 1)]);
+    assert_eq!(requests[0].headers[0], ("Referer".into(), "http://r/".to_owned()));
+    assert_eq!(requests[2].headers[0], ("User-Agent".into(), "agent 2".to_owned()));
+    assert_eq!(reader.summary().headers_left_out, 1);
+
+    let mut reader = open(vec![stream(text)], Options::default());
+    assert_eq!(rest(&mut reader).len(), 1);
+    assert_eq!(skipped(&reader.counts())["method BREW not replayed"], (1, "stream:2"));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
+    #[test]
+    fn hostile_bytes_never_become_a_bad_request(
+        parts in prop::collection::vec(prop_oneof![
+            prop::collection::vec(any::<u8>(), 0..80),
+            r#"[GHPOST]{3,4} [ -~]{0,30} HTTP/1\.1"#.prop_map(String::into_bytes),
+            r#"GET (https?://)?[a-z/.:@\\x0-9é ]{0,20} HTTP/1\.1"#.prop_map(String::into_bytes),
+        ], 1..20),
+        agents in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..20), 1..20),
+        zstd: bool,
+    ) {
+        let mut text = combined_line(1, "/").into_bytes();
+        for (n, part) in parts.iter().enumerate() {
+            let agent = &agents[n % agents.len()];
+            let time = format!("17/May/2015:08:05:{:02} +0000", (n * 7919) % 61);
+            text.extend([b"192.0.2.1 - - [", time.as_bytes(), b"] \"", part, b"\" 200 5 \"-\" \"", agent, b"\"\n"].concat());
+            text.extend_from_slice(part);
+            text.push(b'\n');
+        }
+        let bytes = if zstd { zstd::encode_all(&text[..], 1).unwrap() } else { text };
+        let mut reader = open(vec![stream(bytes)], Options { methods: MethodFilter::All, ..Options::default() });
+        prop_assert!(!rest(&mut reader).is_empty());
+    }
+
+    #[test]
+    fn any_bytes_are_refused_or_read(bytes in prop::collection::vec(any::<u8>(), 0..300), magic in 0usize..3) {
+        let start = [&b""[..], b"\x1f\x8b\x08\0\0\0\0\0\0\xff", b"\x28\xb5\x2f\xfd"][magic];
+        if let Ok(mut reader) = Reader::open_sources(vec![stream([start, &bytes].concat())], Options::default()) {
+            let mut request = Reader::blank();
+            while let Ok(true) = reader.next(&mut request) { keeps_its_promises(&request); }
+        }
+    }
+
+    #[test]
+    fn memory_is_bounded_whatever_the_disorder(files in 1usize..4, lines in 1usize..600, kib in 1usize..200, seed: u64) {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let mut expected = Vec::new();
+        let texts: Vec<String> = (0..files).map(|f| (0..lines).map(|n| {
+            expected.push(format!("/{f}/{n}/{}", "x".repeat(rng.usize(0..200))));
+            combined_line(rng.u32(0..80_000), &expected[expected.len() - 1])
+        }).collect()).collect();
+        let options = Options { window_bytes: kib << 10, window_ns: u64::MAX, ..Options::default() };
+        let mut reader = open(texts.into_iter().map(stream).collect(), options);
+        let (mut request, mut paths, mut last) = (Reader::blank(), Vec::new(), 0);
+        while reader.next(&mut request).unwrap() {
+            // Each file may hold one chunk for the request it has next.
+            let bound = (kib << 10) + files * (65 << 10);
+            prop_assert!(reader.waiting_bytes() <= bound, "{} bytes of {} KiB", reader.waiting_bytes(), kib);
+            prop_assert!(request.recorded_unix_ns >= last);
+            last = request.recorded_unix_ns;
+            paths.push(request.path.clone());
+        }
+        paths.sort();
+        expected.sort();
+        prop_assert!(paths == expected);
+        adds_up(&reader.counts());
+    }
+
+    #[test]
+    fn disorder_within_the_window_is_a_full_sort_over_all_files(
+        files in prop::collection::vec(prop::collection::vec((0u32..40, 0u32..60), 1..200), 1..5),
+    ) {
+        let mut expected = Vec::new();
+        let texts: Vec<String> = files.iter().enumerate().map(|(f, steps)| {
+            let mut clock = 100;
+            steps.iter().enumerate().map(|(n, (on, back))| {
+                clock += on;
+                expected.push((clock - back, f, n));
+                combined_line(clock - back, &format!("/{f}/{n}"))
+            }).collect()
+        }).collect();
+        let mut reader = open(texts.into_iter().map(stream).collect(), Options::default());
+        let day = 1_431_820_800; // 2015-05-17T00:00:00Z
+        let requests = rest(&mut reader);
+        prop_assert_eq!(reader.counts().outside_window, 0);
+        for f in 0..files.len() {
+            // Within a file the order is that of a stable sort; between files seconds are shared.
+            let mut of_file: Vec<_> = expected.iter().filter(|e| e.1 == f).collect();
+            of_file.sort();
+            let got = requests.iter().filter(|r| r.path.starts_with(&format!("/{f}/")));
+            let same = got.map(|r| (r.recorded_unix_ns / 1_000_000_000 - day, r.path.clone()))
+                .eq(of_file.iter().map(|(s, f, n)| (i64::from(*s), format!("/{f}/{n}"))));
+            prop_assert!(same);
+        }
+    }
+}
+
+/// An endless log out of a few kilobytes: `lines` lines, one second every `per_second`, each up to
+/// `disorder_s` before the newest.
+struct Endless {
+    lines: u64,
+    made: u64,
+    per_second: u64,
+    disorder_s: u64,
+    rng: fastrand::Rng,
+    buffer: Vec<u8>,
+    sent: usize,
+}
+
+impl Read for Endless {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        if self.sent == self.buffer.len() {
+            self.buffer.clear();
+            self.sent = 0;
+            while self.made < self.lines && self.buffer.len() < 60 << 10 {
+                self.made += 1;
+                let second =
+                    (self.disorder_s + self.made / self.per_second - self.rng.u64(0..=self.disorder_s)) % (86_400 * 28);
+                let (day, s) = (1 + second / 86_400, second % 86_400);
+                writeln!(
+                    self.buffer,
+                    "192.0.2.{} - - [{day:02}/May/2015:{:02}:{:02}:{:02} +0000] \"GET /product/{} HTTP/1.1\" 200 5123 \"https://shop.example/\" \"Mozilla/5.0 (X11; Linux x86_64; rv:123.0) Gecko/20100101 Firefox/123.0\"",
+                    self.made % 250,
+                    s / 3600,
+                    s / 60 % 60,
+                    s % 60,
+                    self.made % 977,
+                )?;
+            }
+        }
+        let n = into.len().min(self.buffer.len() - self.sent);
+        into[..n].copy_from_slice(&self.buffer[self.sent..self.sent + n]);
+        self.sent += n;
+        Ok(n)
+    }
+}
+
+fn endless(lines: u64, per_second: u64, disorder_s: u64) -> Source {
+    let rng = fastrand::Rng::with_seed(1);
+    let log = Endless { lines, made: 0, per_second, disorder_s, rng, buffer: Vec::new(), sent: 0 };
+    Source::Stream { name: "endless".into(), stream: Box::new(log) }
+}
+
+fn resident_kib(field: &str) -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|l| l.starts_with(field)).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_long_log_in_wild_disorder_stays_small() {
+    // An hour of disorder at 30/s, more than fits into 8 MiB.
+    let options = Options { window_ns: 3_600_000_000_000, window_bytes: 8 << 20, ..Options::default() };
+    let mut reader = open(vec![endless(100_000, 30, 3600)], options);
+    let (mut request, mut n, mut most) = (Reader::blank(), 0, 0);
+    while reader.next(&mut request).unwrap() {
+        n += 1;
+        most = most.max(reader.waiting_bytes());
+    }
+    assert_eq!(n, 100_000);
+    assert!(most > 7 << 20 && most <= (8 << 20) + (65 << 10), "{most}");
+    assert!(reader.counts().outside_window > 0);
+}
+
+/// `cargo test --release --test traffic -- --ignored --nocapture speed_and_memory`
+#[test]
+#[ignore = "a measurement: run it with --release, alone"]
+fn speed_and_memory() {
+    fn run(name: &str, source: Source) {
+        let start = std::time::Instant::now();
+        let mut reader = open(vec![source], Options::default());
+        let mut request = Reader::blank();
+        while reader.next(&mut request).unwrap() {}
+        let (s, c) = (start.elapsed().as_secs_f64(), reader.counts());
+        println!(
+            "{name}: {} lines in {s:.2} s, {:.0} lines/s, out of order {}, outside {}, peak RSS {} MiB",
+            c.lines,
+            c.lines as f64 / s,
+            c.out_of_order,
+            c.outside_window,
+            resident_kib("VmHWM") >> 10
+        );
+    }
+    let gib: u64 = std::env::var("GIB").map_or(1, |g| g.parse().unwrap());
+    if let Some(path) = shared("logs/nginx-combined.log.gz") {
+        let text = gunzip(&std::fs::read(&path).unwrap());
+        let dir = tempfile::tempdir().unwrap();
+        let plain = dir.path().join("plain.log");
+        std::fs::write(&plain, text.repeat(40)).unwrap();
+        run("real log x 40, plain (each repeat outside the window)", Source::File(plain));
+        let once = dir.path().join("once.log");
+        std::fs::write(&once, &text).unwrap();
+        run("real log once, plain", Source::File(once));
+        run("real log once, gzip", Source::File(path));
+    }
+    run("1 000 000 lines in order, 5000/s", endless(1_000_000, 5000, 0));
+    run("1 000 000 lines within 59 s, 5000/s", endless(1_000_000, 5000, 59));
+    run("disorder of a day, 50 000/s", endless(gib * 5_800_000, 50_000, 86_400));
+}
