@@ -10,8 +10,9 @@
 use perfbench::clock::{Clock, thread_cpu_ns};
 use perfbench::host::{Batch, Config, SAMPLERS, Setup, Watch};
 use perfbench::model::{Event, Metric};
+use socket2::{Domain, SockAddr, Socket, Type};
 use std::collections::BTreeMap;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
 use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
@@ -37,12 +38,19 @@ fn main() -> ExitCode {
 
 fn measure() -> Result<f64, Box<dyn std::error::Error>> {
     let watched = TcpListener::bind("127.0.31.1:0")?;
-    let others = [TcpListener::bind("127.0.31.2:0")?, TcpListener::bind("127.0.31.3:0")?];
+    let other = TcpListener::bind("127.0.31.2:0")?;
     let target = watched.local_addr()?;
     let began = Instant::now();
+    // Ports are named and not left to connect(), which would take those in TIME_WAIT again
+    // after a second (tcp_tw_reuse = 2 does so on loopback).
+    let first_port = 32_768;
     for n in 0..SOCKETS {
-        let listener = if n % 2 == 0 { &watched } else { &others[n / 2 % 2] };
-        let client = TcpStream::connect(listener.local_addr()?)?;
+        let (listener, source) = if n % 2 == 0 { (&watched, "127.0.31.3") } else { (&other, "127.0.31.4") };
+        let source = SocketAddr::new(source.parse()?, u16::try_from(first_port + n / 2)?);
+        let client = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+        client.set_reuse_address(true)?;
+        client.bind(&SockAddr::from(source))?;
+        client.connect(&SockAddr::from(listener.local_addr()?))?;
         let (server, _) = listener.accept()?;
         drop(client); // the client closes first and so holds TIME_WAIT
         drop(server);
@@ -51,7 +59,7 @@ fn measure() -> Result<f64, Box<dyn std::error::Error>> {
     let tw = time_wait(target)?;
     println!("TIME_WAIT on this host: {tw}");
     if tw < SOCKETS as i64 * 9 / 10 {
-        return Err(format!("only {tw} sockets are in TIME_WAIT: see tcp_max_tw_buckets, tcp_tw_reuse").into());
+        return Err(format!("only {tw} sockets are in TIME_WAIT: see net.ipv4.tcp_max_tw_buckets").into());
     }
 
     println!("\none reading, mean of {ROUNDS}:  CPU µs   wall µs   values");

@@ -148,6 +148,27 @@ fn ports_are_counted_by_source_address_and_the_fullest_is_told() {
 }
 
 #[test]
+fn without_netlink_the_text_files_give_the_same_counts() {
+    let Some(listener) = listen("127.0.23.6:0") else { return };
+    let target = listener.local_addr().unwrap();
+    let name = target.to_string();
+    let _open: Vec<_> = (0..4).map(|_| connect(&listener)).collect();
+    drop(connect(&listener));
+    // Below a root that is not `/` netlink is not asked.
+    let root = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink("/proc", root.path().join("proc")).unwrap();
+    let mut setup = Setup::of_host(Some(target), None, Clock::start());
+    setup.root = root.path().into();
+    let row = SAMPLERS.iter().find(|r| r.name == "destination").unwrap();
+    let mut by_text = (row.open)(&setup);
+    let b = until(&mut *by_text, |b| value(b, Metric::DestTimeWait, &name) == Some(1));
+    let b2 = sample(&mut *sampler("destination", Some(target)));
+    assert_eq!(b.values, b2.values);
+    assert_eq!(value(&b, Metric::DestEstablished, &name), Some(4));
+    assert_eq!(value(&b, Metric::PortsUsed, &name), Some(5));
+}
+
+#[test]
 fn a_full_accept_queue_and_the_connections_stuck_before_it_are_seen() {
     let address: SocketAddr = "127.0.23.4:0".parse().unwrap();
     let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();

@@ -42,17 +42,17 @@ pub struct Row {
 /// `process` reads, so it comes first.
 pub const SAMPLERS: &[Row] = &[
     Row { name: "cpu", open: cpu::open, at_least: Duration::ZERO, permille: 2 },
-    Row { name: "softirq", open: softirq::open, at_least: Duration::ZERO, permille: 2 },
-    Row { name: "tcp", open: tcp::open, at_least: Duration::ZERO, permille: 2 },
-    Row { name: "sockets", open: sockets::open, at_least: Duration::ZERO, permille: 5 },
-    Row { name: "destination", open: destination::open, at_least: Duration::ZERO, permille: 7 },
+    Row { name: "softirq", open: softirq::open, at_least: Duration::ZERO, permille: 1 },
+    Row { name: "tcp", open: tcp::open, at_least: Duration::ZERO, permille: 1 },
+    Row { name: "sockets", open: sockets::open, at_least: Duration::ZERO, permille: 6 },
+    Row { name: "destination", open: destination::open, at_least: Duration::ZERO, permille: 9 },
     Row { name: "net", open: net::open, at_least: Duration::ZERO, permille: 2 },
     Row { name: "memory", open: memory::open, at_least: Duration::ZERO, permille: 1 },
     Row { name: "disk", open: disk::open, at_least: Duration::ZERO, permille: 1 },
     Row { name: "pressure", open: pressure::open, at_least: Duration::ZERO, permille: 1 },
     Row { name: "conntrack", open: conntrack::open, at_least: Duration::ZERO, permille: 1 },
     Row { name: "target", open: target::open, at_least: Duration::from_secs(3), permille: 1 },
-    Row { name: "process", open: process::open, at_least: Duration::ZERO, permille: 3 },
+    Row { name: "process", open: process::open, at_least: Duration::ZERO, permille: 2 },
 ];
 
 /// What samplers are made from.
@@ -165,7 +165,6 @@ impl HostError {
     pub fn mend(&self) -> Option<&'static str> {
         match self {
             HostError::Read { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => Some("run as root"),
-            HostError::Diag(_) | HostError::TooLong(_) => Some("modprobe inet_diag tcp_diag"),
             _ => None,
         }
     }

@@ -131,10 +131,10 @@ impl SocketTable {
             match self.by_netlink(query, state, restart, each, &mut go_on) {
                 Ok(Ended::GivenUp) => return Err(self.given_up()),
                 Ok(_) => return Ok(()),
-                Err(e) if e.kind() == io::ErrorKind::OutOfMemory || e.raw_os_error() == Some(ENOBUFS) => {
-                    return Err(HostError::Diag(e));
+                Err(e) if is_refusal(&e) => {
+                    self.refusal = Some(format!("{}; /proc/net/tcp is read instead", HostError::Diag(e)));
                 }
-                Err(e) => self.refusal = Some(format!("{}; /proc/net/tcp is read instead", HostError::Diag(e))),
+                Err(e) => return Err(HostError::Diag(e)),
             }
         }
         restart(state);
@@ -189,8 +189,12 @@ impl SocketTable {
     }
 }
 
-/// No buffer space: the kernel could not queue the answer, which says nothing about the next time.
-const ENOBUFS: i32 = 105;
+/// Whether the kernel, its build or a sandbox lets nobody ask over netlink, now and later.
+/// Anything else, such as a lack of descriptors or memory, says nothing about the next time.
+fn is_refusal(e: &io::Error) -> bool {
+    // EPERM, ENOENT, EACCES, EINVAL, ENOSYS, EPROTONOSUPPORT, EOPNOTSUPP, EAFNOSUPPORT
+    matches!(e.raw_os_error(), Some(1 | 2 | 13 | 22 | 38 | 93 | 95 | 97))
+}
 
 /// Gives every socket of `query` in one of the two text files; `false` when it was given up.
 fn by_text(

@@ -44,6 +44,8 @@ struct Watched {
     process: Process,
     folder: ProcFolder,
     name: Instance,
+    /// Of a target's process, the name it had when it was last read: exec changes it.
+    comm: Option<String>,
     fd_limit: Option<u64>,
     age: u32,
 }
@@ -84,16 +86,22 @@ fn watch(root: &std::path::Path, pid: u32, start: Option<u64>, buffer: &mut Vec<
     if start.is_some_and(|s| s != stat.starttime) {
         return None;
     }
-    let name = match start {
-        Some(_) => Instance::from(format!("{pid} {}", clean(&stat.comm, NAME_CHARS))),
-        None => Instance::from("self"),
-    };
-    Some(Watched { process: Process { pid, start: stat.starttime }, folder, name, fd_limit: None, age: 0 })
+    let name = if start.is_some() { name_of(pid, &stat.comm) } else { Instance::from("self") };
+    let comm = start.map(|_| stat.comm);
+    Some(Watched { process: Process { pid, start: stat.starttime }, folder, name, comm, fd_limit: None, age: 0 })
+}
+
+fn name_of(pid: u32, comm: &str) -> Instance {
+    Instance::from(format!("{pid} {}", clean(comm, NAME_CHARS)))
 }
 
 impl Watched {
     fn read(&mut self, page_bytes: u64, buffer: &mut Vec<u8>, out: &mut Batch) -> io::Result<()> {
         let stat = Stat::from_read(self.folder.read("stat", buffer)?).map_err(io::Error::other)?;
+        if self.comm.as_ref().is_some_and(|comm| *comm != stat.comm) {
+            self.name = name_of(self.process.pid, &stat.comm);
+            self.comm = Some(stat.comm);
+        }
         let n = &self.name;
         out.put(Metric::ProcUser, n, stat.utime);
         out.put(Metric::ProcSystem, n, stat.stime);
