@@ -132,7 +132,7 @@ proptest! {
     fn flipped_bytes_never_panic_or_hang(
         flips in prop::collection::vec((any::<prop::sample::Index>(), 1u8..), 1..12),
         schema_page: bool,
-        cut in prop::option::of(any::<prop::sample::Index>()),
+        cut in prop::option::weighted(0.1, any::<prop::sample::Index>()),
     ) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("s.perfbench");
@@ -204,23 +204,119 @@ fn the_sqlite3_program_reads_while_the_run_goes_on() {
         writer.write(&event).unwrap();
     }
     writer.commit().unwrap();
-    let ask = |sql: &str| Command::new("sqlite3").arg(&path).arg(sql).output();
-    let answer = match ask("SELECT count(*) FROM events") {
+    let answer = match Command::new("sqlite3").arg(&path).arg("SELECT count(*) FROM events").output() {
         Ok(answer) => answer,
         Err(_) => skip!("sqlite3"),
     };
     assert_eq!(String::from_utf8_lossy(&answer.stdout).trim(), sample_session().len().to_string());
-    // Every query that the documentation shows must run.
-    let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/session-schema.md")).unwrap();
-    let queries: Vec<&str> = page.split("```sql\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
-    assert!(queries.len() >= 5, "{}", queries.len());
-    for sql in queries {
-        let answer = ask(sql).unwrap();
-        assert!(answer.status.success(), "{sql}\n{}", String::from_utf8_lossy(&answer.stderr));
-    }
     writer.write(&mark(1)).unwrap();
     writer.finish().unwrap();
     assert!(companions(&path).is_empty());
+}
+
+fn page() -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/session-schema.md")).unwrap()
+}
+
+/// The rows of the one query of the documentation that holds `word`, columns joined by blanks.
+fn ask(path: &Path, word: &str) -> Vec<String> {
+    let page = page();
+    let mut queries = page.split("```sql\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    let sql = queries.find(|sql| sql.contains(word)).unwrap_or_else(|| panic!("no query with {word}"));
+    let connection = Connection::open(path).unwrap();
+    let mut statement = connection.prepare(sql).unwrap();
+    let columns = statement.column_count();
+    let cell = |value: rusqlite::types::Value| match value {
+        rusqlite::types::Value::Text(text) => text,
+        rusqlite::types::Value::Integer(n) => n.to_string(),
+        rusqlite::types::Value::Real(x) => x.to_string(),
+        other => format!("{other:?}"),
+    };
+    let row = |row: &rusqlite::Row<'_>| -> rusqlite::Result<String> {
+        Ok((0..columns).map(|n| row.get(n).map(cell)).collect::<Result<Vec<_>, _>>()?.join(" "))
+    };
+    statement.query_map([], row).unwrap().map(Result::unwrap).collect()
+}
+
+#[test]
+fn the_documented_queries_give_the_right_answers() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s.perfbench");
+    let second = |n: u64| At(n * 1_000_000_000);
+    let interval = |worker, to| {
+        Event::Interval(Interval {
+            worker,
+            span: Span::ending(to, 1_000_000_000),
+            offered: 10,
+            sent: 9,
+            completed: 7,
+            failed: 2,
+            dropped: 0,
+            retried: 0,
+            in_flight: 0,
+            queued: 1,
+            connections_opened: 0,
+            received_bytes: 0,
+            sent_bytes: 0,
+            response_time: Latency::default(),
+            service_time: Latency::default(),
+            send_lag: Latency::default(),
+            connect_time: Latency::default(),
+            outcomes: vec![
+                OutcomeCount { outcome: Outcome::Status(200), count: 7 },
+                OutcomeCount { outcome: Outcome::Errno(111), count: 2 },
+            ],
+            routes: Vec::new(),
+            exemplars: vec![Exemplar {
+                due: second(1),
+                response_ns: 5_500_000,
+                service_ns: 500_000,
+                route: "/a".into(),
+                outcome: Outcome::ClosedEarly,
+            }],
+        })
+    };
+    let cpu = |at, ticks: [i64; 3]| {
+        let metrics = [Metric::CpuUser, Metric::CpuSoftirq, Metric::CpuIdle];
+        let mut values: Vec<Reading> = std::iter::zip(metrics, ticks)
+            .map(|(metric, value)| Reading { metric, instance: "0".into(), value })
+            .collect();
+        values.push(Reading { metric: Metric::TcpTimeWait, instance: "".into(), value: ticks[0] });
+        Event::Readings(Readings { at, sampler: "host".into(), took_ns: 1, values })
+    };
+    // main -> work -> work (recursion), and main alone.
+    let mut table = StackTable::default();
+    let mut frame = |symbol: &str| table.frame(Frame { symbol: symbol.into(), module: "m".into(), kernel: false });
+    let (main, work) = (frame("main"), frame("work"));
+    let outer = table.push(None, main);
+    let inner = table.push(Some(outer), work);
+    let innermost = table.push(Some(inner), work);
+    let sample = |stack, weight| Sample { at: second(1), cpu: 0, pid: 1, tid: 1, comm: "c".into(), stack, weight };
+    let samples = vec![sample(Some(innermost), 5), sample(Some(inner), 4), sample(Some(outer), 3), sample(None, 100)];
+    let (event, unit) = ("cycles".into(), "ns".into());
+    let opening = Opening { target: "http://127.0.0.1:1".into(), ..Opening::default() };
+    write(
+        &path,
+        &[
+            Event::Opening(opening),
+            cpu(second(1), [100, 10, 1000]),
+            interval(0, second(1)),
+            interval(1, second(1)),
+            interval(0, second(2)),
+            cpu(second(2), [150, 35, 1025]),
+            Event::Stacks(Stacks { at: second(2), capture: CaptureId(1), event, unit, table, samples, lost: 0 }),
+            Event::Fault(Fault { at: second(2), place: "host".into(), what: "gone".into(), mend: None }),
+            closing(2000),
+        ],
+    );
+    assert_eq!(ask(&path, "FROM openings"), ["http://127.0.0.1:1  1970-01-01 00:00:00 end"]);
+    assert_eq!(ask(&path, "sum(offered)"), ["1 20 14 4", "2 10 7 2"]);
+    assert_eq!(ask(&path, "FROM outcomes"), ["200 21", "ECONNREFUSED 6"]);
+    assert_eq!(ask(&path, "tcp.time_wait"), ["1 100", "2 150"]);
+    assert_eq!(ask(&path, "si_percent"), ["2 0 25"]);
+    assert_eq!(ask(&path, "RECURSIVE"), ["work m 9 9", "main m 3 12"]);
+    assert_eq!(ask(&path, "FROM exemplars")[0], "1 5.5 0.5 /a closed_early");
+    assert_eq!(ask(&path, "FROM faults"), ["2 host gone Null"]);
 }
 
 #[test]
@@ -228,7 +324,7 @@ fn every_column_is_documented() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("s.perfbench");
     write(&path, &[]);
-    let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/session-schema.md")).unwrap();
+    let page = page();
     let connection = Connection::open(&path).unwrap();
     let mut tables = connection.prepare("SELECT name FROM sqlite_schema WHERE type IN ('table', 'view')").unwrap();
     let tables: Vec<String> = tables.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();

@@ -24,8 +24,8 @@ pub const SCHEMA_VERSION: i64 = 1;
 ///
 /// Tables with a key of two columns are WITHOUT ROWID: the key is stored once and one event's
 /// rows lie together. Measured on 2.2 million readings: 18 bytes a row, as with a rowid, and
-/// no second index is needed to find an event's rows. Page sizes from 4 to 16 KiB make no
-/// difference.
+/// no second index is needed to find an event's rows. With pages of 8 KiB an hour becomes 9 %
+/// smaller, writing it 16 % slower and the log of a short run twice as long: left at 4 KiB.
 pub(super) const SCHEMA: &str = "
 CREATE TABLE meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 

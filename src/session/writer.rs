@@ -41,6 +41,8 @@ pub struct Writer {
     latest: At,
     committed: At,
     pending: bool,
+    /// Whether the file names this process as its writer.
+    named: bool,
     failure: Option<SessionError>,
 }
 
@@ -76,6 +78,7 @@ impl Writer {
                 latest: At::START,
                 committed: At::START,
                 pending: false,
+                named: true,
                 failure: None,
             }),
             Err(e) => {
@@ -137,7 +140,7 @@ impl Writer {
     pub fn finish(mut self) -> Result<(), SessionError> {
         self.commit()?;
         self.connection.execute_batch("ROLLBACK").map_err(|e| self.fail(&e))?;
-        disown(&self.connection).map_err(|e| self.fail(&e))?;
+        self.disown().map_err(|e| self.fail(&e))?;
         // From here on nothing can be lost: what fails leaves the -wal, which is read as well.
         let tidied = self.connection.busy_timeout(FINISH_TIMEOUT).and_then(|()| {
             self.connection.pragma_update_and_check(None, "journal_mode", "DELETE", |row| row.get::<_, String>(0))
@@ -147,6 +150,13 @@ impl Writer {
             Ok(_) | Err(SessionError::Locked { .. }) => Ok(()),
             Err(e) => Err(e),
         }
+    }
+
+    /// Takes the writer's name out of the file: nobody writes it any more.
+    fn disown(&mut self) -> rusqlite::Result<()> {
+        self.connection.execute_batch("DELETE FROM meta WHERE key >= 'writer_' AND key < 'writer`'")?;
+        self.named = false;
+        Ok(())
     }
 
     /// Gives up what is not committed and remembers why.
@@ -191,13 +201,10 @@ impl Drop for Writer {
         if !self.connection.is_autocommit() {
             let _ = self.connection.execute_batch("COMMIT");
         }
-        let _ = disown(&self.connection);
+        if self.named {
+            let _ = self.disown();
+        }
     }
-}
-
-/// Takes the writer's name out of the file: nobody writes it any more.
-fn disown(connection: &Connection) -> rusqlite::Result<()> {
-    connection.execute_batch("DELETE FROM meta WHERE key >= 'writer_' AND key < 'writer`'")
 }
 
 fn put(c: &Connection, sql: &str, values: impl rusqlite::Params) -> rusqlite::Result<()> {
@@ -453,6 +460,22 @@ mod tests {
         assert_eq!(more(), 2);
         writer.write(&Event::Closing(Closing { at: At(261), why: "end".into() })).unwrap();
         assert_eq!(more(), 1);
+    }
+
+    #[test]
+    fn the_log_is_reused_also_when_a_reader_follows() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.perfbench");
+        let mut writer = Writer::create(&path, false).unwrap();
+        let mut reader = Reader::open(&path).unwrap();
+        let (mut read, mut longest) = (0, 0);
+        for n in 0..4000u64 {
+            writer.write(&mark(n * 250, "x".repeat(10_000))).unwrap();
+            read += reader.next_batch(100).unwrap().len();
+            longest = longest.max(std::fs::metadata(file::companion(&path, "-wal")).unwrap().len());
+        }
+        assert!(read > 3990 && std::fs::metadata(&path).unwrap().len() > 30_000_000);
+        assert!(longest < 8_000_000, "the log grew to {longest} bytes");
     }
 
     #[test]
