@@ -120,6 +120,7 @@ fn read_all(path: &Path) -> (Vec<Event>, Reader) {
 fn a_killed_writer_loses_less_than_its_last_second() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("killed.perfbench");
+    let mut in_all = 0;
     for round in 0..20u64 {
         // The same file again and again: a crashed session can be overwritten as any other.
         let mut child = start("write for ever", &path).spawn().unwrap();
@@ -150,8 +151,10 @@ fn a_killed_writer_loses_less_than_its_last_second() {
         assert!(events.iter().zip(0..).all(|(read, n)| *read == event(n)), "other events than were written");
         let kept = events.len() as u64;
         assert!((last - kept.min(last)) * STEP_NS <= 1_000_000_000, "{kept} of {last} events");
-        assert!(reader.unread().events == 0 && last > 0);
+        assert_eq!(reader.unread().events, 0);
+        in_all += last;
     }
+    assert!(in_all > 1000, "killed too early to mean anything: {in_all} events in all");
 }
 
 #[test]
