@@ -49,7 +49,6 @@ impl Profiler for Perf {
         })?;
         let data = folder.path().join("perf.data");
         let mut taken = record(&plan, request, stage, &data)?;
-        stage.news(CaptureState::Reading);
         let read = read(&plan, request, stage, &data)?;
         taken.lost = taken.lost.max(read.counts.lost).max(read.counts.lost_samples).max(read.lost);
         if read.counts.samples == 0 {
@@ -161,6 +160,10 @@ fn record(plan: &Plan, request: &CaptureRequest, stage: &Stage, data: &Path) -> 
     let to = stage.now();
     let ended_early = ended.is_some();
     tool.close_stdin();
+    // Not after perf has ended: giving the counters back takes it up to a second.
+    if !stage.cancelled() {
+        stage.news(CaptureState::Reading);
+    }
     let mut status = tool.ends_within(request.grace);
     if status.is_none() && !stage.cancelled() {
         tool.interrupt();
