@@ -10,8 +10,8 @@ use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Serializer, V2Serializer};
 use thiserror::Error;
 
-/// Lowest value told apart, ns. The unit of the histogram becomes 512 ns.
-const LOWEST_NS: u64 = 1_000;
+/// Lowest value told apart, ns: a send lag of nothing must read as nothing.
+const LOWEST_NS: u64 = 1;
 /// Highest value, ns: one hour. Longer ones are recorded as one hour.
 const HIGHEST_NS: u64 = 3_600_000_000_000;
 /// First four bytes of the V2 encoding without compression.
@@ -20,7 +20,7 @@ const V2_COOKIE: u32 = 0x1c84_9303 | 0x10;
 /// Bytes before the counts: cookie, payload length, normalizing offset, digits, low, high, ratio.
 const V2_HEADER: usize = 40;
 
-/// A dense histogram for the totals of a run: ns, three significant digits, 1 µs to 1 h.
+/// A dense histogram for the totals of a run: three significant digits, 1 ns to 1 h.
 pub fn new_histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(LOWEST_NS, HIGHEST_NS, 3).expect("the bounds are constants within the library's limits")
 }
