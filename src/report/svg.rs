@@ -134,8 +134,8 @@ mod tests {
                 }
                 quick_xml::events::Event::End(_) => open -= 1,
                 quick_xml::events::Event::GeneralRef(r) => {
-                    let known = ["lt", "gt", "amp", "quot", "apos"].iter().any(|k| r.as_ref() == k.as_bytes());
-                    (known || r.as_ref().starts_with(b"#")).then_some(()).ok_or("unknown entity")?;
+                    let known = ["lt", "gt", "amp", "quot", "apos"].iter().any(|k| **r == *k.as_bytes());
+                    (known || r.starts_with(b"#")).then_some(()).ok_or("unknown entity")?;
                 }
                 quick_xml::events::Event::Eof => break,
                 _ => {}
