@@ -107,7 +107,18 @@ mod tests {
 
     #[test]
     fn what_is_no_target_is_said_in_one_line() {
-        for wrong in ["", "https://h", "ftp://h", "http://", "http://h:99999", "http://h:0", "http://u:p@h", "http://h/?a", "http://h h", "/x"] {
+        for wrong in [
+            "",
+            "https://h",
+            "ftp://h",
+            "http://",
+            "http://h:99999",
+            "http://h:0",
+            "http://u:p@h",
+            "http://h/?a",
+            "http://h h",
+            "/x",
+        ] {
             let e = parse(wrong).expect_err(wrong);
             assert!(!format!("{e:#}").contains('\n'), "{wrong}");
         }

@@ -128,12 +128,31 @@ fn host(t: &Timeline, out: &mut String) {
     let whole = t.load().sum(t.whole()).span;
     let whole = if whole.is_empty() { t.whole() } else { whole };
     let Some(all) = t.cpu_total(whole) else { return };
-    line!(out, "\n{:<6} {:>6} {:>6} {:>6} {:>6} {:>6} {:>6} {:>6} {:>6}", "cpu %", "us", "sy", "ni", "si", "hi", "wa", "st", "idle");
+    line!(
+        out,
+        "\n{:<6} {:>6} {:>6} {:>6} {:>6} {:>6} {:>6} {:>6} {:>6}",
+        "cpu %",
+        "us",
+        "sy",
+        "ni",
+        "si",
+        "hi",
+        "wa",
+        "st",
+        "idle"
+    );
     let mut row = |name: String, c: &crate::timeline::CpuSplit| {
         line!(
             out,
             "{name:<6} {:>6.1} {:>6.1} {:>6.1} {:>6.1} {:>6.1} {:>6.1} {:>6.1} {:>6.1}",
-            c.us, c.sy, c.ni, c.si, c.hi, c.wa, c.st, c.id
+            c.us,
+            c.sy,
+            c.ni,
+            c.si,
+            c.hi,
+            c.wa,
+            c.st,
+            c.id
         );
     };
     row("all".into(), &all);
