@@ -1,33 +1,159 @@
-//! The ui room (stub for building until the branch lands).
+//! The screen: one instrument over a session, live or played back.
+//!
+//! [`run`] lets a feed fill the workbench and redraws at most ten times a second. Keys and
+//! mouse become an [`action::Action`] by way of the keymap; [`App::act`] alone carries it
+//! out. Before each drawing [`App::prepare`] lays out and computes what is new; [`paint`]
+//! then changes nothing but the buffer it is given.
+//!
+//! Must not: read clocks (time comes from the feed), know where events come from, or judge
+//! what they mean.
+
+pub mod action;
+mod app;
+mod axis;
+mod flame_state;
+pub mod keymap;
+mod layout;
+mod memo;
+mod paint;
+mod panes;
+mod scene;
+pub mod terminal;
+pub mod theme;
+mod units;
+mod widgets;
+
+pub use app::{App, Message, Options, Playback, Tone};
+pub use flame_state::FlameState;
+pub use layout::{LEAST, Layout, Place};
+pub use memo::{LoadColumn, Memo, Needs, Shape};
+pub use paint::paint;
+pub use theme::{Depth, THEMES, Theme};
+
 use crate::model::At;
-use crate::workbench::*;
-/// o
-#[derive(Default)]
-pub struct Options {
-    /// t
-    pub theme: Theme,
-    /// t
-    pub ascii: bool,
-    /// t
-    pub playback: Option<Playback>,
+use crate::workbench::{Feed, FeedState, Workbench};
+use crossterm::event::{self, Event, KeyEventKind};
+use ratatui::Terminal;
+use ratatui::backend::CrosstermBackend;
+use std::io;
+use std::time::Duration;
+use terminal::{Asked, Guard, Screen};
+use thiserror::Error;
+
+/// Why the screen could not be shown.
+#[derive(Debug, Error)]
+pub enum UiError {
+    /// Standard output is not a terminal, or it refused to be taken.
+    #[error("cannot show the screen: {0}")]
+    Terminal(#[from] io::Error),
 }
-/// t
-pub struct Playback {
-    /// t
-    pub speed: f64,
-    /// t
-    pub at: Option<At>,
+
+/// How the screen ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// The user left.
+    Quit,
+    /// The run ended, and the screen was to go with it.
+    Ended,
+    /// SIGTERM, SIGINT or SIGHUP came.
+    Signal,
+    /// The terminal is gone.
+    TerminalGone,
 }
-/// t
-#[derive(Default)]
-pub struct Theme;
-impl Theme {
-    /// t
-    pub fn pick(_: &str, _: bool, _: bool) -> Theme {
-        Theme
+
+/// The time between two redraws at the least, ns: ten a second.
+const REDRAW_NS: u64 = 100_000_000;
+/// How long the feed may keep a key waiting.
+const KEY_WAIT: Duration = Duration::from_millis(25);
+
+/// Shows the screen until the user leaves, the run ends (when asked for), a signal comes or
+/// the terminal goes. The terminal is given back on every way out.
+///
+/// # Errors
+/// When standard output is not a terminal. A terminal that goes away later is an [`Exit`].
+pub fn run(workbench: &mut Workbench, feed: &mut dyn Feed, options: Options) -> Result<Exit, UiError> {
+    let guard = Guard::take()?;
+    let mut terminal = Terminal::new(CrosstermBackend::new(Screen::new()))?;
+    let mut app = App::new(options);
+    let exit = show(workbench, feed, &mut app, &guard, &mut terminal);
+    Ok(exit.unwrap_or(Exit::TerminalGone))
+}
+
+/// The loop. An error is the terminal's: nothing else is read or written here.
+fn show(
+    workbench: &mut Workbench,
+    feed: &mut dyn Feed,
+    app: &mut App,
+    guard: &Guard,
+    terminal: &mut Terminal<CrosstermBackend<Screen>>,
+) -> io::Result<Exit> {
+    let mut drawn: Option<At> = None;
+    let mut known = At::START;
+    let mut state = FeedState::Live;
+    let mut dirty = true;
+    loop {
+        let wait = if state == FeedState::Live { KEY_WAIT } else { Duration::ZERO };
+        state = feed.feed(workbench, wait);
+        let now = feed.now();
+        dirty |= app.tick(workbench, now, state);
+        dirty |= known != workbench.timeline().end();
+        known = workbench.timeline().end();
+
+        // An ended feed does not wait, so the terminal does.
+        let poll = if state == FeedState::Ended { KEY_WAIT } else { Duration::ZERO };
+        let mut pressed = false;
+        let mut more = event::poll(poll)?;
+        while more {
+            pressed |= take(event::read()?, app, workbench);
+            more = !app.wants_to_quit() && event::poll(Duration::ZERO)?;
+        }
+        for command in app.take_commands() {
+            if let Err(why) = feed.command(command) {
+                app.tell(why, Tone::Bad);
+            }
+        }
+        match guard.asked() {
+            Some(Asked::End) => return Ok(Exit::Signal),
+            asked if asked == Some(Asked::Suspend) || app.take_suspend() => {
+                guard.suspend()?;
+                terminal.clear()?;
+                pressed = true;
+            }
+            _ => {}
+        }
+        if app.take_redraw() {
+            terminal.clear()?;
+        }
+        if app.wants_to_quit() {
+            return Ok(Exit::Quit);
+        }
+        if state == FeedState::Ended && app.options().quit_when_ended && !feed.is_playback() {
+            return Ok(Exit::Ended);
+        }
+        let due = drawn.is_none_or(|at| now.since_ns(at) >= REDRAW_NS);
+        if pressed || (dirty && due) {
+            terminal.autoresize()?;
+            let size = terminal.size()?;
+            app.prepare(workbench, ratatui::layout::Rect::new(0, 0, size.width, size.height));
+            terminal.draw(|frame| paint(app, workbench, frame.buffer_mut()))?;
+            (drawn, dirty) = (Some(now), false);
+        }
     }
 }
-/// r
-pub fn run(_w: &mut Workbench, _f: &mut dyn Feed, _o: Options) -> anyhow::Result<()> {
-    Ok(())
+
+/// Takes a terminal event in; true when the screen has to be drawn at once.
+fn take(event: Event, app: &mut App, workbench: &Workbench) -> bool {
+    let action = match event {
+        Event::Key(key) if key.kind != KeyEventKind::Release => app.key(&key),
+        Event::Mouse(mouse) => app.mouse(&mouse, workbench),
+        Event::Resize(..) => return true,
+        _ => None,
+    };
+    match action {
+        Some(action) => {
+            app.act(action, workbench);
+            true
+        }
+        None => false,
+    }
 }

@@ -1,0 +1,337 @@
+//! Paints the whole screen: header, panes with their borders and titles, what all time axes
+//! share, footer, help.
+//!
+//! Must not: change anything but the buffer it is given.
+
+use super::action::Screen;
+use super::app::{App, Tone};
+use super::axis::Axis;
+use super::keymap::{Context, KEYMAP};
+use super::layout::{LEAST, Place};
+use super::panes;
+use super::scene::{Scene, clock};
+use super::units;
+use super::widgets::{Canvas, Grid, to_ascii};
+use crate::model::{At, CaptureState, Outcome};
+use crate::timeline::Cursor;
+use crate::workbench::{FeedState, Workbench};
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+
+/// Paints the screen as it was prepared. A buffer of another size than prepared for is left
+/// blank: the next frame fits.
+pub fn paint(app: &App, workbench: &Workbench, buf: &mut Buffer) {
+    let scene = Scene::new(app, workbench);
+    let layout = app.layout();
+    let window = *buf.area();
+    if layout.window != window {
+        return;
+    }
+    if layout.places.is_empty() {
+        let text = format!(
+            "perfbench needs {} × {} cells; this window has {} × {}.",
+            LEAST.0, LEAST.1, window.width, window.height
+        );
+        Canvas::new(buf, window).centre(&text, scene.theme.text);
+    } else {
+        header(&scene, &mut Canvas::new(buf, layout.header));
+        chips(&scene, &mut Canvas::new(buf, layout.chips));
+        if app.helping() {
+            help(&scene, &mut Canvas::new(buf, layout.body));
+        } else {
+            borders(&scene, buf);
+            for place in &layout.places {
+                pane(&scene, place, buf);
+            }
+        }
+        footer(&scene, &mut Canvas::new(buf, layout.footer));
+    }
+    if app.options().ascii {
+        to_ascii(buf);
+    }
+}
+
+fn borders(scene: &Scene<'_>, buf: &mut Buffer) {
+    let layout = scene.app.layout();
+    let mut grid = Grid::new(layout.body);
+    let focused = scene.app.focused();
+    let frame = |grid: &mut Grid, p: &Place, style| grid.frame(p.border.0, p.border.1, p.border.2, p.border.3, style);
+    for place in &layout.places {
+        frame(&mut grid, place, scene.theme.faint);
+    }
+    if let Some(place) = layout.places.iter().find(|p| p.pane == focused).filter(|_| layout.places.len() > 1) {
+        frame(&mut grid, place, scene.theme.accent);
+    }
+    grid.paint(buf);
+}
+
+fn pane(scene: &Scene<'_>, place: &Place, buf: &mut Buffer) {
+    let Some(pane) = panes::find(place.pane) else { return };
+    let theme = scene.theme;
+    let (title, over) = pane.title(scene);
+    let Ok(y) = u16::try_from(place.border.1) else { return };
+    let inner = place.inner;
+    {
+        let mut on = Canvas::new(buf, Rect { y, height: 1, ..inner });
+        let focused = scene.app.focused() == place.pane;
+        let title = units::cut(&title, usize::from(inner.width.saturating_sub(4)));
+        let style = if focused { theme.accent.add_modifier(ratatui::style::Modifier::BOLD) } else { theme.strong };
+        let after = on.put(1, 0, &format!(" {title} "), style);
+        let room = usize::from(inner.width.saturating_sub(after + 2));
+        if !over.is_empty() && units::width(&over) + 2 <= room {
+            on.put_right(inner.width.saturating_sub(1), 0, &format!(" {over} "), theme.dim);
+        }
+    }
+    pane.draw(scene, &mut Canvas::new(buf, inner));
+    if let Some(area) = pane.time_area(scene, inner.width, inner.height) {
+        let columns = usize::from(area.width);
+        let axis = scene.axis(columns);
+        shared_time(scene, &axis, &mut Canvas::new(buf, inner).part(area.x, area.y, area.width, area.height));
+    }
+}
+
+/// What every time axis shows: the selected stretch, captures, marks, the cursor.
+fn shared_time(scene: &Scene<'_>, axis: &Axis, on: &mut Canvas<'_>) {
+    let theme = scene.theme;
+    let (width, height) = (on.width(), on.height());
+    if width == 0 || height == 0 {
+        return;
+    }
+    for (id, news) in scene.timeline.captures() {
+        let began = news.first().map_or(At::START, |n| n.at);
+        let span = scene.timeline.capture_span(id).unwrap_or(crate::model::Span {
+            from: began,
+            to: news.last().map_or(began, |n| match n.state {
+                CaptureState::Sampling { .. } => scene.timeline.end(),
+                _ => n.at,
+            }),
+        });
+        if let Some((from, to)) = axis.columns_of(span) {
+            for x in from..to {
+                if on.is_blank(x as u16, 0) {
+                    on.glyph(x as u16, 0, '▔', theme.accent);
+                }
+            }
+        }
+    }
+    if let Some(span) = scene.view.selection.span
+        && let Some((from, to)) = axis.columns_of(span)
+    {
+        for x in from..to {
+            for y in 0..height {
+                on.tint_blank_background(x as u16, y, theme.select);
+            }
+        }
+    }
+    for mark in scene.timeline.marks().iter().rev().take(MARKS_SHOWN) {
+        if let Some(x) = axis.column_of(mark.at) {
+            line(on, x as u16, '┊', theme.dim);
+            on.glyph(x as u16, 0, '⚑', theme.accent);
+        }
+    }
+    if let Cursor::Pinned(at) = scene.view.cursor {
+        // The edge is drawn as the last column.
+        let x = axis.column_of(at).or_else(|| axis.column_of(At(at.0.saturating_sub(1))));
+        if let Some(x) = x {
+            for later in x + 1..usize::from(width) {
+                on.fade(later as u16, theme.faint);
+            }
+            line(on, x as u16, '│', theme.cursor);
+            on.glyph(x as u16, 0, '▼', theme.cursor);
+        }
+    }
+}
+
+/// Marks beyond this many are too dense to tell apart.
+const MARKS_SHOWN: usize = 200;
+
+fn line(on: &mut Canvas<'_>, x: u16, glyph: char, style: Style) {
+    for y in 0..on.height() {
+        if on.is_blank(x, y) {
+            on.glyph(x, y, glyph, style);
+        }
+    }
+}
+
+fn header(scene: &Scene<'_>, on: &mut Canvas<'_>) {
+    let theme = scene.theme;
+    let opening = scene.timeline.opening();
+    let width = on.width();
+    let recent = &scene.memo.recent;
+    let (glyph, state, style) = state(scene);
+    let at = scene.view.now();
+    let time = if scene.view.cursor == Cursor::Follow { clock(at) } else { at.to_string() };
+    let rate = |n: u64| format!("{:>5}/s", units::short(recent.per_s(n)));
+    let findings = scene.memo.findings.len();
+    let flags = format!("⚑ {findings}");
+    let failed = recent
+        .outcomes
+        .iter()
+        .filter(|o| !matches!(o.outcome, Outcome::Status(_)))
+        .map(|o| o.count)
+        .sum::<u64>()
+        .max(recent.failed);
+    let errors = recent.server_errors();
+    // From the right: what changes. From the left: what it is.
+    let mut parts: Vec<(&str, String, Style)> = vec![];
+    if recent.slots > 0 {
+        let offered = opening.load.mode != "closed" || width >= 110;
+        if offered {
+            parts.push(("offered ", rate(recent.offered), theme.strong));
+        }
+        parts.push(("done ", rate(recent.completed), theme.accent));
+        parts.push(("err ", rate(failed), if failed > 0 { theme.bad } else { theme.dim }));
+        parts.push(("5xx ", rate(errors), if errors > 0 { theme.warn } else { theme.dim }));
+    }
+    parts.push(("", flags, if findings > 0 { theme.warn } else { theme.dim }));
+    let mut x = width;
+    for (label, value, style) in parts.iter().rev() {
+        x = on.put_right(x, 0, value, *style);
+        x = on.put_right(x, 0, label, theme.dim).saturating_sub(2);
+    }
+    let state = format!("{glyph} {state} {time}");
+    let left = usize::from(x);
+    let name = if left > 60 { "perfbench  " } else { "" };
+    let target = units::cut(
+        opening.target.trim_end_matches('/'),
+        left.saturating_sub(units::width(name) + units::width(&state) + 4).max(8),
+    );
+    let mut at = on.put(0, 0, name, theme.strong);
+    at = on.put(at, 0, &target, theme.text) + u16::from(!target.is_empty()) * 2;
+    let traffic = traffic_name(scene);
+    let room = left.saturating_sub(usize::from(at) + units::width(&state) + 3);
+    if !traffic.is_empty() && room >= units::width(&traffic).min(12) {
+        at = on.put(at, 0, &units::cut(&traffic, room), theme.dim) + 2;
+    }
+    on.put(at, 0, &units::cut(&state, left.saturating_sub(usize::from(at) + 1)), style);
+}
+
+fn traffic_name(scene: &Scene<'_>) -> String {
+    let opening = scene.timeline.opening();
+    let base = opening.traffic.first().map_or("", |t| t.rsplit('/').next().unwrap_or(t));
+    let mut name = base.to_string();
+    if opening.traffic.len() > 1 {
+        name.push_str(&format!(" +{}", opening.traffic.len() - 1));
+    }
+    match scene.timeline.traffic(scene.view.instant()).map_or(0, |t| t.repeats) {
+        0 => name,
+        n => format!("{name} ×{}", n.saturating_add(1)),
+    }
+}
+
+fn state<'a>(scene: &Scene<'a>) -> (&'static str, String, Style) {
+    let theme = scene.theme;
+    let app = scene.app;
+    match (app.playback(), app.feed_state(), scene.view.cursor) {
+        (Some(_), FeedState::Loading, _) => ("▶", "loading".into(), theme.accent),
+        (Some((true, speed)), _, Cursor::Pinned(_)) => ("▶", format!("play {speed}×"), theme.accent),
+        (Some(_), _, Cursor::Pinned(_)) => ("❚❚", "held".into(), theme.warn),
+        (_, FeedState::Ended, _) => ("■", "ended".into(), theme.dim),
+        (_, _, Cursor::Pinned(_)) => ("❚❚", "held, still running".into(), theme.warn),
+        (Some(_), ..) => ("●", "being recorded".into(), theme.good),
+        (None, ..) => ("●", "live".into(), theme.good),
+    }
+}
+
+/// What everything is narrowed to.
+fn chips(scene: &Scene<'_>, on: &mut Canvas<'_>) {
+    if on.height() == 0 {
+        return;
+    }
+    let theme = scene.theme;
+    let s = scene.view.selection;
+    let mut chips: Vec<String> = vec![];
+    if let Some(span) = s.span {
+        chips.push(format!("⧗ {}–{} ({:.1} s)", span.from, span.to, span.secs()));
+    }
+    chips.extend(s.cpu.map(|n| format!("cpu {n}")));
+    chips.extend(s.process.map(|n| format!("process {n}")));
+    chips.extend(s.route.as_ref().map(|r| format!("route {}", units::cut(r, 40))));
+    chips.extend(s.symbol.as_ref().map(|r| format!("symbol {}", units::cut(r, 40))));
+    if !scene.app.search().is_empty() && scene.app.typing().is_none() {
+        chips.push(format!("find {}", units::cut(scene.app.search(), 30)));
+    }
+    let mut x = 0;
+    for chip in chips {
+        x = on.put(x, 0, &format!(" {chip} "), theme.row) + 1;
+    }
+    on.put(x + 1, 0, "Esc clears", theme.dim);
+}
+
+fn footer(scene: &Scene<'_>, on: &mut Canvas<'_>) {
+    let theme = scene.theme;
+    let app = scene.app;
+    if let Some(typed) = app.typing() {
+        let x = on.put(0, 0, "find ", theme.accent);
+        let x = on.put(x, 0, &units::cut_front(typed, usize::from(on.width()).saturating_sub(40)), theme.strong);
+        let x = on.put(x, 0, "█", theme.accent) + 2;
+        on.put(x, 0, "Enter keeps it  Esc drops it", theme.dim);
+        return;
+    }
+    let mut x = 0;
+    if let Some(m) = app.message() {
+        let style = if m.tone == Tone::Bad { theme.bad } else { theme.accent };
+        x = on.put(0, 0, &units::cut(&m.text, usize::from(on.width())), style) + 3;
+    } else if let Some(text) = capture_under_way(scene) {
+        x = on.put(0, 0, &text, theme.accent) + 3;
+    }
+    let contexts = app.contexts();
+    let order = |c: Context| contexts.iter().position(|k| *k == c);
+    for b in KEYMAP.iter().filter(|b| !b.short.is_empty() && order(b.context).is_some()) {
+        let hidden = contexts.contains(&Context::Flame) && b.context == Context::Everywhere && b.short == "scrub";
+        let written = b.written.split(' ').next().unwrap_or(b.written);
+        let needed = units::width(written) + 1 + units::width(b.short) + 2;
+        // The last two, help and quit, are always there.
+        let reserve = if ["help", "quit"].contains(&b.short) { 0 } else { 14 };
+        if hidden || usize::from(x) + needed + reserve > usize::from(on.width()) + 2 {
+            continue;
+        }
+        x = on.put(x, 0, written, theme.accent);
+        x = on.put(x + 1, 0, b.short, theme.dim) + 2;
+    }
+}
+
+fn capture_under_way(scene: &Scene<'_>) -> Option<String> {
+    let (id, news) = scene.timeline.captures().last()?;
+    match &news.last()?.state {
+        CaptureState::Sampling { for_ns, .. } if scene.app.playback().is_none() => {
+            let left = panes::remaining_s(scene.timeline.end(), news.last()?.at, *for_ns);
+            Some(format!("capture {}: sampling, {left} s left", id.0))
+        }
+        CaptureState::Reading if scene.app.playback().is_none() => {
+            Some(format!("capture {}: reading the stacks", id.0))
+        }
+        _ => None,
+    }
+}
+
+/// The help screen: the keymap as a page.
+fn help(scene: &Scene<'_>, on: &mut Canvas<'_>) {
+    let theme = scene.theme;
+    let (width, height) = (on.width(), on.height());
+    let mut rows: Vec<(String, String, bool)> = vec![];
+    for context in [Context::Everywhere, Context::Flame, Context::Live, Context::Playback] {
+        rows.push((context.title().into(), String::new(), true));
+        rows.extend(KEYMAP.iter().filter(|b| b.context == context).map(|b| (b.written.into(), b.about.into(), false)));
+    }
+    // In two columns where one is too low, broken before a heading.
+    let two = usize::from(height) < rows.len() + 2 && width >= 150;
+    let column = if two { width / 2 } else { width };
+    let per_column = if two { rows.len().div_ceil(2).max(1) } else { rows.len() };
+    for (n, (left, right, heading)) in rows.iter().enumerate() {
+        let (x, y) = ((n / per_column) as u16 * column, (n % per_column) as u16);
+        let y = if rows.len() + 2 <= usize::from(height) { y + 1 } else { y };
+        if *heading {
+            on.put(x + 2, y, left, theme.strong);
+        } else {
+            on.put(x + 4, y, left, theme.accent);
+            on.put(x + 16, y, &units::cut(right, usize::from(column.saturating_sub(17))), theme.text);
+        }
+    }
+}
+
+/// The names of the screens with the shown one marked, for wide headers.
+pub fn tabs(shown: Screen) -> Vec<(String, bool)> {
+    Screen::ALL.iter().enumerate().map(|(n, s)| (format!("{} {}", n + 1, s.name()), *s == shown)).collect()
+}

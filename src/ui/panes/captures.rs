@@ -1,0 +1,103 @@
+//! The captures with their states, notes, and what mends a failed one.
+//!
+//! Must not: shorten what mends.
+
+use super::Pane;
+use crate::model::{At, CaptureId, CaptureNews, CaptureState};
+use crate::ui::action::Narrow;
+use crate::ui::scene::{Scene, clock};
+use crate::ui::units;
+use crate::ui::widgets::Canvas;
+use ratatui::style::Style;
+
+/// The pane.
+pub struct Captures;
+
+/// A capture's state in lines: what it is, then what is to be known of it.
+pub fn state_line(scene: &Scene<'_>, id: CaptureId, news: &[CaptureNews]) -> Vec<(String, Style)> {
+    let theme = scene.theme;
+    let Some(last) = news.last() else { return vec![] };
+    let began = news.first().map_or(last.at, |n| n.at);
+    let how = news.iter().find_map(|n| match &n.state {
+        CaptureState::Sampling { how, hz, .. } => Some(format!("{}, {hz} Hz", units::cut(how, 60))),
+        _ => None,
+    });
+    let head = |what: String, style| (format!("{:>2}  {}  {what}", id.0, clock(began)), style);
+    match &last.state {
+        CaptureState::Sampling { for_ns, .. } => {
+            let left = remaining_s(scene.timeline.end(), last.at, *for_ns);
+            let mut lines = vec![head(format!("sampling, {left} s left"), theme.accent)];
+            lines.extend(how.map(|h| (h, theme.dim)));
+            lines
+        }
+        CaptureState::Reading => vec![head("reading the stacks".into(), theme.accent)],
+        CaptureState::Done { span, samples, lost, notes } => {
+            let mut what = format!("{:.1} s, {} samples", span.secs(), units::count(*samples));
+            if *lost > 0 {
+                what.push_str(&format!(", {} lost", units::count(*lost)));
+            }
+            let style = if *samples == 0 || *lost > 0 { theme.warn } else { theme.text };
+            let mut lines = vec![head(what, style)];
+            lines.extend(how.map(|h| (h, theme.dim)));
+            lines.extend(notes.iter().map(|n| (units::cut(n, 300), theme.dim)));
+            lines
+        }
+        CaptureState::Failed { what, mend } => {
+            let mut lines = vec![head(format!("failed: {}", units::cut(what, 300)), theme.bad)];
+            lines.extend(mend.iter().map(|m| (format!("mend: {}", units::cut(m, 300)), theme.text)));
+            lines
+        }
+    }
+}
+
+/// Whole seconds until a capture has all its samples.
+pub fn remaining_s(now: At, began: At, for_ns: u64) -> u64 {
+    for_ns.saturating_sub(now.since_ns(began)).div_ceil(1_000_000_000)
+}
+
+impl Pane for Captures {
+    fn name(&self) -> &'static str {
+        "captures"
+    }
+
+    fn title(&self, scene: &Scene<'_>) -> (String, String) {
+        let n = scene.timeline.captures().count();
+        (format!("captures {n}"), "whole session".into())
+    }
+
+    fn rows(&self, scene: &Scene<'_>) -> usize {
+        scene.timeline.captures().count()
+    }
+
+    fn row_at(&self, _: &Scene<'_>, _: u16, _: u16) -> Option<usize> {
+        None // rows have different heights
+    }
+
+    fn open(&self, scene: &Scene<'_>, row: usize) -> Option<Narrow> {
+        let (id, news) = scene.timeline.captures().nth(row)?;
+        let span = scene.timeline.capture_span(id).map(Narrow::Span);
+        span.or_else(|| news.first().map(|n| Narrow::At(n.at)))
+    }
+
+    fn draw(&self, scene: &Scene<'_>, on: &mut Canvas<'_>) {
+        let all: Vec<_> = scene.timeline.captures().collect();
+        if all.is_empty() {
+            let why =
+                if scene.app.playback().is_some() { "none was taken in this session" } else { "none yet; c takes one" };
+            return scene.nothing(on, why);
+        }
+        let selected = scene.app.row(self.name());
+        let skip = selected.map_or(0, |s| s.saturating_sub(usize::from(on.height() / 3)));
+        let mut y = 0;
+        for (n, (id, news)) in all.iter().enumerate().skip(skip) {
+            for (i, (text, style)) in state_line(scene, *id, news).iter().enumerate() {
+                let from = y;
+                y = on.wrap(if i == 0 { 0 } else { 4 }, y, text, *style);
+                if i == 0 && selected == Some(n) {
+                    let width = on.width();
+                    on.tint(0, from, width, y - from, scene.theme.row);
+                }
+            }
+        }
+    }
+}

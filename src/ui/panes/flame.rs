@@ -1,0 +1,167 @@
+//! The flame graph: callers above, callees below, each frame as wide as its share.
+//!
+//! Must not: recurse; stacks may be thousands of frames deep.
+
+use super::Pane;
+use super::symbols::no_stacks;
+use crate::timeline::stacks::{FlameGraph, NodeId, Pattern};
+use crate::ui::flame_state::DETAIL_ROWS;
+use crate::ui::memo::Needs;
+use crate::ui::scene::Scene;
+use crate::ui::units;
+use crate::ui::widgets::Canvas;
+use ratatui::style::{Modifier, Style};
+
+/// The pane.
+pub struct Flame;
+
+impl Pane for Flame {
+    fn name(&self) -> &'static str {
+        "flame"
+    }
+
+    fn title(&self, scene: &Scene<'_>) -> (String, String) {
+        let over = match scene.view.selection.span {
+            Some(_) => scene.over(),
+            None if scene.timeline.profile().is_empty() => String::new(),
+            None => "all captures".into(),
+        };
+        ("flame graph, callers above callees".into(), over)
+    }
+
+    fn needs(&self, _: u16, _: u16) -> Needs {
+        Needs { hot: true, flame: true, ..Needs::default() }
+    }
+
+    fn draw(&self, scene: &Scene<'_>, on: &mut Canvas<'_>) {
+        let Some(graph) = scene.memo.flame.as_ref().filter(|g| g.weights.total > 0) else {
+            return no_stacks(scene, on);
+        };
+        let (width, height) = (on.width(), on.height());
+        let rows = height.saturating_sub(DETAIL_ROWS);
+        self.frames(scene, &mut on.part(0, 0, width, rows), graph);
+        self.detail(scene, on, graph, rows);
+    }
+}
+
+impl Flame {
+    fn pattern(&self, scene: &Scene<'_>) -> Pattern {
+        let search = scene.app.search();
+        let selected = scene.view.selection.symbol.as_deref().unwrap_or("");
+        Pattern::new(if search.is_empty() { selected } else { search })
+    }
+
+    fn frames(&self, scene: &Scene<'_>, on: &mut Canvas<'_>, graph: &FlameGraph) {
+        let theme = scene.theme;
+        let (width, rows) = (on.width(), on.height());
+        let state = scene.app.flame();
+        let (zoomed, at) = (state.zoomed(graph), state.at(graph));
+        let base = graph.node(zoomed);
+        let first = state.first_row(graph, rows);
+        let pattern = self.pattern(scene);
+        let searching = !pattern.text().is_empty();
+        let whole = base.total.max(1);
+        let cell = |weight: u64| (u128::from(weight) * u128::from(width) / u128::from(whole)) as u16;
+        // What is narrower than a cell is drawn as one thin mark a cell, or not at all where
+        // a wider neighbour has it.
+        let mut last: Vec<Option<u16>> = vec![None; usize::from(rows)];
+        let mut parity: Vec<usize> = vec![0; usize::from(rows)];
+        for id in graph.subtree(zoomed) {
+            let node = graph.node(id);
+            let Some(row) = node.depth.checked_sub(first).filter(|r| *r < u32::from(rows)) else { continue };
+            let row = row as usize;
+            let from = cell(node.start.saturating_sub(base.start));
+            let to = cell(node.start.saturating_sub(base.start).saturating_add(node.total)).min(width);
+            if to <= from {
+                if last[row] != Some(from) && from < width && on.is_blank(from, row as u16) && node.total * 400 > whole
+                {
+                    on.glyph(from, row as u16, '▏', theme.faint);
+                }
+                last[row] = Some(from);
+                continue;
+            }
+            parity[row] += 1;
+            let style =
+                self.style(scene, graph, id, searching && !node.thread && pattern.matches(&node.symbol), parity[row]);
+            let style =
+                if searching && !pattern.matches(&node.symbol) { style.add_modifier(Modifier::DIM) } else { style };
+            let style = if id == at && scene.app.focused() == self.name() {
+                style.add_modifier(Modifier::REVERSED | Modifier::BOLD)
+            } else {
+                style
+            };
+            let columns = to - from;
+            let mut part = on.part(from, row as u16, columns, 1);
+            part.tint(0, 0, columns, 1, style);
+            let label = units::cut(&node.symbol, usize::from(columns.saturating_sub(if columns > 3 { 2 } else { 0 })));
+            if columns >= 3 {
+                part.put(u16::from(columns > 3), 0, &label, style);
+            }
+        }
+        let deepest = graph.subtree(zoomed).map(|id| graph.node(id).depth).max().unwrap_or(0);
+        let below = deepest.saturating_sub(first + u32::from(rows.max(1)) - 1);
+        if below > 0 && rows > 1 {
+            on.put_right(width, rows - 1, &format!(" ↓ {below} deeper "), theme.dim);
+        }
+    }
+
+    fn style(&self, scene: &Scene<'_>, graph: &FlameGraph, id: NodeId, matches: bool, parity: usize) -> Style {
+        let theme = scene.theme;
+        let node = graph.node(id);
+        if matches {
+            return theme.flame_match;
+        }
+        if node.depth == 0 || node.thread {
+            return theme.row;
+        }
+        let set = if node.kernel { &theme.flame_kernel } else { &theme.flame_user };
+        set.get((parity + node.depth as usize) % set.len().max(1)).copied().unwrap_or_default()
+    }
+
+    fn detail(&self, scene: &Scene<'_>, on: &mut Canvas<'_>, graph: &FlameGraph, y: u16) {
+        let theme = scene.theme;
+        let width = on.width();
+        let state = scene.app.flame();
+        let node = graph.node(state.at(graph));
+        let all = graph.weights.total.max(1) as f64;
+        let share = |w: u64| format!("{:.1} %", 100.0 * w as f64 / all);
+        let kind = match (node.depth, node.thread, node.kernel) {
+            (0, ..) => "",
+            (_, true, _) => "thread ",
+            (_, _, true) => "kernel ",
+            _ => "user ",
+        };
+        let mut x = on.put(0, y, kind, theme.dim);
+        x = on.put(x, y, &units::cut(&node.symbol, usize::from(width / 2)), theme.strong) + 2;
+        x = scene.field(on, x, y, "total", &share(node.total), theme.text) + 2;
+        x = scene.field(on, x, y, "self", &share(node.self_weight), theme.text) + 2;
+        let zoomed = graph.node(state.zoomed(graph));
+        if zoomed.depth > 0 {
+            let share = 100.0 * node.total as f64 / zoomed.total.max(1) as f64;
+            scene.field(on, x, y, "of zoomed", &format!("{share:.1} %"), theme.text);
+        }
+        let pattern = self.pattern(scene);
+        let y = y + 1;
+        let samples = format!("{} samples", units::count(graph.weights.samples));
+        let mut x = on.put(0, y, &samples, theme.dim) + 2;
+        if graph.weights.idle > 0 {
+            let idle = graph.weights.idle as f64 / (graph.weights.idle as f64 + all);
+            x = on.put(x, y, &format!("idle {:.0} % not shown", 100.0 * idle), theme.dim) + 2;
+        }
+        if !pattern.text().is_empty() {
+            let found = graph.search(&pattern, state.zoomed(graph));
+            let text = format!(
+                "`{}` in {} frames, {:.1} % of what is shown",
+                units::cut(pattern.text(), 30),
+                found.nodes.len(),
+                100.0 * found.share
+            );
+            on.put(x, y, &text, if found.nodes.is_empty() { theme.warn } else { theme.accent });
+        } else if width.saturating_sub(x) > 30 {
+            let kernel = theme.flame_kernel.first().copied().unwrap_or_default();
+            let user = theme.flame_user.first().copied().unwrap_or_default();
+            x = on.put(x, y, " kernel ", kernel) + 1;
+            on.put(x, y, " user ", user);
+        }
+    }
+}

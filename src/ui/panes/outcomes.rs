@@ -1,0 +1,54 @@
+//! How requests ended: counts, rates and shares by outcome.
+//!
+//! Must not: lump outcomes together.
+
+use super::Pane;
+use crate::ui::scene::Scene;
+use crate::ui::units;
+use crate::ui::widgets::{Canvas, stacked};
+
+/// The pane.
+pub struct Outcomes;
+
+impl Pane for Outcomes {
+    fn name(&self) -> &'static str {
+        "outcomes"
+    }
+
+    fn title(&self, scene: &Scene<'_>) -> (String, String) {
+        ("outcomes".into(), scene.over())
+    }
+
+    fn draw(&self, scene: &Scene<'_>, on: &mut Canvas<'_>) {
+        let theme = scene.theme;
+        let sum = &scene.memo.focus;
+        let mut outcomes = sum.outcomes.clone();
+        outcomes.retain(|o| o.count > 0);
+        if outcomes.is_empty() {
+            return scene.nothing(on, "no request has ended in this stretch");
+        }
+        // Failures first in the eye: most frequent first within what fits.
+        outcomes.sort_by(|a, b| b.count.cmp(&a.count).then(a.outcome.cmp(&b.outcome)));
+        let all: u64 = outcomes.iter().map(|o| o.count).sum();
+        let (width, height) = (on.width(), on.height());
+        let names = outcomes.iter().map(|o| o.outcome.to_string().len() as u16).max().unwrap_or(3).clamp(3, 18);
+        let bar = width.saturating_sub(names + 1 + 8 + 9 + 7);
+        for (y, o) in outcomes.iter().take(usize::from(height)).enumerate() {
+            let y = y as u16;
+            let style = theme.outcome(o.outcome);
+            let rest = outcomes.len() - usize::from(y);
+            if y + 1 == height && rest > 1 {
+                on.put(0, y, &format!("and {rest} more"), theme.dim);
+                break;
+            }
+            on.put(0, y, &units::cut(&o.outcome.to_string(), usize::from(names)), style);
+            let mut x = on.put_right_of(names, y, 8, &units::count(o.count), theme.text);
+            x = on.put_right_of(x, y, 9, &format!("{}/s", units::short(sum.per_s(o.count))), theme.dim);
+            let share = o.count as f64 / all as f64;
+            x = on.put_right_of(x, y, 7, &format!("{} %", units::percent(100.0 * share)), theme.dim) + 1;
+            // A share too small for half a cell is still there.
+            let least = 0.5 / f64::from(bar.max(1));
+            stacked(on, x, y, bar.saturating_sub(1), &[(share.max(least), style, '█')], (' ', theme.faint));
+        }
+    }
+}

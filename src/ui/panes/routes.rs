@@ -1,0 +1,114 @@
+//! Load by route, sortable; Enter narrows everything to one.
+//!
+//! Must not: trust a route's name.
+
+use super::Pane;
+use crate::timeline::RouteSum;
+use crate::ui::action::Narrow;
+use crate::ui::memo::Needs;
+use crate::ui::scene::Scene;
+use crate::ui::units;
+use crate::ui::widgets::{Canvas, Column, Table};
+
+/// The pane.
+pub struct Routes;
+
+const COLUMNS: &[Column] = &[
+    Column::name("route", 0),
+    Column::number("/s", 6, 0),
+    Column::number("%", 4, 5),
+    Column::number("failed", 6, 1),
+    Column::number("5xx", 5, 2),
+    Column::number("p50 ms", 6, 3),
+    Column::number("p99 ms", 6, 0),
+    Column::number("max ms", 6, 4),
+];
+
+/// The columns to sort by, in the order of the key.
+const SORTS: [usize; 5] = [1, 3, 4, 5, 6];
+
+impl Routes {
+    fn shown<'a>(&self, scene: &Scene<'a>) -> Vec<&'a RouteSum> {
+        let search = scene.app.search().to_lowercase();
+        let mut routes: Vec<&RouteSum> = scene
+            .memo
+            .routes
+            .iter()
+            .filter(|r| search.is_empty() || r.route.to_lowercase().contains(&search))
+            .collect();
+        match self.sorted(scene) {
+            3 => routes.sort_by(|a, b| b.failed.cmp(&a.failed)),
+            4 => routes.sort_by(|a, b| b.server_errors.cmp(&a.server_errors)),
+            5 => routes.sort_by(|a, b| b.response.p50.cmp(&a.response.p50)),
+            6 => routes.sort_by(|a, b| b.response.p99.cmp(&a.response.p99)),
+            _ => {}
+        }
+        routes
+    }
+
+    fn sorted(&self, scene: &Scene<'_>) -> usize {
+        let n = if scene.app.focused() == self.name() { scene.app.sort() } else { 0 };
+        SORTS[n % SORTS.len()]
+    }
+}
+
+impl Pane for Routes {
+    fn name(&self) -> &'static str {
+        "routes"
+    }
+
+    fn title(&self, scene: &Scene<'_>) -> (String, String) {
+        (format!("routes {}", scene.memo.routes.len()), scene.over())
+    }
+
+    fn needs(&self, _: u16, _: u16) -> Needs {
+        Needs { routes: true, ..Needs::default() }
+    }
+
+    fn rows(&self, scene: &Scene<'_>) -> usize {
+        self.shown(scene).len()
+    }
+
+    fn open(&self, scene: &Scene<'_>, row: usize) -> Option<Narrow> {
+        self.shown(scene).get(row).map(|r| Narrow::Route(r.route.clone()))
+    }
+
+    fn draw(&self, scene: &Scene<'_>, on: &mut Canvas<'_>) {
+        let theme = scene.theme;
+        let shown = self.shown(scene);
+        if shown.is_empty() {
+            let why = if scene.memo.routes.is_empty() {
+                "routes come once a second; none yet"
+            } else {
+                "no route matches the search"
+            };
+            return scene.nothing(on, why);
+        }
+        let all: u64 = scene.memo.routes.iter().map(|r| r.requests).sum();
+        let height = usize::from(on.height().saturating_sub(1));
+        let selected = scene.app.row(self.name());
+        let upto = Table::offset(selected, shown.len(), height) + height;
+        let flag = |n: u64, style| if n > 0 { style } else { theme.faint };
+        let rows = shown.iter().take(upto).map(|r| {
+            let chosen = scene.view.selection.route.as_ref() == Some(&r.route);
+            vec![
+                (r.route.to_string(), if chosen { theme.accent } else { theme.text }),
+                (units::short(scene.memo.focus.per_s(r.requests)), theme.text),
+                (units::percent(100.0 * r.requests as f64 / all.max(1) as f64), theme.dim),
+                (units::count(r.failed), flag(r.failed, theme.bad)),
+                (units::count(r.server_errors), flag(r.server_errors, theme.warn)),
+                (units::millis(r.response.p50 as f64), theme.text),
+                (units::millis(r.response.p99 as f64), theme.text),
+                (units::millis(r.response.max as f64), theme.dim),
+            ]
+        });
+        let table = Table {
+            columns: COLUMNS,
+            rows: rows.collect(),
+            selected,
+            sorted: Some(self.sorted(scene)).filter(|_| scene.app.focused() == self.name()),
+            styles: (theme.dim, theme.row),
+        };
+        table.paint(on);
+    }
+}

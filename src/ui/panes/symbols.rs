@@ -1,0 +1,115 @@
+//! The functions that cost most, by their own samples and by all they call.
+//!
+//! Must not: trust a symbol: its name comes from the profiled binary.
+
+use super::Pane;
+use super::captures::state_line;
+use crate::timeline::stacks::{Hot, Pattern};
+use crate::ui::action::Narrow;
+use crate::ui::memo::Needs;
+use crate::ui::scene::Scene;
+use crate::ui::units;
+use crate::ui::widgets::{Canvas, Column, Table};
+
+/// The pane.
+pub struct Symbols;
+
+const COLUMNS: &[Column] = &[
+    Column::number("self %", 6, 0),
+    Column::number("total %", 7, 1),
+    Column::name("function", 0),
+    Column { title: "module", width: 18, align: crate::ui::widgets::Align::Left, spare: 2 },
+];
+
+impl Symbols {
+    fn shown<'a>(&self, scene: &Scene<'a>) -> Vec<&'a Hot> {
+        let pattern = Pattern::new(scene.app.search());
+        let mut hot: Vec<&Hot> =
+            scene.memo.hot.iter().filter(|h| pattern.text().is_empty() || pattern.matches(&h.symbol)).collect();
+        if scene.app.focused() == self.name() && scene.app.sort() % 2 == 1 {
+            hot.sort_by(|a, b| b.total.cmp(&a.total));
+        }
+        hot
+    }
+}
+
+impl Pane for Symbols {
+    fn name(&self) -> &'static str {
+        "symbols"
+    }
+
+    fn title(&self, scene: &Scene<'_>) -> (String, String) {
+        let over = match scene.view.selection.span {
+            Some(_) => scene.over(),
+            None if scene.memo.hot.is_empty() => String::new(),
+            None => format!("all captures, {} samples", units::count(scene.memo.weights.samples)),
+        };
+        ("hot symbols".into(), over)
+    }
+
+    fn needs(&self, _: u16, _: u16) -> Needs {
+        Needs { hot: true, ..Needs::default() }
+    }
+
+    fn rows(&self, scene: &Scene<'_>) -> usize {
+        self.shown(scene).len()
+    }
+
+    fn open(&self, scene: &Scene<'_>, row: usize) -> Option<Narrow> {
+        self.shown(scene).get(row).map(|h| Narrow::Symbol(h.symbol.to_string()))
+    }
+
+    fn draw(&self, scene: &Scene<'_>, on: &mut Canvas<'_>) {
+        let theme = scene.theme;
+        let shown = self.shown(scene);
+        if shown.is_empty() {
+            return no_stacks(scene, on);
+        }
+        let all = scene.memo.weights.total.max(1) as f64;
+        let rows = shown.iter().map(|h| {
+            let own = 100.0 * h.self_weight as f64 / all;
+            let chosen = scene.view.selection.symbol.as_deref() == Some(&*h.symbol);
+            let name = match (chosen, h.kernel) {
+                (true, _) => theme.accent,
+                (_, true) => theme.dim,
+                _ => theme.text,
+            };
+            vec![
+                (format!("{own:.1}"), if own >= 10.0 { theme.strong } else { theme.text }),
+                (format!("{:.1}", 100.0 * h.total as f64 / all), theme.dim),
+                (h.symbol.to_string(), name),
+                (if h.module.is_empty() && h.kernel { "kernel".into() } else { h.module.to_string() }, theme.dim),
+            ]
+        });
+        let table = Table {
+            columns: COLUMNS,
+            rows: rows.collect(),
+            selected: scene.app.row(self.name()),
+            sorted: Some(scene.app.sort() % 2).filter(|_| scene.app.focused() == self.name()),
+            styles: (theme.dim, theme.row),
+        };
+        table.paint(on);
+    }
+}
+
+/// Why there are no stacks to show, and what would bring some.
+pub fn no_stacks(scene: &Scene<'_>, on: &mut Canvas<'_>) {
+    let theme = scene.theme;
+    let captures: Vec<_> = scene.timeline.captures().collect();
+    if !scene.timeline.profile().is_empty() {
+        return scene.nothing(on, "no samples match what is selected; Esc clears it");
+    }
+    let Some((id, news)) = captures.last() else {
+        let why = match scene.app.playback() {
+            Some(_) => "no capture was taken in this session",
+            None => "no profile yet; press c to take one",
+        };
+        return scene.nothing(on, why);
+    };
+    let lines = state_line(scene, *id, news);
+    let y = on.height().saturating_sub(lines.len() as u16) / 2;
+    let mut y = y;
+    for (n, (text, style)) in lines.iter().enumerate() {
+        y = on.wrap(u16::from(n > 0) * 2, y, text, if n == 0 { *style } else { theme.dim });
+    }
+}

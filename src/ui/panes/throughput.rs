@@ -1,0 +1,102 @@
+//! Offered and completed requests over time, failures in front of them.
+//!
+//! Must not: compute sums; they come with the scene.
+
+use super::{Pane, chart_area};
+use crate::ui::memo::{LoadColumn, Needs};
+use crate::ui::scene::{Scene, round_up};
+use crate::ui::units;
+use crate::ui::widgets::{Canvas, Dots};
+use ratatui::layout::Rect;
+
+/// The pane.
+pub struct Throughput;
+
+/// Rows of numbers under the chart.
+const BELOW: u16 = 1;
+
+impl Pane for Throughput {
+    fn name(&self) -> &'static str {
+        "throughput"
+    }
+
+    fn title(&self, scene: &Scene<'_>) -> (String, String) {
+        let of = scene.view.selection.route.as_ref().map_or(String::new(), |r| format!(" of {}", units::cut(r, 30)));
+        (format!("throughput /s{of}"), scene.over())
+    }
+
+    fn needs(&self, width: u16, height: u16) -> Needs {
+        let chart = chart_area(width, height, BELOW).0;
+        Needs { columns: vec![usize::from(chart.width) * 2], ..Needs::default() }
+    }
+
+    fn time_area(&self, _: &Scene<'_>, width: u16, height: u16) -> Option<Rect> {
+        Some(chart_area(width, height, BELOW).0)
+    }
+
+    fn draw(&self, scene: &Scene<'_>, on: &mut Canvas<'_>) {
+        let theme = scene.theme;
+        let (chart, labelled) = chart_area(on.width(), on.height(), BELOW);
+        let axis = scene.axis(usize::from(chart.width) * 2);
+        let columns = scene.memo.columns(&axis, scene.view.selection.route.as_ref());
+        if columns.iter().all(Option::is_none) {
+            scene.nothing(&mut on.part(0, 0, on.width(), chart.height), "no load yet in this stretch");
+        } else {
+            let rate = |of: fn(&LoadColumn) -> Option<f64>| -> Vec<Option<f64>> {
+                columns.iter().map(|c| c.and_then(|c| c.per_s(of(c)?))).collect()
+            };
+            let offered = rate(|c| c.offered);
+            let completed = rate(|c| Some(c.completed));
+            let failed = rate(|c| Some(c.failed));
+            let errors = rate(|c| Some(c.server_errors));
+            let most = offered.iter().chain(&completed).chain(&failed).flatten().fold(0.0f64, |a, b| a.max(*b));
+            let top = round_up(most);
+            let scaled = |v: &[Option<f64>]| -> Vec<Option<f64>> { v.iter().map(|v| v.map(|v| v / top)).collect() };
+            let seen = |v: &[Option<f64>]| -> Vec<Option<f64>> {
+                v.iter().map(|v| v.filter(|v| *v > 0.0).map(|v| v / top)).collect()
+            };
+            let mut dots = Dots::new(chart.width, chart.height);
+            dots.fill(&scaled(&completed), theme.accent);
+            dots.line(&scaled(&offered), theme.strong);
+            dots.fill(&seen(&errors), theme.warn);
+            dots.fill(&seen(&failed), theme.bad);
+            dots.paint(on, chart.x, chart.y);
+            on.put_right(chart.x - 1, 0, &units::short(top), theme.dim);
+            if chart.height >= 5 {
+                on.put_right(chart.x - 1, chart.height / 2, &units::short(top / 2.0), theme.faint);
+            }
+            if chart.height >= 2 {
+                on.put_right(chart.x - 1, chart.height - 1, "0", theme.faint);
+            }
+        }
+        if labelled {
+            scene.time_labels(on, chart.x, chart.height, chart.width);
+        }
+        let y = on.height().saturating_sub(1);
+        self.numbers(scene, on, y);
+    }
+}
+
+impl Throughput {
+    fn numbers(&self, scene: &Scene<'_>, on: &mut Canvas<'_>, y: u16) {
+        let theme = scene.theme;
+        let sum = &scene.memo.focus;
+        if sum.slots == 0 {
+            return;
+        }
+        let n = |count: u64| format!("{:>5}", units::short(sum.per_s(count)));
+        let failed = if sum.failed > 0 { theme.bad } else { theme.dim };
+        let errors = if sum.server_errors() > 0 { theme.warn } else { theme.dim };
+        let mut x = 0;
+        x = scene.field(on, x, y, "mean offered", &n(sum.offered), theme.strong) + 2;
+        x = scene.field(on, x, y, "done", &n(sum.completed), theme.accent) + 2;
+        x = scene.field(on, x, y, "failed", &n(sum.failed), failed) + 2;
+        x = scene.field(on, x, y, "5xx", &n(sum.server_errors()), errors) + 2;
+        if sum.dropped > 0 {
+            x = scene.field(on, x, y, "dropped", &units::count(sum.dropped), theme.bad) + 2;
+        }
+        if on.width().saturating_sub(x) >= 16 {
+            scene.field(on, x, y, "in", &format!("{:>8}/s", units::bytes(sum.per_s(sum.received_bytes))), theme.text);
+        }
+    }
+}
