@@ -9,7 +9,7 @@ use super::flame_state::FlameState;
 use super::keymap::{self, Context};
 use super::layout::Layout;
 use super::memo::{Memo, Needs};
-use super::panes::{self, Pane};
+use super::panes;
 use super::scene::Scene;
 use super::theme::Theme;
 use crate::model::{At, CaptureState, Span};

@@ -3,7 +3,6 @@
 //!
 //! Must not: change anything but the buffer it is given.
 
-use super::action::Screen;
 use super::app::{App, Tone};
 use super::axis::Axis;
 use super::keymap::{Context, KEYMAP};
@@ -77,9 +76,13 @@ fn pane(scene: &Scene<'_>, place: &Place, buf: &mut Buffer) {
         let focused = scene.app.focused() == place.pane;
         let title = units::cut(&title, usize::from(inner.width.saturating_sub(4)));
         let style = if focused { theme.accent.add_modifier(ratatui::style::Modifier::BOLD) } else { theme.strong };
+        let wide = u16::try_from(units::width(&title)).unwrap_or(0) + 2;
+        on.clear(1, 0, wide);
         let after = on.put(1, 0, &format!(" {title} "), style);
         let room = usize::from(inner.width.saturating_sub(after + 2));
         if !over.is_empty() && units::width(&over) + 2 <= room {
+            let wide = u16::try_from(units::width(&over)).unwrap_or(0) + 2;
+            on.clear(inner.width.saturating_sub(1 + wide), 0, wide);
             on.put_right(inner.width.saturating_sub(1), 0, &format!(" {over} "), theme.dim);
         }
     }
@@ -176,13 +179,14 @@ fn header(scene: &Scene<'_>, on: &mut Canvas<'_>) {
     // From the right: what changes. From the left: what it is.
     let mut parts: Vec<(&str, String, Style)> = vec![];
     if recent.slots > 0 {
-        let offered = opening.load.mode != "closed" || width >= 110;
-        if offered {
+        if opening.load.mode != "closed" || width >= 100 {
             parts.push(("offered ", rate(recent.offered), theme.strong));
         }
         parts.push(("done ", rate(recent.completed), theme.accent));
         parts.push(("err ", rate(failed), if failed > 0 { theme.bad } else { theme.dim }));
-        parts.push(("5xx ", rate(errors), if errors > 0 { theme.warn } else { theme.dim }));
+        if width >= 100 {
+            parts.push(("5xx ", rate(errors), if errors > 0 { theme.warn } else { theme.dim }));
+        }
     }
     parts.push(("", flags, if findings > 0 { theme.warn } else { theme.dim }));
     let mut x = width;
@@ -192,11 +196,11 @@ fn header(scene: &Scene<'_>, on: &mut Canvas<'_>) {
     }
     let state = format!("{glyph} {state} {time}");
     let left = usize::from(x);
-    let name = if left > 60 { "perfbench  " } else { "" };
-    let target = units::cut(
-        opening.target.trim_end_matches('/'),
-        left.saturating_sub(units::width(name) + units::width(&state) + 4).max(8),
-    );
+    let name = if left > 52 { "perfbench  " } else { "" };
+    let shown = opening.target.trim_end_matches('/');
+    let tight = left < units::width(shown) + units::width(&state) + 6;
+    let shown = if tight { shown.split_once("://").map_or(shown, |(_, rest)| rest) } else { shown };
+    let target = units::cut(shown, left.saturating_sub(units::width(name) + units::width(&state) + 4).max(8));
     let mut at = on.put(0, 0, name, theme.strong);
     at = on.put(at, 0, &target, theme.text) + u16::from(!target.is_empty()) * 2;
     let traffic = traffic_name(scene);
@@ -329,9 +333,4 @@ fn help(scene: &Scene<'_>, on: &mut Canvas<'_>) {
             on.put(x + 16, y, &units::cut(right, usize::from(column.saturating_sub(17))), theme.text);
         }
     }
-}
-
-/// The names of the screens with the shown one marked, for wide headers.
-pub fn tabs(shown: Screen) -> Vec<(String, bool)> {
-    Screen::ALL.iter().enumerate().map(|(n, s)| (format!("{} {}", n + 1, s.name()), *s == shown)).collect()
 }

@@ -11,10 +11,10 @@ use crate::ui::widgets::{Canvas, Column, Table};
 pub struct Counters;
 
 const COLUMNS: &[Column] = &[
-    Column::name("counter", 24),
+    Column::name("counter", 24, 0),
     Column::number("by", 7, 0),
     Column::number("/s", 6, 0),
-    Column { title: "meaning", width: 0, align: crate::ui::widgets::Align::Left, spare: 1 },
+    Column { spare: 1, ..Column::wide("meaning", 16) },
 ];
 
 impl Pane for Counters {

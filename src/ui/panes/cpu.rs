@@ -2,7 +2,7 @@
 //!
 //! Must not: judge who is too busy.
 
-use super::Pane;
+use super::{Pane, chart_area};
 use crate::model::Metric;
 use crate::timeline::CpuSplit;
 use crate::ui::action::Narrow;
@@ -10,6 +10,7 @@ use crate::ui::scene::Scene;
 use crate::ui::theme::Theme;
 use crate::ui::units;
 use crate::ui::widgets::{Canvas, stacked};
+use ratatui::layout::Rect;
 use ratatui::style::Style;
 
 /// The pane.
@@ -42,12 +43,23 @@ impl Pane for Cpu {
     }
 
     fn row_at(&self, scene: &Scene<'_>, y: u16, height: u16) -> Option<usize> {
-        let n = usize::from(y.checked_sub(1)?);
-        (n < self.rows(scene).min(usize::from(height))).then_some(n)
+        let place = scene.app.layout().places.iter().find(|p| p.pane == self.name())?;
+        let plan = Plan::new(place.inner.width, height, self.rows(scene));
+        let n = y.checked_sub(1 + plan.legend).filter(|n| *n < plan.rows)?;
+        // Columns are told apart by nothing but x, which a row does not know.
+        (plan.columns == 1 && usize::from(n) < self.rows(scene)).then_some(usize::from(n))
     }
 
     fn open(&self, scene: &Scene<'_>, row: usize) -> Option<Narrow> {
         scene.timeline.cpus(scene.view.recent()).get(row).map(|(n, _)| Narrow::Cpu(*n))
+    }
+
+    fn time_area(&self, scene: &Scene<'_>, width: u16, height: u16) -> Option<Rect> {
+        let plan = Plan::new(width, height, scene.timeline.instances(Metric::CpuIdle).len());
+        (plan.history > 0).then(|| {
+            let area = chart_area(width, plan.history, 0).0;
+            Rect { y: height - plan.history, ..area }
+        })
     }
 
     fn draw(&self, scene: &Scene<'_>, on: &mut Canvas<'_>) {
@@ -58,80 +70,146 @@ impl Pane for Cpu {
         };
         let (width, height) = (on.width(), on.height());
         let cpus = scene.timeline.cpus(span);
-        // The line for all CPUs, with its modes in numbers; the legend of the colours at once.
-        let numbers: u16 = 7 * 6;
-        let bar = width.saturating_sub(5 + 5 + numbers).clamp(8, 48).min(width.saturating_sub(10));
+        let plan = Plan::new(width, height, scene.timeline.instances(Metric::CpuIdle).len());
         on.put(0, 0, " all", theme.strong);
-        stacked(on, 5, 0, bar, &parts(&total, theme), ('─', theme.faint));
-        on.put_right(5 + bar + 4, 0, &units::percent(total.busy()), theme.strong);
-        let mut x = 5 + bar + 6;
-        for (n, p) in shares(&total).iter().enumerate() {
-            if x + 5 <= width && (*p >= 0.05 || [0, 1, 3, 5, 6].contains(&n)) {
-                let style = if theme.mono { theme.text } else { theme.cpu[n] };
-                let glyph = if theme.mono { theme.cpu_glyph(n).to_string() } else { String::new() };
-                x = on.put(x, 0, &format!("{glyph}{}", MODES[n]), style);
-                x = on.put_right_of(x, 0, 3, &format!("{p:.0}"), theme.text) + 1;
-            }
+        self.bar(scene, on, (5, 0, plan.bar), &total, theme.strong);
+        // The modes in numbers are the legend of the colours as well.
+        let (x, y) = if plan.inline { (5 + plan.bar + 6, 0) } else { (5, 1) };
+        if plan.inline || plan.legend > 0 {
+            self.modes(scene, on, x, y, &total, true);
         }
-        let rate = scene.timeline.per_s(Metric::ContextSwitches, "", span);
-        let room = height.saturating_sub(1);
-        let last = room > 2 && usize::from(room) > cpus.len();
-        if let (Some(rate), true) = (rate, last) {
-            let mut x = scene.field(on, 1, height - 1, "ctxt", &format!("{:>5}/s", units::short(rate)), theme.text) + 2;
-            if let Some(rate) = scene.timeline.per_s(Metric::Interrupts, "", span) {
-                x = scene.field(on, x, height - 1, "intr", &format!("{:>5}/s", units::short(rate)), theme.text) + 2;
-            }
-            if let Some(n) = scene.timeline.gauge(Metric::ProcsRunning, "", scene.view.instant()) {
-                scene.field(on, x, height - 1, "runnable", &n.to_string(), theme.text);
-            }
+        self.each(scene, &mut on.part(0, 1 + plan.legend, width, plan.rows), &cpus, plan);
+        if plan.facts > 0 {
+            self.facts(scene, on, 1 + plan.legend + plan.rows);
         }
-        let room = room.saturating_sub(u16::from(last && rate.is_some()));
-        self.each(scene, &mut on.part(0, 1, width, room), &cpus);
+        if plan.history > 0 {
+            super::cpu_history::draw(scene, &mut on.part(0, height - plan.history, width, plan.history));
+        }
+    }
+}
+
+/// Which rows of the pane hold what.
+#[derive(Clone, Copy, Debug)]
+struct Plan {
+    /// Cells of the bar of all CPUs.
+    bar: u16,
+    /// Whether modes in numbers stand beside the bars.
+    inline: bool,
+    /// Rows for modes in numbers where they don't.
+    legend: u16,
+    /// Rows for the CPUs.
+    rows: u16,
+    /// Columns of CPUs.
+    columns: u16,
+    /// Rows for context switches and interrupts.
+    facts: u16,
+    /// Rows for the chart over time.
+    history: u16,
+}
+
+/// Cells of a mode with its number.
+const MODE: u16 = 6;
+
+impl Plan {
+    fn new(width: u16, height: u16, cpus: usize) -> Plan {
+        let cpus = u16::try_from(cpus).unwrap_or(u16::MAX);
+        let inline = width >= 74;
+        let bar = if inline { (width - 11 - 7 * MODE).min(60) } else { width.saturating_sub(10) };
+        let legend = u16::from(!inline && height >= 4);
+        let room = height.saturating_sub(1 + legend);
+        let columns = cpus.div_ceil(room.max(1)).clamp(1, (width / 18).max(1));
+        let wanted = cpus.div_ceil(columns).min(room);
+        let facts = u16::from(room > wanted);
+        // What is left over shows how it came to this.
+        let left = room - wanted - facts;
+        let history = if left >= 6 { left - 1 } else { 0 };
+        Plan { bar, inline, legend, rows: wanted, columns, facts, history }
     }
 }
 
 impl Cpu {
-    fn each(&self, scene: &Scene<'_>, on: &mut Canvas<'_>, cpus: &[(u32, CpuSplit)]) {
+    fn bar(
+        &self,
+        scene: &Scene<'_>,
+        on: &mut Canvas<'_>,
+        (x, y, width): (u16, u16, u16),
+        split: &CpuSplit,
+        style: Style,
+    ) {
+        stacked(on, x, y, width, &parts(split, scene.theme), ('─', scene.theme.faint));
+        on.put_right(x + width + 4, y, &units::percent(split.busy()), style);
+    }
+
+    /// The modes in numbers, each always in its place.
+    fn modes(&self, scene: &Scene<'_>, on: &mut Canvas<'_>, x: u16, y: u16, split: &CpuSplit, legend: bool) {
+        let theme = scene.theme;
+        for (n, p) in shares(split).iter().enumerate() {
+            let x = x + n as u16 * MODE;
+            if x + MODE > on.width() + 1 {
+                break;
+            }
+            let label = if theme.mono && legend {
+                theme.text
+            } else if legend {
+                theme.cpu[n]
+            } else {
+                theme.faint
+            };
+            let name =
+                if theme.mono && legend { format!("{}{}", theme.cpu_glyph(n), MODES[n]) } else { MODES[n].into() };
+            let after = on.put(x, y, &name, label);
+            let style = if *p < 0.5 {
+                theme.faint
+            } else if legend {
+                theme.text
+            } else {
+                theme.dim
+            };
+            on.put_right((x + MODE - 1).max(after + 1), y, &format!("{p:.0}"), style);
+        }
+    }
+
+    fn facts(&self, scene: &Scene<'_>, on: &mut Canvas<'_>, y: u16) {
+        let theme = scene.theme;
+        let span = scene.view.recent();
+        let mut x = 1;
+        for (label, metric) in [("ctxt", Metric::ContextSwitches), ("intr", Metric::Interrupts)] {
+            if let Some(rate) = scene.timeline.per_s(metric, "", span) {
+                x = scene.field(on, x, y, label, &format!("{:>5}/s", units::short(rate)), theme.text) + 2;
+            }
+        }
+        if let Some(n) = scene.timeline.gauge(Metric::ProcsRunning, "", scene.view.instant()) {
+            scene.field(on, x, y, "runnable", &format!("{n:>2}"), theme.text);
+        }
+    }
+
+    fn each(&self, scene: &Scene<'_>, on: &mut Canvas<'_>, cpus: &[(u32, CpuSplit)], plan: Plan) {
         let theme = scene.theme;
         let (width, height) = (on.width(), usize::from(on.height()));
         if height == 0 || cpus.is_empty() {
             return;
         }
-        // As many columns as needed, none narrower than can be read.
-        let columns = cpus.len().div_ceil(height).min(usize::from(width / 18).max(1));
+        let columns = usize::from(plan.columns);
         let fits = columns * height;
-        let cell = width / columns as u16;
+        let cell = width / plan.columns;
         let selected = scene.app.row(self.name());
         let offset = selected.map_or(0, |s| (s + 1).saturating_sub(fits));
         for (i, (number, split)) in cpus.iter().enumerate().skip(offset).take(fits) {
             let at = i - offset;
             let (x, y) = ((at / height) as u16 * cell, (at % height) as u16);
             let chosen = scene.view.selection.cpu == Some(*number);
-            let label = if chosen { theme.accent } else { theme.dim };
-            on.put_right(x + 4, y, &number.to_string(), label);
-            let room = cell.saturating_sub(5 + 5);
-            let bar = if columns == 1 {
-                room.min(48).min(room.saturating_sub(if width > 60 { 30 } else { 0 }).max(8))
-            } else {
-                room
-            };
-            stacked(on, x + 5, y, bar, &parts(split, theme), ('─', theme.faint));
-            on.put_right(x + 5 + bar + 4, y, &units::percent(split.busy()), theme.text);
-            if columns == 1 {
-                let mut at = x + 5 + bar + 6;
-                for (n, p) in shares(split).iter().enumerate().filter(|(n, p)| **p >= 1.0 || [0, 1, 3].contains(n)) {
-                    if at + 5 <= width {
-                        at = on.put(at, y, MODES[n], theme.faint);
-                        at = on.put_right_of(at, y, 3, &format!("{p:.0}"), theme.dim) + 1;
-                    }
-                }
+            on.put_right(x + 4, y, &number.to_string(), if chosen { theme.accent } else { theme.dim });
+            let bar = if columns == 1 { plan.bar } else { cell.saturating_sub(5 + 6) };
+            self.bar(scene, on, (x + 5, y, bar), split, theme.text);
+            if columns == 1 && plan.inline {
+                self.modes(scene, on, x + 5 + bar + 6, y, split, false);
             }
             if selected == Some(i) {
                 on.tint(x, y, cell, 1, theme.row);
             }
         }
-        if cpus.len() > fits + offset && height > 0 {
-            on.put_right(width, on.height() - 1, &format!("+{} more", cpus.len() - fits - offset), theme.dim);
+        if cpus.len() > fits + offset {
+            on.put_right(width, on.height() - 1, &format!(" +{} more", cpus.len() - fits - offset), theme.dim);
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::ui::widgets::{Canvas, Column, Table};
 pub struct Disk;
 
 const COLUMNS: &[Column] = &[
-    Column::name("disk", 0),
+    Column::wide("disk", 6),
     Column::number("read/s", 8, 0),
     Column::number("write/s", 8, 0),
     Column::number("req/s", 6, 2),

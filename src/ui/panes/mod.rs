@@ -67,9 +67,10 @@ pub trait Pane: Sync {
     /// that the row pointed at is in sight.
     fn row_at(&self, scene: &Scene<'_>, y: u16, height: u16) -> Option<usize> {
         let rows = self.rows(scene);
-        let visible = usize::from(height.saturating_sub(1));
+        let header = u16::from(height > 2);
+        let visible = usize::from(height.saturating_sub(header));
         let offset = super::widgets::Table::offset(scene.app.row(self.name()), rows, visible);
-        let n = usize::from(y.checked_sub(1)?) + offset;
+        let n = usize::from(y.checked_sub(header)?) + offset;
         (n < rows).then_some(n)
     }
 

@@ -11,7 +11,7 @@ use crate::ui::widgets::{Canvas, Column, Table};
 pub struct Network;
 
 const COLUMNS: &[Column] = &[
-    Column::name("interface", 0),
+    Column::wide("interface", 9),
     Column::number("in/s", 8, 0),
     Column::number("out/s", 8, 0),
     Column::number("link %", 6, 1),

@@ -12,7 +12,7 @@ use crate::ui::widgets::{Canvas, Column, Table};
 pub struct Ports;
 
 const COLUMNS: &[Column] = &[
-    Column::name("destination", 0),
+    Column::wide("destination", 18),
     Column::number("used", 6, 0),
     Column::number("of", 6, 2),
     Column::number("%", 4, 0),

@@ -13,7 +13,7 @@ use crate::ui::widgets::{Canvas, Column, Table};
 pub struct Processes;
 
 const COLUMNS: &[Column] = &[
-    Column::name("process", 0),
+    Column::wide("process", 16),
     Column::number("us %", 5, 0),
     Column::number("sy %", 5, 0),
     Column::number("rss", 7, 1),

@@ -14,7 +14,7 @@ use crate::ui::widgets::{Canvas, Column, Table};
 pub struct Routes;
 
 const COLUMNS: &[Column] = &[
-    Column::name("route", 0),
+    Column::wide("route", 22),
     Column::number("/s", 6, 0),
     Column::number("%", 4, 5),
     Column::number("failed", 6, 1),

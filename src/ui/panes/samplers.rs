@@ -12,7 +12,7 @@ use crate::ui::widgets::{Canvas, Column, Table};
 pub struct Samplers;
 
 const COLUMNS: &[Column] = &[
-    Column::name("sampler", 0),
+    Column::wide("sampler", 8),
     Column::number("each", 7, 0),
     Column::number("every", 6, 1),
     Column::number("% cpu", 6, 0),

@@ -7,7 +7,7 @@ use crate::ui::action::Narrow;
 use crate::ui::memo::Needs;
 use crate::ui::scene::Scene;
 use crate::ui::units;
-use crate::ui::widgets::{Align, Canvas, Column, Table};
+use crate::ui::widgets::{Canvas, Column, Table};
 
 /// The pane.
 pub struct Slowest;
@@ -16,8 +16,8 @@ const COLUMNS: &[Column] = &[
     Column::number("due", 8, 0),
     Column::number("response", 8, 0),
     Column::number("service", 8, 1),
-    Column { title: "outcome", width: 12, align: Align::Left, spare: 2 },
-    Column::name("route", 0),
+    Column::name("outcome", 12, 2),
+    Column::wide("route", 14),
 ];
 
 impl Pane for Slowest {

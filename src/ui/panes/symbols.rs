@@ -17,8 +17,8 @@ pub struct Symbols;
 const COLUMNS: &[Column] = &[
     Column::number("self %", 6, 0),
     Column::number("total %", 7, 1),
-    Column::name("function", 0),
-    Column { title: "module", width: 18, align: crate::ui::widgets::Align::Left, spare: 2 },
+    Column::wide("function", 30),
+    Column::name("module", 12, 2),
 ];
 
 impl Symbols {

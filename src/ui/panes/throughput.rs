@@ -6,14 +6,16 @@ use super::{Pane, chart_area};
 use crate::ui::memo::{LoadColumn, Needs};
 use crate::ui::scene::{Scene, round_up};
 use crate::ui::units;
-use crate::ui::widgets::{Canvas, Dots};
+use crate::ui::widgets::{Canvas, Dots, spark};
 use ratatui::layout::Rect;
 
 /// The pane.
 pub struct Throughput;
 
-/// Rows of numbers under the chart.
-const BELOW: u16 = 1;
+/// Rows of numbers under the chart: none when it would have less than three.
+fn below(height: u16) -> u16 {
+    u16::from(height >= 4)
+}
 
 impl Pane for Throughput {
     fn name(&self) -> &'static str {
@@ -26,17 +28,17 @@ impl Pane for Throughput {
     }
 
     fn needs(&self, width: u16, height: u16) -> Needs {
-        let chart = chart_area(width, height, BELOW).0;
+        let chart = chart_area(width, height, below(height)).0;
         Needs { columns: vec![usize::from(chart.width) * 2], ..Needs::default() }
     }
 
     fn time_area(&self, _: &Scene<'_>, width: u16, height: u16) -> Option<Rect> {
-        Some(chart_area(width, height, BELOW).0)
+        Some(chart_area(width, height, below(height)).0)
     }
 
     fn draw(&self, scene: &Scene<'_>, on: &mut Canvas<'_>) {
         let theme = scene.theme;
-        let (chart, labelled) = chart_area(on.width(), on.height(), BELOW);
+        let (chart, labelled) = chart_area(on.width(), on.height(), below(on.height()));
         let axis = scene.axis(usize::from(chart.width) * 2);
         let columns = scene.memo.columns(&axis, scene.view.selection.route.as_ref());
         if columns.iter().all(Option::is_none) {
@@ -52,15 +54,18 @@ impl Pane for Throughput {
             let most = offered.iter().chain(&completed).chain(&failed).flatten().fold(0.0f64, |a, b| a.max(*b));
             let top = round_up(most);
             let scaled = |v: &[Option<f64>]| -> Vec<Option<f64>> { v.iter().map(|v| v.map(|v| v / top)).collect() };
-            let seen = |v: &[Option<f64>]| -> Vec<Option<f64>> {
-                v.iter().map(|v| v.filter(|v| *v > 0.0).map(|v| v / top)).collect()
-            };
+            let strip = u16::from(chart.height >= 5);
+            let chart = Rect { height: chart.height - strip, ..chart };
             let mut dots = Dots::new(chart.width, chart.height);
             dots.fill(&scaled(&completed), theme.accent);
             dots.line(&scaled(&offered), theme.strong);
-            dots.fill(&seen(&errors), theme.warn);
-            dots.fill(&seen(&failed), theme.bad);
             dots.paint(on, chart.x, chart.y);
+            if strip > 0 {
+                let mean = |v: &[Option<f64>]| v.iter().flatten().sum::<f64>() / v.len().max(1) as f64;
+                let bad: Vec<(f64, f64)> =
+                    errors.chunks(2).zip(failed.chunks(2)).map(|(e, f)| (mean(e), mean(f))).collect();
+                self.strip(scene, on, chart, &bad);
+            }
             on.put_right(chart.x - 1, 0, &units::short(top), theme.dim);
             if chart.height >= 5 {
                 on.put_right(chart.x - 1, chart.height / 2, &units::short(top / 2.0), theme.faint);
@@ -72,12 +77,27 @@ impl Pane for Throughput {
         if labelled {
             scene.time_labels(on, chart.x, chart.height, chart.width);
         }
-        let y = on.height().saturating_sub(1);
-        self.numbers(scene, on, y);
+        if below(on.height()) > 0 {
+            let y = on.height() - 1;
+            self.numbers(scene, on, y);
+        }
     }
 }
 
 impl Throughput {
+    /// A row of its own for requests that failed, which would drown at the scale of all: as
+    /// high as their share of the worst moment.
+    fn strip(&self, scene: &Scene<'_>, on: &mut Canvas<'_>, chart: Rect, bad: &[(f64, f64)]) {
+        let theme = scene.theme;
+        let y = chart.height;
+        let most = bad.iter().map(|(e, f)| e + f).fold(0.0f64, f64::max);
+        on.put_right(chart.x.saturating_sub(1), y, "err", if most > 0.0 { theme.bad } else { theme.faint });
+        for (n, (errors, failed)) in bad.iter().enumerate().filter(|(_, (e, f))| e + f > 0.0) {
+            let style = if *failed > 0.0 { theme.bad } else { theme.warn };
+            spark(on, chart.x + n as u16, y, &[Some((errors + failed) / most)], style);
+        }
+    }
+
     fn numbers(&self, scene: &Scene<'_>, on: &mut Canvas<'_>, y: u16) {
         let theme = scene.theme;
         let sum = &scene.memo.focus;

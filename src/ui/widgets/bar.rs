@@ -3,7 +3,7 @@
 //! Must not: know what is measured.
 
 use super::Canvas;
-use ratatui::style::Style;
+use ratatui::style::{Color, Style};
 
 /// A bar of `width` cells stacked from shares (0 to 1) with a style and a glyph each, on a
 /// track for what is left. Half cells are used where styles carry the meaning.
@@ -59,7 +59,10 @@ impl Gauge {
         if let Some(cliff) = self.cliff.filter(|_| width > 2) {
             let at = ((cliff * f64::from(width)) as u16).min(width - 1);
             let passed = self.share * f64::from(width) > f64::from(at);
-            let style = if passed { Style { bg: self.fill.fg, ..self.mark } } else { self.mark };
+            let style = match self.fill.fg {
+                Some(fill) if passed => Style::new().fg(Color::Black).bg(fill),
+                _ => self.mark,
+            };
             on.glyph(x + at, y, '┊', style);
         }
     }

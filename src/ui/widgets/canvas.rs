@@ -62,15 +62,18 @@ impl<'a> Canvas<'a> {
         x
     }
 
+    /// Empties a row of cells.
+    pub fn clear(&mut self, x: u16, y: u16, width: u16) {
+        let part = self.part(x, y, width, 1).area;
+        for at in part.positions() {
+            self.buf[at].reset();
+        }
+    }
+
     /// Writes `text` right-aligned in `width` columns from `x` on; gives the column after.
     pub fn put_right_of(&mut self, x: u16, y: u16, width: u16, text: &str, style: Style) -> u16 {
         self.put_right(x + width, y, text, style);
         x + width
-    }
-
-    /// Writes several texts after one another.
-    pub fn line(&mut self, x: u16, y: u16, parts: &[(String, Style)]) -> u16 {
-        parts.iter().fold(x, |x, (text, style)| self.put(x, y, text, *style))
     }
 
     /// Writes a sentence over as many rows as it needs and there are; gives the next row.

@@ -20,8 +20,10 @@ pub enum Align {
 pub struct Column {
     /// Its header.
     pub title: &'static str,
-    /// Its width in cells; 0 takes what is left.
+    /// Its width in cells; the least of it, when it takes what is left.
     pub width: u16,
+    /// Whether it takes what is left.
+    pub grows: bool,
     /// Which edge its text keeps to.
     pub align: Align,
     /// The order in which columns go when there is no room: 0 stays always.
@@ -31,12 +33,17 @@ pub struct Column {
 impl Column {
     /// A column of numbers.
     pub const fn number(title: &'static str, width: u16, spare: u8) -> Column {
-        Column { title, width, align: Align::Right, spare }
+        Column { title, width, grows: false, align: Align::Right, spare }
     }
 
     /// A column of names.
-    pub const fn name(title: &'static str, width: u16) -> Column {
-        Column { title, width, align: Align::Left, spare: 0 }
+    pub const fn name(title: &'static str, width: u16, spare: u8) -> Column {
+        Column { title, width, grows: false, align: Align::Left, spare }
+    }
+
+    /// A column of names that takes what is left, `least` cells before others have to go.
+    pub const fn wide(title: &'static str, least: u16) -> Column {
+        Column { title, width: least, grows: true, align: Align::Left, spare: 0 }
     }
 }
 
@@ -65,18 +72,19 @@ impl Table<'_> {
         selected.map_or(0, |s| (s + 1).saturating_sub(height).min(last))
     }
 
-    /// Paints the table, its header on the first row.
+    /// Paints the table, its header on the first row unless that is half of all there is.
     pub fn paint(&self, on: &mut Canvas<'_>) {
         let widths = self.widths(on.width());
+        let header = u16::from(on.height() > 2);
         self.paint_row(on, 0, &widths, |n| {
             let sorted = self.sorted == Some(n);
             let style = if sorted { self.styles.0.add_modifier(Modifier::UNDERLINED) } else { self.styles.0 };
-            Some((self.columns[n].title.to_string(), style))
+            (header > 0).then(|| (self.columns[n].title.to_string(), style))
         });
-        let height = usize::from(on.height().saturating_sub(1));
+        let height = usize::from(on.height().saturating_sub(header));
         let offset = Table::offset(self.selected, self.rows.len(), height);
         for (y, row) in self.rows.iter().enumerate().skip(offset).take(height) {
-            let line = (y - offset + 1) as u16;
+            let line = (y - offset) as u16 + header;
             self.paint_row(on, line, &widths, |n| row.get(n).cloned());
             if self.selected == Some(y) {
                 let width = on.width();
@@ -103,9 +111,7 @@ impl Table<'_> {
         let mut keep: Vec<bool> = vec![true; self.columns.len()];
         let need = |keep: &[bool]| -> u16 {
             let kept = self.columns.iter().zip(keep).filter(|(_, k)| **k);
-            kept.map(|(c, _)| if c.width == 0 { FLEXIBLE_AT_LEAST } else { c.width } + GAP)
-                .sum::<u16>()
-                .saturating_sub(GAP)
+            kept.map(|(c, _)| c.width + GAP).sum::<u16>().saturating_sub(GAP)
         };
         while need(&keep) > total {
             let last = (0..keep.len())
@@ -115,24 +121,16 @@ impl Table<'_> {
             keep[n] = false;
         }
         let left = total.saturating_sub(need(&keep));
-        let flexible = self.columns.iter().zip(&keep).filter(|(c, k)| **k && c.width == 0).count().max(1) as u16;
-        self.columns
-            .iter()
-            .zip(&keep)
-            .map(|(c, k)| match (k, c.width) {
-                (false, _) => 0,
-                (true, 0) => (FLEXIBLE_AT_LEAST + left / flexible).min(total),
-                (true, w) => w.min(total),
-            })
-            .collect()
+        let flexible = self.columns.iter().zip(&keep).filter(|(c, k)| **k && c.grows).count().max(1) as u16;
+        // The widest gives way when there is less than the least.
+        let lacking = need(&keep).saturating_sub(total);
+        let width = |c: &Column| if c.grows { (c.width + left / flexible).saturating_sub(lacking) } else { c.width };
+        self.columns.iter().zip(&keep).map(|(c, k)| if *k { width(c).min(total) } else { 0 }).collect()
     }
 }
 
 /// Cells between two columns.
 const GAP: u16 = 2;
-/// The least a column that takes what is left gets.
-const FLEXIBLE_AT_LEAST: u16 = 10;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,7 +139,7 @@ mod tests {
 
     fn painted(width: u16, selected: Option<usize>) -> Vec<String> {
         const COLUMNS: &[Column] =
-            &[Column::name("route", 0), Column::number("n/s", 5, 0), Column::number("p99 ms", 6, 1)];
+            &[Column::wide("route", 10), Column::number("n/s", 5, 0), Column::number("p99 ms", 6, 1)];
         let row = |a: &str, b: &str, c: &str| [a, b, c].map(|t| (t.to_string(), Style::new())).to_vec();
         let table = Table {
             columns: COLUMNS,
