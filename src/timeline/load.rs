@@ -178,6 +178,16 @@ impl LoadTrack {
         all
     }
 
+    /// What one route did, a batch each worker and second, with the instant each batch ends.
+    pub fn route<'a>(&'a self, span: Span, route: &'a str) -> impl Iterator<Item = (At, &'a RouteInterval)> {
+        let first = self.routes.partition_point(|(at, _)| *at <= span.from);
+        let batches = self.routes[first..].iter().take_while(move |(at, _)| *at <= span.to);
+        batches.filter_map(move |(at, batch)| {
+            let n = batch.binary_search_by(|r| (*r.route).cmp(route)).ok()?;
+            Some((*at, &batch[n]))
+        })
+    }
+
     /// The slowest requests that fell due in a stretch, slowest first.
     pub fn slowest(&self, span: Span, most: usize) -> Vec<&Exemplar> {
         let mut found: Vec<&Exemplar> = self.exemplars.iter().filter(|e| span.contains(e.due)).collect();
