@@ -25,8 +25,9 @@ impl Feed for MadeUp {
     fn feed(&mut self, into: &mut Workbench, wait: Duration) -> FeedState {
         self.commands.drain(..).for_each(|e| into.ingest(e));
         let mut ticks = 0;
+        let most = if self.session.now() == At::START { u64::MAX } else { 100 };
         let until = if self.playback { self.clock.now() } else { self.now() };
-        while self.session.now() < until && ticks < 100 {
+        while self.session.now() < until && ticks < most {
             self.session.next_tick().into_iter().for_each(|e| into.ingest(e));
             ticks += 1;
         }
@@ -85,7 +86,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         playback: playback.then_some(Playback { speed: 1.0, at: Some(At(20_000_000_000)) }),
         ..Options::default()
     };
-    let exit = perfbench::ui::run(&mut Workbench::new(), &mut feed, options)?;
+    let mut workbench = Workbench::new();
+    feed.feed(&mut workbench, Duration::ZERO);
+    feed.clock = Clock::start();
+    let exit = perfbench::ui::run(&mut workbench, &mut feed, options)?;
     println!("{exit:?}");
     Ok(())
 }

@@ -274,9 +274,10 @@ fn screen_tree(screen: Screen, room: Room, width: u16, height: u16) -> Node {
             pane(Share(2), "listeners"),
             pane(Share(6), "counters"),
         ]),
-        (Screen::Sockets, _) => Columns(vec![
-            (Share(1), Rows(vec![pane(Share(5), "sockets"), pane(Share(3), "ports"), pane(Share(2), "listeners")])),
-            (Share(1), Rows(vec![pane(Share(3), "connections"), pane(Share(5), "counters")])),
+        (Screen::Sockets, _) => Rows(vec![
+            (Share(5), Columns(vec![pane(Share(1), "sockets"), pane(Share(1), "connections")])),
+            (Share(2), Columns(vec![pane(Share(3), "ports"), pane(Share(2), "listeners")])),
+            pane(Share(4), "counters"),
         ]),
         (Screen::Profile, Room::Small) => Rows(vec![pane(Share(4), "flame"), pane(Share(1), "symbols")]),
         (Screen::Profile, _) => {

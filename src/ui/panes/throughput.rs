@@ -64,7 +64,8 @@ impl Pane for Throughput {
                 let mean = |v: &[Option<f64>]| v.iter().flatten().sum::<f64>() / v.len().max(1) as f64;
                 let bad: Vec<(f64, f64)> =
                     errors.chunks(2).zip(failed.chunks(2)).map(|(e, f)| (mean(e), mean(f))).collect();
-                self.strip(scene, on, chart, &bad);
+                let ended: Vec<f64> = completed.chunks(2).zip(&bad).map(|(c, (_, failed))| mean(c) + failed).collect();
+                self.strip(scene, on, chart, &bad, &ended);
             }
             on.put_right(chart.x - 1, 0, &units::short(top), theme.dim);
             if chart.height >= 5 {
@@ -85,16 +86,16 @@ impl Pane for Throughput {
 }
 
 impl Throughput {
-    /// A row of its own for requests that failed, which would drown at the scale of all: as
-    /// high as their share of the worst moment.
-    fn strip(&self, scene: &Scene<'_>, on: &mut Canvas<'_>, chart: Rect, bad: &[(f64, f64)]) {
+    /// A row of its own for requests that failed, which would drown at the scale of all. As
+    /// high as the logarithm of their share: one in ten thousand is seen, all fill it.
+    fn strip(&self, scene: &Scene<'_>, on: &mut Canvas<'_>, chart: Rect, bad: &[(f64, f64)], ended: &[f64]) {
         let theme = scene.theme;
         let y = chart.height;
         let most = bad.iter().map(|(e, f)| e + f).fold(0.0f64, f64::max);
         on.put_right(chart.x.saturating_sub(1), y, "err", if most > 0.0 { theme.bad } else { theme.faint });
-        for (n, (errors, failed)) in bad.iter().enumerate().filter(|(_, (e, f))| e + f > 0.0) {
+        for (n, ((errors, failed), ended)) in bad.iter().zip(ended).enumerate().filter(|(_, ((e, f), _))| e + f > 0.0) {
             let style = if *failed > 0.0 { theme.bad } else { theme.warn };
-            spark(on, chart.x + n as u16, y, &[Some((errors + failed) / most)], style);
+            spark(on, chart.x + n as u16, y, &[Some(((errors + failed) / ended.max(1e-9)).log10() / 4.0 + 1.0)], style);
         }
     }
 
