@@ -24,8 +24,15 @@ fn workbench(events: &[Event]) -> Workbench {
     w
 }
 
-fn session() -> Workbench {
-    workbench(&SESSION)
+fn session() -> &'static Workbench {
+    static FOLDED: LazyLock<Workbench> = LazyLock::new(|| workbench(&SESSION));
+    &FOLDED
+}
+
+fn hostile() -> &'static Workbench {
+    static FOLDED: LazyLock<Workbench> =
+        LazyLock::new(|| workbench(&Synthetic::upto(Plan { hostile: true, ..Plan::default() }, 80)));
+    &FOLDED
 }
 
 /// An app that has seen the session, without the messages it told about it.
@@ -81,9 +88,9 @@ fn every_view_at_every_size() {
     let w = session();
     for screen in Screen::ALL {
         for (width, height) in SIZES {
-            let mut app = app(&w);
-            app.act(Action::Show(screen), &w);
-            let shown = text(&draw(&mut app, &w, width, height));
+            let mut app = app(w);
+            app.act(Action::Show(screen), w);
+            let shown = text(&draw(&mut app, w, width, height));
             insta::assert_snapshot!(format!("{}_{width}x{height}", screen.name()), shown);
         }
     }
@@ -103,13 +110,13 @@ fn an_empty_session_says_what_is_missing_and_shows_no_zero() {
 #[test]
 fn help_lists_every_key() {
     let w = session();
-    let mut app = app(&w);
-    app.act(Action::Help, &w);
+    let mut app = app(w);
+    app.act(Action::Help, w);
     for (width, height) in SIZES {
-        let shown = text(&draw(&mut app, &w, width, height));
+        let shown = text(&draw(&mut app, w, width, height));
         insta::assert_snapshot!(format!("help_{width}x{height}"), shown);
-        for b in ui::keymap::KEYMAP {
-            let about: String = b.about.chars().take(20).collect();
+        for b in ui::keymap::KEYMAP.iter().filter(|b| height > 30 || b.context != ui::keymap::Context::Playback) {
+            let about: String = b.about.chars().take(50).collect();
             assert!(shown.contains(b.written) && shown.contains(&about), "{width}x{height}: `{}`", b.written);
         }
     }
@@ -118,7 +125,7 @@ fn help_lists_every_key() {
 #[test]
 fn a_window_too_small_says_so_in_one_sentence() {
     let w = session();
-    let shown = text(&draw(&mut app(&w), &w, 50, 10));
+    let shown = text(&draw(&mut app(w), w, 50, 10));
     insta::assert_snapshot!("too_small", shown);
     assert!(shown.contains("50 × 10"));
 }
@@ -126,44 +133,44 @@ fn a_window_too_small_says_so_in_one_sentence() {
 #[test]
 fn a_selected_stretch_narrows_every_pane_and_is_shown() {
     let w = session();
-    let mut app = app(&w);
-    app.act(Action::SelectSpan(Span { from: At(50_000_000_000), to: At(56_000_000_000) }), &w);
-    app.act(Action::Narrow(Narrow::Cpu(1)), &w);
-    let buf = draw(&mut app, &w, 120, 36);
+    let mut app = app(w);
+    app.act(Action::SelectSpan(Span { from: At(50_000_000_000), to: At(56_000_000_000) }), w);
+    app.act(Action::Narrow(Narrow::Cpu(1)), w);
+    let buf = draw(&mut app, w, 120, 36);
     let shown = text(&buf);
     insta::assert_snapshot!("selection", shown);
-    assert!(shown.lines().nth(1).unwrap().contains("⧗ 0:50.0–0:56.0 (6.0 s)") && shown.contains("cpu 1"));
+    assert!(shown.lines().nth(1).unwrap().contains("time 0:50.0–0:56.0 (6.0 s)") && shown.contains("cpu 1"));
     assert!(!shown.contains("last 60 s"), "a title still speaks of the window");
     assert!(app.cursor() != Cursor::Follow, "what was selected must not scroll away");
     // The chart's columns of the stretch are tinted, others are not.
     let tinted = buf.content.iter().filter(|c| c.bg == Theme::default().select.bg.unwrap()).count();
     assert!(tinted > 50, "{tinted}");
-    press(&mut app, &w, &[KeyCode::Esc]);
-    assert!(!text(&draw(&mut app, &w, 120, 36)).contains("Esc clears"));
+    press(&mut app, w, &[KeyCode::Esc]);
+    assert!(!text(&draw(&mut app, w, 120, 36)).contains("Esc clears"));
 }
 
 #[test]
 fn a_selected_route_narrows_the_charts() {
     let w = session();
-    let mut app = app(&w);
-    app.act(Action::Show(Screen::Load), &w);
-    draw(&mut app, &w, 120, 36);
-    app.act(Action::Focus("routes"), &w);
-    press(&mut app, &w, &[KeyCode::Down, KeyCode::Enter]);
+    let mut app = app(w);
+    app.act(Action::Show(Screen::Load), w);
+    draw(&mut app, w, 120, 36);
+    app.act(Action::Focus("routes"), w);
+    press(&mut app, w, &[KeyCode::Down, KeyCode::Enter]);
     assert_eq!(app.selection().route.as_deref(), Some("/"));
-    let shown = text(&draw(&mut app, &w, 120, 36));
+    let shown = text(&draw(&mut app, w, 120, 36));
     insta::assert_snapshot!("route", shown);
     assert!(shown.contains("throughput /s of /") && shown.contains("distribution of /"));
 }
 
 #[test]
 fn names_from_outside_cannot_touch_the_terminal() {
-    let w = workbench(&Synthetic::upto(Plan { hostile: true, ..Plan::default() }, 80));
+    let w = hostile();
     for screen in Screen::ALL {
         for (width, height) in [(80, 24), (200, 60)] {
-            let mut app = app(&w);
-            app.act(Action::Show(screen), &w);
-            let buf = draw(&mut app, &w, width, height);
+            let mut app = app(w);
+            app.act(Action::Show(screen), w);
+            let buf = draw(&mut app, w, width, height);
             for cell in &buf.content {
                 let bad = |c: char| {
                     c.is_control() || ('\u{200b}'..='\u{200f}').contains(&c) || ('\u{202a}'..='\u{202e}').contains(&c)
@@ -179,12 +186,12 @@ fn names_from_outside_cannot_touch_the_terminal() {
 
 #[test]
 fn ascii_is_ascii() {
-    let w = workbench(&Synthetic::upto(Plan { hostile: true, ..Plan::default() }, 80));
+    let w = hostile();
     for screen in Screen::ALL {
         let options = Options { ascii: true, theme: Theme::pick("mono", true).unwrap(), ..Options::default() };
-        let mut app = app_with(&w, options);
-        app.act(Action::Show(screen), &w);
-        let shown = text(&draw(&mut app, &w, 120, 36));
+        let mut app = app_with(w, options);
+        app.act(Action::Show(screen), w);
+        let shown = text(&draw(&mut app, w, 120, 36));
         assert!(shown.is_ascii(), "{:?}", shown.chars().find(|c| !c.is_ascii()));
         if screen == Screen::Overview {
             insta::assert_snapshot!("ascii_overview", shown);
@@ -197,9 +204,9 @@ fn each_mode_of_the_cpu_has_its_colour_everywhere() {
     let w = session();
     let theme = Theme::default();
     for screen in [Screen::Overview, Screen::Host] {
-        let mut app = app(&w);
-        app.act(Action::Show(screen), &w);
-        let buf = draw(&mut app, &w, 120, 36);
+        let mut app = app(w);
+        app.act(Action::Show(screen), w);
+        let buf = draw(&mut app, w, 120, 36);
         let row = text(&buf).lines().position(|l| l.contains("us 2") && l.contains("sy")).unwrap();
         let cells = &buf.content[row * 120..(row + 1) * 120];
         let us = cells.windows(2).position(|c| c[0].symbol() == "u" && c[1].symbol() == "s").unwrap();
@@ -210,17 +217,17 @@ fn each_mode_of_the_cpu_has_its_colour_everywhere() {
 #[test]
 fn scrubbing_holds_the_view_and_end_follows_again() {
     let w = session();
-    let mut app = app(&w);
+    let mut app = app(w);
     assert_eq!(app.cursor(), Cursor::Follow);
-    press(&mut app, &w, &[KeyCode::Left, KeyCode::Left]);
+    press(&mut app, w, &[KeyCode::Left, KeyCode::Left]);
     assert_eq!(app.cursor(), Cursor::Pinned(At(88_000_000_000)));
-    let shown = text(&draw(&mut app, &w, 120, 36));
+    let shown = text(&draw(&mut app, w, 120, 36));
     assert!(shown.contains("60 s to 1:28.0") && shown.contains("held, still running 1:28.0"), "{shown}");
-    press(&mut app, &w, &[KeyCode::End]);
+    press(&mut app, w, &[KeyCode::End]);
     assert_eq!(app.cursor(), Cursor::Follow);
-    press(&mut app, &w, &[KeyCode::Home]);
+    press(&mut app, w, &[KeyCode::Home]);
     assert_eq!(app.cursor(), Cursor::Pinned(At::START));
-    press(&mut app, &w, &[KeyCode::Char('f')]);
+    press(&mut app, w, &[KeyCode::Char('f')]);
     assert_eq!(app.cursor(), Cursor::Follow);
 }
 
@@ -229,14 +236,14 @@ fn playback_moves_with_the_feeds_clock_and_stops_at_the_end() {
     let w = session();
     let playback = ui::Playback { speed: 2.0, at: Some(At(80_000_000_000)) };
     let mut app = App::new(Options { playback: Some(playback), ..Options::default() });
-    app.tick(&w, At(0), FeedState::Ended);
-    app.tick(&w, At(3_000_000_000), FeedState::Ended);
+    app.tick(w, At(0), FeedState::Ended);
+    app.tick(w, At(3_000_000_000), FeedState::Ended);
     assert_eq!(app.cursor(), Cursor::Pinned(At(86_000_000_000)));
-    press(&mut app, &w, &[KeyCode::Char(' ')]);
-    app.tick(&w, At(9_000_000_000), FeedState::Ended);
+    press(&mut app, w, &[KeyCode::Char(' ')]);
+    app.tick(w, At(9_000_000_000), FeedState::Ended);
     assert_eq!(app.cursor(), Cursor::Pinned(At(86_000_000_000)));
-    press(&mut app, &w, &[KeyCode::Char(' ')]);
-    app.tick(&w, At(99_000_000_000), FeedState::Ended);
+    press(&mut app, w, &[KeyCode::Char(' ')]);
+    app.tick(w, At(99_000_000_000), FeedState::Ended);
     assert_eq!((app.cursor(), app.playback()), (Cursor::Pinned(At(90_000_000_000)), Some((false, 2.0))));
     assert!(app.key(&KeyEvent::new(KeyCode::Char('c'), KeyModifiers::NONE)).is_none(), "no capture of the past");
 }
@@ -244,30 +251,30 @@ fn playback_moves_with_the_feeds_clock_and_stops_at_the_end() {
 #[test]
 fn the_flame_graph_is_walked_zoomed_and_searched() {
     let w = session();
-    let mut app = app(&w);
-    app.act(Action::Show(Screen::Profile), &w);
-    draw(&mut app, &w, 120, 36);
-    press(&mut app, &w, &[KeyCode::Down, KeyCode::Down, KeyCode::Down, KeyCode::Enter]);
-    let zoomed = text(&draw(&mut app, &w, 120, 36));
+    let mut app = app(w);
+    app.act(Action::Show(Screen::Profile), w);
+    draw(&mut app, w, 120, 36);
+    press(&mut app, w, &[KeyCode::Down, KeyCode::Down, KeyCode::Down, KeyCode::Enter]);
+    let zoomed = text(&draw(&mut app, w, 120, 36));
     insta::assert_snapshot!("flame_zoomed", zoomed);
-    press(&mut app, &w, &[KeyCode::Char('/')]);
-    press(&mut app, &w, &"inet_hash".chars().map(KeyCode::Char).collect::<Vec<_>>());
-    press(&mut app, &w, &[KeyCode::Enter]);
-    let searched = text(&draw(&mut app, &w, 120, 36));
+    press(&mut app, w, &[KeyCode::Char('/')]);
+    press(&mut app, w, &"inet_hash".chars().map(KeyCode::Char).collect::<Vec<_>>());
+    press(&mut app, w, &[KeyCode::Enter]);
+    let searched = text(&draw(&mut app, w, 120, 36));
     assert!(searched.contains("`inet_hash` in 2 frames"), "{searched}");
-    press(&mut app, &w, &[KeyCode::Esc; 9]);
-    assert!(!text(&draw(&mut app, &w, 120, 36)).contains("inet_hash` in"));
+    press(&mut app, w, &[KeyCode::Esc; 9]);
+    assert!(!text(&draw(&mut app, w, 120, 36)).contains("inet_hash` in"));
 }
 
 #[test]
 fn the_mouse_focuses_selects_and_points() {
     let w = session();
-    let mut app = app(&w);
-    let buf = draw(&mut app, &w, 120, 36);
+    let mut app = app(w);
+    let buf = draw(&mut app, w, 120, 36);
     let mouse = |kind, column, row| MouseEvent { kind, column, row, modifiers: KeyModifiers::NONE };
     let take = |app: &mut App, m| {
-        if let Some(a) = app.mouse(&m, &w) {
-            app.act(a, &w);
+        if let Some(a) = app.mouse(&m, w) {
+            app.act(a, w);
         }
     };
     take(&mut app, mouse(MouseEventKind::Down(MouseButton::Left), 20, 5));
@@ -275,18 +282,18 @@ fn the_mouse_focuses_selects_and_points() {
     let span = app.selection().span.unwrap();
     assert!(span.secs() > 15.0 && span.secs() < 30.0, "{span:?}");
     drop(buf);
-    let y = text(&draw(&mut app, &w, 120, 36)).lines().position(|l| l.contains("__inet_hash_connect")).unwrap();
+    let y = text(&draw(&mut app, w, 120, 36)).lines().position(|l| l.contains("__inet_hash_connect")).unwrap();
     take(&mut app, mouse(MouseEventKind::Down(MouseButton::Left), 20, y as u16));
     assert_eq!(app.focused(), "symbols");
-    press(&mut app, &w, &[KeyCode::Enter]);
+    press(&mut app, w, &[KeyCode::Enter]);
     assert_eq!(app.selection().symbol.as_deref(), Some("__inet_hash_connect"));
 }
 
 #[test]
 fn a_capture_is_asked_of_the_feed() {
     let w = session();
-    let mut app = app(&w);
-    press(&mut app, &w, &[KeyCode::Char('c'), KeyCode::Char('m')]);
+    let mut app = app(w);
+    press(&mut app, w, &[KeyCode::Char('c'), KeyCode::Char('m')]);
     let asked = app.take_commands();
     assert!(matches!(asked[0], Command::Capture { length } if length.as_secs() == 5));
     assert_eq!(asked[1], Command::Mark("mark 2".into()));
@@ -309,8 +316,12 @@ mod anything {
             .prop_map(|(code, shift)| KeyEvent::new(code, if shift { KeyModifiers::SHIFT } else { KeyModifiers::NONE }))
     }
 
-    static HOSTILE: LazyLock<Vec<Event>> =
-        LazyLock::new(|| Synthetic::upto(Plan { hostile: true, cpus: 37, capture: (3, 2), ..Plan::default() }, 9));
+    /// Nothing yet, the first events, in the middle of a capture, all.
+    static SESSIONS: LazyLock<[Workbench; 4]> = LazyLock::new(|| {
+        let plan = Plan { hostile: true, cpus: 37, capture: (3, 2), stall: (1.0, 1.0), ..Plan::default() };
+        let all = Synthetic::upto(plan, 12);
+        [0, 5, all.len() / 3, all.len()].map(|n| workbench(&all[..n]))
+    });
 
     proptest! {
         #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
@@ -319,26 +330,26 @@ mod anything {
             keys in prop::collection::vec((key(), 0u16..300, 0u16..100), 1..40),
             width in 1u16..300,
             height in 1u16..100,
-            upto in 0usize..400,
+            upto in 0usize..4,
             playback: bool,
             ascii: bool,
         ) {
-            let w = workbench(&HOSTILE[..upto.min(HOSTILE.len())]);
+            let w = &SESSIONS[upto];
             let playback = playback.then_some(ui::Playback { speed: 1.0, at: None });
             let mut app = App::new(Options { playback, ascii, ..Options::default() });
             for (n, (key, x, y)) in keys.iter().enumerate() {
                 if let Some(action) = app.key(key) {
-                    app.act(action, &w);
+                    app.act(action, w);
                 }
                 let size = if n % 5 == 4 { (*x + 1, *y + 1) } else { (width, height) };
-                draw(&mut app, &w, size.0, size.1);
+                draw(&mut app, w, size.0, size.1);
                 for kind in [MouseEventKind::Down(MouseButton::Left), MouseEventKind::Drag(MouseButton::Left), MouseEventKind::ScrollDown] {
                     let m = MouseEvent { kind, column: *x, row: *y, modifiers: KeyModifiers::NONE };
-                    if n % 3 == 0 && let Some(action) = app.mouse(&m, &w) {
-                        app.act(action, &w);
+                    if n % 3 == 0 && let Some(action) = app.mouse(&m, w) {
+                        app.act(action, w);
                     }
                 }
-                app.tick(&w, At(n as u64 * 700_000_000), FeedState::Ended);
+                app.tick(w, At(n as u64 * 700_000_000), FeedState::Ended);
             }
         }
     }

@@ -80,17 +80,17 @@ keymap! {
     ] => [
         Action::Frame(Way::Left), Action::Frame(Way::Right), Action::Frame(Way::Up), Action::Frame(Way::Down),
         Action::Frame(Way::Left), Action::Frame(Way::Right), Action::Frame(Way::Up), Action::Frame(Way::Down)
-    ], "frames", "move over the frames: callers up, callees down";
-    Flame "Enter" [(KeyCode::Enter, NONE)] => [Action::Open], "zoom", "zoom into the frame; Esc zooms out";
+    ], "frames", "over the frames of the flame graph: callers up, callees down";
+    Flame "Enter" [(KeyCode::Enter, NONE)] => [Action::Open], "zoom", "zoom into the frame of the flame graph; Esc zooms out";
     Live "c" [ch('c')] => [Action::Capture], "capture", "take a profile from now on";
     Live "m" [ch('m')] => [Action::Mark], "mark", "set a mark at the present instant";
-    Live "p space" [ch('p'), ch(' ')] => [Action::HoldOrFollow], "hold", "hold the view, or follow again; the run and its recording go on";
+    Live "p space" [ch('p'), ch(' ')] => [Action::HoldOrFollow], "hold", "hold the view, or follow again; the run goes on";
     Playback "p space" [ch('p'), ch(' ')] => [Action::PlayPause], "play/pause", "play, or hold";
     Playback "< >" [ch('<'), ch('>')] => [Action::Speed(-1), Action::Speed(1)], "speed", "play slower or faster";
     Everywhere "←→ h l" [(KeyCode::Left, NONE), (KeyCode::Right, NONE), ch('h'), ch('l')]
         => [Action::Scrub(-1), Action::Scrub(1), Action::Scrub(-1), Action::Scrub(1)], "scrub", "move the cursor over time; live, recording goes on";
     Everywhere "⇧←→ H L" [(KeyCode::Left, SHIFT), (KeyCode::Right, SHIFT), ch('H'), ch('L')]
-        => [Action::Select(-1), Action::Select(1), Action::Select(-1), Action::Select(1)], "select", "select a stretch of time: every pane is narrowed to it";
+        => [Action::Select(-1), Action::Select(1), Action::Select(-1), Action::Select(1)], "select", "select a stretch of time: every pane is of it; so does a drag";
     Everywhere "PgUp PgDn" [(KeyCode::PageUp, NONE), (KeyCode::PageDown, NONE)] => [Action::Page(-1), Action::Page(1)], "", "move the cursor by half a screen of time";
     Everywhere "Home" [(KeyCode::Home, NONE)] => [Action::First], "", "to the start of the session";
     Everywhere "End f" [(KeyCode::End, NONE), ch('f')] => [Action::Follow], "", "to its end, and follow it";
@@ -103,7 +103,7 @@ keymap! {
         => [Action::NextPane, Action::PreviousPane, Action::PreviousPane, Action::PreviousPane], "focus", "focus another pane; so does a click";
     Everywhere "↑↓ k j" [(KeyCode::Up, NONE), (KeyCode::Down, NONE), ch('k'), ch('j')]
         => [Action::Row(-1), Action::Row(1), Action::Row(-1), Action::Row(1)], "", "point at a row of the focused pane; so does the wheel";
-    Everywhere "Enter" [(KeyCode::Enter, NONE)] => [Action::Open], "", "narrow every pane to the row (route, CPU, process, symbol, capture); without one, zoom the pane";
+    Everywhere "Enter" [(KeyCode::Enter, NONE)] => [Action::Open], "", "narrow all panes to the row pointed at; else zoom the pane";
     Everywhere "z" [ch('z')] => [Action::Zoom], "zoom", "give the focused pane the whole screen";
     Everywhere "s" [ch('s')] => [Action::Sort], "", "sort the focused table by its next column";
     Everywhere "Esc" [(KeyCode::Esc, NONE)] => [Action::Back], "", "one step back: help, zoom, search, selection";

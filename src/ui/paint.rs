@@ -28,10 +28,8 @@ pub fn paint(app: &App, workbench: &Workbench, buf: &mut Buffer) {
         return;
     }
     if layout.places.is_empty() {
-        let text = format!(
-            "perfbench needs {} × {} cells; this window has {} × {}.",
-            LEAST.0, LEAST.1, window.width, window.height
-        );
+        let text =
+            format!("perfbench needs {} × {} cells, not {} × {}.", LEAST.0, LEAST.1, window.width, window.height);
         Canvas::new(buf, window).centre(&text, scene.theme.text);
     } else {
         header(&scene, &mut Canvas::new(buf, layout.header));
@@ -196,7 +194,9 @@ fn header(scene: &Scene<'_>, on: &mut Canvas<'_>) {
     }
     let state = format!("{glyph} {state} {time}");
     let left = usize::from(x);
-    let name = if left > 52 { "perfbench  " } else { "" };
+    let name = "perfbench  ";
+    let all = units::width(name) + units::width(opening.target.trim_end_matches('/')) + units::width(&state) + 4;
+    let name = if left > all { name } else { "" };
     let shown = opening.target.trim_end_matches('/');
     let tight = left < units::width(shown) + units::width(&state) + 6;
     let shown = if tight { shown.split_once("://").map_or(shown, |(_, rest)| rest) } else { shown };
@@ -232,6 +232,7 @@ fn state<'a>(scene: &Scene<'a>) -> (&'static str, String, Style) {
         (Some((true, speed)), _, Cursor::Pinned(_)) => ("▶", format!("play {speed}×"), theme.accent),
         (Some(_), _, Cursor::Pinned(_)) => ("❚❚", "held".into(), theme.warn),
         (_, FeedState::Ended, _) => ("■", "ended".into(), theme.dim),
+        (_, _, Cursor::Pinned(_)) if scene.app.layout().window.width < 110 => ("❚❚", "held".into(), theme.warn),
         (_, _, Cursor::Pinned(_)) => ("❚❚", "held, still running".into(), theme.warn),
         (Some(_), ..) => ("●", "being recorded".into(), theme.good),
         (None, ..) => ("●", "live".into(), theme.good),
@@ -247,7 +248,7 @@ fn chips(scene: &Scene<'_>, on: &mut Canvas<'_>) {
     let s = scene.view.selection;
     let mut chips: Vec<String> = vec![];
     if let Some(span) = s.span {
-        chips.push(format!("⧗ {}–{} ({:.1} s)", span.from, span.to, span.secs()));
+        chips.push(format!("time {}–{} ({:.1} s)", span.from, span.to, span.secs()));
     }
     chips.extend(s.cpu.map(|n| format!("cpu {n}")));
     chips.extend(s.process.map(|n| format!("process {n}")));
@@ -310,27 +311,34 @@ fn capture_under_way(scene: &Scene<'_>) -> Option<String> {
     }
 }
 
-/// The help screen: the keymap as a page.
+/// The help screen: the keymap as a page. In a low window without headings, and without
+/// the keys of the other kind of run.
 fn help(scene: &Scene<'_>, on: &mut Canvas<'_>) {
     let theme = scene.theme;
     let (width, height) = (on.width(), on.height());
-    let mut rows: Vec<(String, String, bool)> = vec![];
-    for context in [Context::Everywhere, Context::Flame, Context::Live, Context::Playback] {
-        rows.push((context.title().into(), String::new(), true));
-        rows.extend(KEYMAP.iter().filter(|b| b.context == context).map(|b| (b.written.into(), b.about.into(), false)));
-    }
-    // In two columns where one is too low, broken before a heading.
-    let two = usize::from(height) < rows.len() + 2 && width >= 150;
-    let column = if two { width / 2 } else { width };
-    let per_column = if two { rows.len().div_ceil(2).max(1) } else { rows.len() };
-    for (n, (left, right, heading)) in rows.iter().enumerate() {
-        let (x, y) = ((n / per_column) as u16 * column, (n % per_column) as u16);
-        let y = if rows.len() + 2 <= usize::from(height) { y + 1 } else { y };
-        if *heading {
-            on.put(x + 2, y, left, theme.strong);
+    let other = if scene.app.playback().is_some() { Context::Live } else { Context::Playback };
+    let page = |low: bool| -> Vec<(&str, &str)> {
+        let contexts = [Context::Live, Context::Playback, Context::Everywhere, Context::Flame];
+        let shown = contexts.into_iter().filter(|c| !low || *c != other);
+        shown
+            .flat_map(|c| {
+                let heading = (!low).then(|| (c.title(), ""));
+                heading.into_iter().chain(KEYMAP.iter().filter(move |b| b.context == c).map(|b| (b.written, b.about)))
+            })
+            .collect()
+    };
+    let full = page(false);
+    let low = full.len() > usize::from(height);
+    let rows = if low { page(true) } else { full };
+    let top = height.saturating_sub(rows.len() as u16) / 3;
+    let left = if width >= 100 { (width - 92) / 2 } else { 1 };
+    for (n, (keys, about)) in rows.iter().enumerate() {
+        let y = top + n as u16;
+        if about.is_empty() {
+            on.put(left, y, keys, theme.strong);
         } else {
-            on.put(x + 4, y, left, theme.accent);
-            on.put(x + 16, y, &units::cut(right, usize::from(column.saturating_sub(17))), theme.text);
+            on.put(left + 2, y, keys, theme.accent);
+            on.put(left + 14, y, &units::cut(about, usize::from(width.saturating_sub(left + 14))), theme.text);
         }
     }
 }

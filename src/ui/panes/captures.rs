@@ -22,7 +22,7 @@ pub fn state_line(scene: &Scene<'_>, id: CaptureId, news: &[CaptureNews]) -> Vec
         CaptureState::Sampling { how, hz, .. } => Some(format!("{}, {hz} Hz", units::cut(how, 60))),
         _ => None,
     });
-    let head = |what: String, style| (format!("{:>2}  {}  {what}", id.0, clock(began)), style);
+    let head = |what: String, style| (format!("{} · {} · {what}", id.0, clock(began)), style);
     match &last.state {
         CaptureState::Sampling { for_ns, .. } => {
             let left = remaining_s(scene.timeline.end(), last.at, *for_ns);
