@@ -92,8 +92,8 @@ keymap! {
     Everywhere "⇧←→ H L" [(KeyCode::Left, SHIFT), (KeyCode::Right, SHIFT), ch('H'), ch('L')]
         => [Action::Select(-1), Action::Select(1), Action::Select(-1), Action::Select(1)], "select", "select a stretch of time: every pane is of it; so does a drag";
     Everywhere "PgUp PgDn" [(KeyCode::PageUp, NONE), (KeyCode::PageDown, NONE)] => [Action::Page(-1), Action::Page(1)], "", "move the cursor by half a screen of time";
-    Everywhere "Home" [(KeyCode::Home, NONE)] => [Action::First], "", "to the start of the session";
-    Everywhere "End f" [(KeyCode::End, NONE), ch('f')] => [Action::Follow], "", "to its end, and follow it";
+    Everywhere "Home End f" [(KeyCode::Home, NONE), (KeyCode::End, NONE), ch('f')]
+        => [Action::First, Action::Follow, Action::Follow], "", "to the start of the session; to its end, and follow it";
     Everywhere "[ ]" [ch('['), ch(']')] => [Action::Stretch(1), Action::Stretch(-1)], "", "show more or less time";
     Everywhere "1–6" [ch('1'), ch('2'), ch('3'), ch('4'), ch('5'), ch('6')] => [
         Action::Show(Screen::Overview), Action::Show(Screen::Load), Action::Show(Screen::Host),

@@ -342,6 +342,7 @@ mod tests {
         }
         assert_eq!(Shape::default().quantile(0.5), None);
         let (low, high, _) = shape.buckets().next().unwrap();
-        assert!(low <= 1024.0 && high >= 1000.0, "{low} {high}");
+        // The stored distribution tells 512 ns apart.
+        assert!((512.0..=1000.0).contains(&low) && high < 1100.0, "{low} {high}");
     }
 }

@@ -289,7 +289,7 @@ fn footer(scene: &Scene<'_>, on: &mut Canvas<'_>) {
         let needed = units::width(written) + 1 + units::width(b.short) + 2;
         // The last two, help and quit, are always there.
         let reserve = if ["help", "quit"].contains(&b.short) { 0 } else { 14 };
-        if hidden || usize::from(x) + needed + reserve > usize::from(on.width()) + 2 {
+        if hidden || usize::from(x) + needed + reserve > usize::from(on.width()) + if reserve == 0 { 2 } else { 0 } {
             continue;
         }
         x = on.put(x, 0, written, theme.accent);

@@ -133,6 +133,11 @@ impl<'a> Scene<'a> {
         }
     }
 
+    /// Why there is nothing to show: `why`, unless the host has not been read at all.
+    pub fn unread(&self, why: &'static str) -> &'static str {
+        if self.timeline.sampling_cost().is_empty() { "no readings yet" } else { why }
+    }
+
     /// Says in the middle of a pane why there is nothing to show.
     pub fn nothing(&self, on: &mut Canvas<'_>, why: &str) {
         on.centre(why, self.theme.dim);

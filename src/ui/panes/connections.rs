@@ -56,6 +56,9 @@ impl Pane for Connections {
             scene.time_labels(on, chart.x, chart.height, chart.width);
         }
         let sum = &scene.memo.focus;
+        if sum.slots == 0 {
+            return;
+        }
         let y = on.height().saturating_sub(BELOW);
         let mut x = scene.field(on, 0, y, "opened", &units::count(sum.connections_opened), theme.text) + 2;
         x = scene.field(on, x, y, "per request", &per(sum.connections_opened, sum.sent), theme.text) + 2;

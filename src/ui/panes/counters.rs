@@ -34,7 +34,7 @@ impl Pane for Counters {
         let theme = scene.theme;
         let mut moved = scene.timeline.tcp_moved(scene.view.focus());
         if moved.is_empty() {
-            return scene.nothing(on, "no TCP counter moved in this stretch");
+            return scene.nothing(on, scene.unread("no TCP counter moved in this stretch"));
         }
         moved.sort_by(|a, b| b.delta.cmp(&a.delta).then(a.metric.cmp(&b.metric)));
         let rows = moved.iter().map(|m| {

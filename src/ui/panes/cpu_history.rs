@@ -3,9 +3,8 @@
 //! Must not: add up readings of different stretches.
 
 use super::{Pane, chart_area};
-use crate::model::{Metric, Span};
+use crate::model::Metric;
 use crate::ui::scene::Scene;
-use crate::ui::units;
 use crate::ui::widgets::{Canvas, Dots};
 use ratatui::layout::Rect;
 
@@ -90,9 +89,5 @@ pub fn draw(scene: &Scene<'_>, on: &mut Canvas<'_>) {
     }
     if labelled {
         scene.time_labels(on, chart.x, chart.height, chart.width);
-    }
-    let whole: Span = scene.view.focus();
-    if let (Some(c), None, true) = (scene.timeline.cpu_total(whole), scene.view.selection.cpu, labelled) {
-        on.put_right(on.width(), chart.height, &format!("mean {} %", units::percent(c.busy())), theme.dim);
     }
 }

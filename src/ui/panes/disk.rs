@@ -36,7 +36,7 @@ impl Pane for Disk {
         let theme = scene.theme;
         let mut all = scene.timeline.disks(scene.view.recent());
         if all.is_empty() {
-            return scene.nothing(on, "no disks, or no readings of them yet");
+            return scene.nothing(on, scene.unread("this host has no disks of its own"));
         }
         all.sort_by(|a, b| b.busy_percent.total_cmp(&a.busy_percent).then_with(|| a.name.cmp(&b.name)));
         let rows = all.iter().map(|d| {

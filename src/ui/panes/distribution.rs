@@ -38,7 +38,8 @@ impl Pane for Distribution {
         if histogram > 0 {
             self.histogram(scene, &mut on.part(0, 0, histogram, height));
         }
-        let mut at = on.part(width - percentiles.min(width), 0, percentiles, height);
+        let left = if histogram > 0 { width - percentiles } else { 0 };
+        let mut at = on.part(left, 0, percentiles, height);
         let rows = [
             ("p50", 0.5),
             ("p75", 0.75),

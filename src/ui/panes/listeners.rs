@@ -32,16 +32,17 @@ impl Pane for Listeners {
             let share = if backlog > 0 { queue as f64 / backlog as f64 } else { 0.0 };
             let style = if share >= 0.8 { theme.bad } else { theme.accent };
             let name = units::cut(name, 22);
+            let left = units::width(&name) as u16 + 2;
             on.put(0, y, &name, theme.text);
             let text = format!("{queue} of {backlog} waiting");
-            let bar = on.width().saturating_sub(24 + 22);
-            Gauge { share, cliff: None, fill: style, track: theme.faint, mark: theme.faint }.paint(on, 24, y, bar);
+            let bar = on.width().saturating_sub(left + units::width(&text) as u16 + 2);
+            Gauge { share, cliff: None, fill: style, track: theme.faint, mark: theme.faint }.paint(on, left, y, bar);
             let width = on.width();
             on.put_right(width, y, &text, if queue > 0 { theme.text } else { theme.dim });
             y += 1;
         }
         if y == 0 {
-            scene.nothing(on, "the target does not listen on this host");
+            scene.nothing(on, scene.unread("the target does not listen on this host"));
         }
     }
 }

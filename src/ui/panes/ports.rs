@@ -40,7 +40,7 @@ impl Pane for Ports {
         let theme = scene.theme;
         let mut ports = scene.timeline.ports(scene.view.instant());
         if ports.is_empty() {
-            return scene.nothing(on, "no local port in use to a destination that is watched");
+            return scene.nothing(on, scene.unread("no local port in use to a destination that is watched"));
         }
         ports.sort_by(|a, b| b.used.cmp(&a.used).then_with(|| a.destination.cmp(&b.destination)));
         let rows = ports.iter().map(|p| {

@@ -23,7 +23,7 @@ impl Pane for Pressure {
         let theme = scene.theme;
         let all = scene.timeline.pressure(scene.view.recent());
         if all.is_empty() {
-            return scene.nothing(on, "no readings: this kernel has no /proc/pressure, or they come next");
+            return scene.nothing(on, scene.unread("this kernel has no /proc/pressure"));
         }
         let (width, height) = (on.width(), on.height());
         // In two columns when rows are short.

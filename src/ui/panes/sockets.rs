@@ -49,7 +49,7 @@ impl Pane for Sockets {
 
     fn time_area(&self, _: &Scene<'_>, width: u16, height: u16) -> Option<Rect> {
         let above = above(height);
-        (height >= above + 3).then(|| {
+        (height >= above + 2).then(|| {
             let labelled = u16::from(height - above >= 6);
             Rect {
                 x: GUTTER.min(width),
