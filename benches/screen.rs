@@ -3,7 +3,6 @@
 //!
 //! Must not: print a figure it did not measure.
 
-#[allow(dead_code)]
 #[path = "../tests/synthetic/mod.rs"]
 mod synthetic;
 

@@ -2,7 +2,6 @@
 //!
 //! Must not: need a terminal.
 
-#[allow(dead_code)]
 mod synthetic;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};

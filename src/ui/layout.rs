@@ -152,7 +152,7 @@ impl Node {
 
 /// The cells inside the border that each child gets of `total` with all borders; neighbours
 /// share one. What does not fit is left out from the end.
-fn shares<'a>(children: &'a [(Size, Node)], total: i32) -> impl Iterator<Item = (i32, &'a Node)> {
+fn shares(children: &[(Size, Node)], total: i32) -> impl Iterator<Item = (i32, &Node)> {
     let mut n = children.len();
     let need = |n: usize| -> i32 {
         children[..n].iter().map(|(s, _)| 1 + if let Size::Cells(c) = s { i32::from(*c) } else { 1 }).sum::<i32>() + 1

@@ -146,19 +146,25 @@ pub struct Memo {
     pub edge: At,
     /// Whether the edge moves with the latest event.
     pub moving: bool,
-    charts: HashMap<(u64, Option<Arc<str>>), BTreeMap<i64, (LoadColumn, bool)>>,
+    charts: HashMap<(u64, Option<Arc<str>>), Chart>,
     seen: Seen,
 }
+
+/// Columns by their number, with whether nothing that belongs to them is still on its way.
+type Chart = BTreeMap<i64, (LoadColumn, bool)>;
+
+/// A stretch, and until when events of it were known when that may change.
+type Stretch = (Span, At);
 
 /// What the kept values were computed from.
 #[derive(Debug, Default)]
 struct Seen {
-    recent: Option<(Span, At)>,
-    focus: Option<(Span, At)>,
-    routes: Option<(Span, At)>,
-    slowest: Option<((Span, At), Option<Arc<str>>)>,
-    shape: Option<((Span, At), Option<Arc<str>>)>,
-    findings: Option<((Span, At), At)>,
+    recent: Option<Stretch>,
+    focus: Option<Stretch>,
+    routes: Option<Stretch>,
+    slowest: Option<(Stretch, Option<Arc<str>>)>,
+    shape: Option<(Stretch, Option<Arc<str>>)>,
+    findings: Option<(Stretch, At)>,
     stacks: Option<(StackFilter, usize, bool)>,
 }
 

@@ -8,6 +8,7 @@
 //! Must not: read clocks (time comes from the feed), know where events come from, or judge
 //! what they mean.
 
+mod act;
 pub mod action;
 mod app;
 mod axis;

@@ -126,7 +126,7 @@ impl<'a> Scene<'a> {
         for (column, at) in axis.ticks(12) {
             let text = clock(at);
             let from = x + column as u16;
-            if usize::from(width) >= column + units::width(&text) + 1 {
+            if usize::from(width) > column + units::width(&text) {
                 on.glyph(from, y, '╵', self.theme.faint);
                 on.put(from + 1, y, &text, self.theme.faint.patch(self.theme.dim));
             }

@@ -13,7 +13,7 @@ pub fn short(v: f64) -> String {
     let sign = if v < 0.0 { "-" } else { "" };
     let a = v.abs();
     let body = match a {
-        a if a == 0.0 => "0".into(),
+        0.0 => "0".into(),
         a if a < 0.05 => "<0.1".into(),
         a if a < 9.95 => format!("{a:.1}"),
         a if a < 9_999.5 => format!("{a:.0}"),
@@ -47,7 +47,7 @@ pub fn time(ns: f64) -> String {
 pub fn millis(ns: f64) -> String {
     match ns / 1e6 {
         ms if !ms.is_finite() => "–".into(),
-        ms if ms == 0.0 => "0".into(),
+        0.0 => "0".into(),
         ms if ms < 0.995 => format!("{ms:.2}"),
         ms if ms < 9.95 => format!("{ms:.1}"),
         ms if ms < 99_999.5 => format!("{ms:.0}"),
@@ -60,10 +60,7 @@ pub fn bytes(b: f64) -> String {
     match b {
         b if !b.is_finite() => "–".into(),
         b if b < 999.5 => format!("{b:.0} B"),
-        b => {
-            let s = scaled(b, &[" kB", " MB", " GB", " TB", " PB", " EB"], 1000.0);
-            s
-        }
+        b => scaled(b, &[" kB", " MB", " GB", " TB", " PB", " EB"], 1000.0),
     }
 }
 

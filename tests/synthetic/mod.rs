@@ -4,6 +4,8 @@
 //!
 //! Must not: use the network, the host or a clock.
 
+#![allow(dead_code)] // the tests, the benchmark and the example each use a part
+
 use perfbench::model::*;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -40,6 +42,9 @@ pub struct Synthetic {
     by_route: Vec<(u64, u64, hdrhistogram::Histogram<u64>)>,
     backlog: f64,
 }
+
+/// Thread, process, user frames, kernel frames, samples.
+type Path<'a> = (&'a str, u32, &'a [&'a str], &'a [&'a str], u64);
 
 const TICK: u64 = Interval::TICK_NS;
 const ROUTES: [&str; 14] = [
@@ -470,7 +475,7 @@ impl Synthetic {
 
     fn stacks(&mut self, capture: CaptureId, span: Span) -> Stacks {
         const KERNEL: &[&str] = &["entry_SYSCALL_64_after_hwframe", "do_syscall_64"];
-        let paths: [(&str, u32, &[&str], &[&str], u64); 9] = [
+        let paths: [Path; 9] = [
             (
                 "perfbench-w0",
                 900,

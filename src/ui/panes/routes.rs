@@ -9,6 +9,7 @@ use crate::ui::memo::Needs;
 use crate::ui::scene::Scene;
 use crate::ui::units;
 use crate::ui::widgets::{Canvas, Column, Table};
+use std::cmp::Reverse;
 
 /// The pane.
 pub struct Routes;
@@ -37,10 +38,10 @@ impl Routes {
             .filter(|r| search.is_empty() || r.route.to_lowercase().contains(&search))
             .collect();
         match self.sorted(scene) {
-            3 => routes.sort_by(|a, b| b.failed.cmp(&a.failed)),
-            4 => routes.sort_by(|a, b| b.server_errors.cmp(&a.server_errors)),
-            5 => routes.sort_by(|a, b| b.response.p50.cmp(&a.response.p50)),
-            6 => routes.sort_by(|a, b| b.response.p99.cmp(&a.response.p99)),
+            3 => routes.sort_by_key(|r| Reverse(r.failed)),
+            4 => routes.sort_by_key(|r| Reverse(r.server_errors)),
+            5 => routes.sort_by_key(|r| Reverse(r.response.p50)),
+            6 => routes.sort_by_key(|r| Reverse(r.response.p99)),
             _ => {}
         }
         routes

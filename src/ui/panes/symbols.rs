@@ -27,7 +27,7 @@ impl Symbols {
         let mut hot: Vec<&Hot> =
             scene.memo.hot.iter().filter(|h| pattern.text().is_empty() || pattern.matches(&h.symbol)).collect();
         if scene.app.focused() == self.name() && scene.app.sort() % 2 == 1 {
-            hot.sort_by(|a, b| b.total.cmp(&a.total));
+            hot.sort_by_key(|h| std::cmp::Reverse(h.total));
         }
         hot
     }

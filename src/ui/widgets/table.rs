@@ -151,7 +151,7 @@ mod tests {
         let mut buf = Buffer::empty(Rect::new(0, 0, width, 3));
         let area = buf.area;
         table.paint(&mut Canvas::new(&mut buf, area));
-        buf.content.chunks(width as usize).map(|r| r.iter().map(|c| c.symbol()).collect()).collect()
+        buf.content.chunks(width.max(1) as usize).map(|r| r.iter().map(|c| c.symbol()).collect()).collect()
     }
 
     #[test]

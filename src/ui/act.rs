@@ -1,0 +1,286 @@
+//! Carrying out actions: the only way a user changes the state of the screen.
+//!
+//! Must not: draw, or know which key asked.
+
+use super::action::{Action, Narrow};
+use super::app::{App, Tone};
+use super::axis;
+use super::panes;
+use super::scene::{Scene, clock};
+use crate::model::{At, Span};
+use crate::timeline::{Cursor, Selection};
+use crate::workbench::{Command, FeedState, Workbench};
+
+/// The stretches of time there are to choose from, s.
+const WINDOWS_S: [u64; 9] = [10, 20, 30, 60, 120, 300, 600, 1800, 3600];
+/// The speeds of playback there are to choose from.
+const SPEEDS: [f64; 9] = [0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0];
+
+impl App {
+    /// Carries out an action: the only way the state of the screen changes by a user.
+    pub fn act(&mut self, action: Action, workbench: &Workbench) {
+        let end = workbench.timeline().end();
+        match action {
+            Action::Quit => self.quit = true,
+            Action::Redraw => self.redraw = true,
+            Action::Suspend => self.suspend = true,
+            Action::Show(screen) => {
+                (self.screen, self.zoomed, self.row, self.help) = (screen, false, None, false);
+            }
+            Action::Help => self.help = !self.help,
+            Action::NextPane => self.step_focus(1),
+            Action::PreviousPane => self.step_focus(-1),
+            Action::Focus(pane) => {
+                self.set_focus(pane);
+                self.drag = None;
+            }
+            Action::Grab(pane, at) => {
+                self.set_focus(pane);
+                self.drag = Some(at);
+            }
+            Action::Zoom => self.zoomed = !self.zoomed,
+            Action::Back => self.back(),
+            Action::Open => self.open(workbench),
+            Action::Search => self.typing = Some(String::new()),
+            Action::Type(c) => {
+                if let Some(t) = self.typing.as_mut().filter(|t| t.chars().count() < 120) {
+                    t.push(c);
+                }
+            }
+            Action::Erase => {
+                if let Some(t) = &mut self.typing {
+                    t.pop();
+                }
+            }
+            Action::Capture => {
+                self.commands.push(Command::Capture { length: self.options.capture_length });
+            }
+            Action::Mark => {
+                let n = workbench.timeline().marks().len() + 1;
+                self.commands.push(Command::Mark(format!("mark {n}")));
+                self.tell(format!("mark {n} at {}", clock(end)), Tone::Plain);
+            }
+            Action::Row(by) => self.step_row(by, workbench),
+            Action::RowAt(pane, n) => {
+                self.set_focus(pane);
+                self.row = Some(n);
+            }
+            Action::Scrub(steps) => self.scrub(i64::from(steps) * self.step(), end),
+            Action::Page(by) => self.scrub(i64::from(by) * (self.window_ns / 2) as i64, end),
+            Action::ScrubTo(at) => self.pin(at, end),
+            Action::First => self.pin(At::START, end),
+            Action::Follow => {
+                self.anchor = None;
+                if self.options.playback.is_some() && self.feed != FeedState::Live {
+                    self.pin(end, end);
+                } else {
+                    self.cursor = Cursor::Follow;
+                }
+            }
+            Action::HoldOrFollow => match self.cursor {
+                Cursor::Follow => self.pin(end, end),
+                Cursor::Pinned(_) => self.cursor = Cursor::Follow,
+            },
+            Action::PlayPause => {
+                if self.cursor == Cursor::Follow {
+                    self.pin(end, end);
+                    self.playing = false;
+                } else {
+                    // At the end, play means from the start again.
+                    if !self.playing && self.feed == FeedState::Ended && self.cursor == Cursor::Pinned(end) {
+                        self.pin(At::START, end);
+                    }
+                    self.playing = !self.playing;
+                }
+            }
+            Action::Speed(by) => {
+                self.speed = step_in(&SPEEDS, self.speed, by);
+                self.tell(format!("playback {}×", self.speed), Tone::Plain);
+            }
+            Action::Select(steps) => {
+                let from = match (self.anchor, self.cursor) {
+                    (Some(a), _) => a,
+                    (None, Cursor::Pinned(at)) => at,
+                    (None, Cursor::Follow) => self.edge(workbench).0,
+                };
+                if self.cursor == Cursor::Follow {
+                    self.pin(from, end);
+                }
+                self.anchor = Some(from);
+                self.scrub(i64::from(steps) * self.step(), end);
+                self.anchor = Some(from);
+                if let Cursor::Pinned(at) = self.cursor {
+                    self.selection.span = Some(Span::new(from, at)).filter(|s| !s.is_empty());
+                }
+            }
+            Action::SelectSpan(span) => {
+                self.selection.span = Some(span).filter(|s| !s.is_empty());
+                if self.cursor == Cursor::Follow && self.options.playback.is_none() {
+                    // What was selected must not scroll away under the mouse.
+                    let edge = self.edge(workbench).0;
+                    self.pin(edge, end);
+                }
+            }
+            Action::Narrow(to) => self.narrow(to, end),
+            Action::Stretch(by) => {
+                let windows = WINDOWS_S.map(|s| s as f64);
+                self.window_ns = step_in(&windows, self.window_ns as f64 / 1e9, by) as u64 * 1_000_000_000;
+                if let Cursor::Pinned(at) = self.cursor {
+                    self.keep_in_sight(at, end);
+                }
+            }
+            Action::Sort => self.sort += 1,
+            Action::Frame(way) => {
+                if let Some(graph) = &self.memo.flame {
+                    self.flame.step(graph, way);
+                }
+            }
+            Action::FrameAt(x, y) => {
+                self.set_focus("flame");
+                let place = self.layout.places.iter().find(|p| p.pane == "flame").copied();
+                if let (Some(graph), Some(place)) = (&self.memo.flame, place) {
+                    self.flame.point(graph, x, y, place.inner.width, place.inner.height);
+                }
+            }
+        }
+    }
+
+    fn step(&self) -> i64 {
+        i64::try_from(axis::step_ns(self.window_ns)).unwrap_or(i64::MAX)
+    }
+
+    /// Moves the cursor by so many nanoseconds.
+    fn scrub(&mut self, by_ns: i64, end: At) {
+        let from = match self.cursor {
+            Cursor::Follow => end,
+            Cursor::Pinned(at) => at,
+        };
+        let to = from.moved(by_ns);
+        let live = self.options.playback.is_none() || self.feed == FeedState::Live;
+        if to >= end && live && by_ns > 0 {
+            self.cursor = Cursor::Follow;
+            self.anchor = None;
+        } else {
+            self.pin(to, end);
+        }
+    }
+
+    fn pin(&mut self, at: At, end: At) {
+        let at = at.min(end);
+        if self.cursor == Cursor::Follow {
+            self.axis_end = end;
+        }
+        self.cursor = Cursor::Pinned(at);
+        self.anchor = None;
+        self.keep_in_sight(at, end);
+    }
+
+    /// Moves the axes just so far that the cursor has some room on both sides.
+    fn keep_in_sight(&mut self, at: At, end: At) {
+        let margin = self.window_ns / 10;
+        let left_most = At(self.axis_end.0.saturating_sub(self.window_ns).saturating_add(margin));
+        if at > self.axis_end {
+            self.axis_end = at;
+        } else if at < left_most {
+            self.axis_end = At(at.0.saturating_add(self.window_ns - margin));
+        }
+        self.axis_end = self.axis_end.min(end.max(at));
+    }
+
+    fn narrow(&mut self, to: Narrow, end: At) {
+        let s = &mut self.selection;
+        match to {
+            Narrow::Route(r) => s.route = if s.route.as_ref() == Some(&r) { None } else { Some(r) },
+            Narrow::Cpu(n) => s.cpu = if s.cpu == Some(n) { None } else { Some(n) },
+            Narrow::Process(n) => s.process = if s.process == Some(n) { None } else { Some(n) },
+            Narrow::Symbol(name) => {
+                let same = s.symbol.as_ref() == Some(&name);
+                s.symbol = if same { None } else { Some(name) };
+            }
+            Narrow::Span(span) => {
+                s.span = Some(span);
+                self.pin(span.to, end);
+            }
+            Narrow::At(at) => self.pin(at, end),
+        }
+    }
+
+    fn step_focus(&mut self, by: isize) {
+        let n = self.layout.places.len() as isize;
+        if n == 0 {
+            return;
+        }
+        let at = self.layout.places.iter().position(|p| p.pane == self.focused()).unwrap_or(0) as isize;
+        let next = (at + by).rem_euclid(n) as usize;
+        self.set_focus(self.layout.places[next].pane);
+    }
+
+    fn set_focus(&mut self, pane: &'static str) {
+        if self.focused() != pane {
+            (self.row, self.sort) = (None, 0);
+        }
+        self.focus[self.screen as usize] = pane;
+    }
+
+    fn step_row(&mut self, by: i32, workbench: &Workbench) {
+        let scene = Scene::new(self, workbench);
+        let rows = panes::find(self.focused()).map_or(0, |p| p.rows(&scene));
+        self.row = match (rows.checked_sub(1), self.row) {
+            (None, _) => None,
+            (Some(_), None) => Some(0),
+            (Some(_), Some(0)) if by < 0 => None,
+            (Some(last), Some(n)) => Some(n.saturating_add_signed(by as isize).min(last)),
+        };
+    }
+
+    /// Enter: what is typed is taken, a frame is zoomed into, a row narrows, else the pane
+    /// is zoomed.
+    fn open(&mut self, workbench: &Workbench) {
+        if let Some(typed) = self.typing.take() {
+            self.search = typed;
+            return;
+        }
+        if self.help {
+            self.help = false;
+            return;
+        }
+        let name = self.focused();
+        if name == "flame" {
+            if let Some(graph) = &self.memo.flame {
+                self.flame.zoom(graph);
+            }
+            return;
+        }
+        let scene = Scene::new(self, workbench);
+        let asked = self.row.and_then(|n| panes::find(name)?.open(&scene, n));
+        match asked {
+            Some(to) => self.narrow(to, workbench.timeline().end()),
+            None => self.zoomed = !self.zoomed,
+        }
+    }
+
+    /// One step back, the latest first.
+    fn back(&mut self) {
+        if self.help {
+            self.help = false;
+        } else if self.typing.take().is_some() || (self.focused() == "flame" && self.flame.out()) {
+            // Taking it back was the step.
+        } else if self.zoomed {
+            self.zoomed = false;
+        } else if self.row.take().is_some() {
+        } else if self.selection != Selection::default() {
+            (self.selection, self.anchor) = (Selection::default(), None);
+        } else if !self.search.is_empty() {
+            self.search.clear();
+        } else {
+            self.message = None;
+        }
+    }
+}
+
+/// The entry of a list that is `by` further than the one nearest to `now`.
+fn step_in(list: &[f64], now: f64, by: i32) -> f64 {
+    let near = |a: &f64| (a.ln() - now.max(f64::MIN_POSITIVE).ln()).abs();
+    let at = (0..list.len()).min_by(|a, b| near(&list[*a]).total_cmp(&near(&list[*b]))).unwrap_or(0);
+    list[at.saturating_add_signed(by as isize).min(list.len() - 1)]
+}
