@@ -3,6 +3,8 @@
 //! Must not: open files or resolve names.
 
 use crate::traffic::MethodFilter;
+use crate::ui::THEMES;
+use clap::builder::PossibleValuesParser;
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -149,30 +151,11 @@ pub(super) struct RunArgs {
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct ScreenArgs {
     /// Colours; NO_COLOR in the environment means mono
-    #[arg(long, value_enum, default_value = "default", help_heading = "Screen")]
-    pub(super) theme: ThemeName,
+    #[arg(long, value_name = "NAME", default_value = THEMES[0], value_parser = PossibleValuesParser::new(THEMES), help_heading = "Screen")]
+    pub(super) theme: String,
     /// Draw with ASCII characters only
     #[arg(long, help_heading = "Screen")]
     pub(super) ascii: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum ThemeName {
-    Default,
-    /// For eyes that don't tell red from green
-    ColourBlind,
-    Mono,
-}
-
-impl ThemeName {
-    /// The name the theme table knows it by.
-    pub(super) fn as_str(self) -> &'static str {
-        match self {
-            ThemeName::Default => "default",
-            ThemeName::ColourBlind => "colour-blind",
-            ThemeName::Mono => "mono",
-        }
-    }
 }
 
 #[derive(Debug, clap::Args)]
@@ -195,7 +178,7 @@ pub(super) struct ReportArgs {
     pub(super) file: PathBuf,
     /// Form of the report
     #[arg(long, value_name = "FORM", default_value = crate::report::REPORTS[0].0,
-          value_parser = clap::builder::PossibleValuesParser::new(crate::report::REPORTS.iter().map(|r| r.0)))]
+          value_parser = PossibleValuesParser::new(crate::report::REPORTS.iter().map(|r| r.0)))]
     pub(super) format: String,
 }
 

@@ -24,13 +24,9 @@ pub(super) fn play(args: &PlayArgs) -> Result<(), Failure> {
 
 /// What the screen is told by the command line and the environment.
 pub(super) fn options(screen: &ScreenArgs, playback: Option<ui::Playback>) -> ui::Options {
+    let set = |name| std::env::var(name).ok().filter(|v| !v.is_empty());
     // https://no-color.org: set and not empty.
-    let no_color = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
-    let truecolor = std::env::var("COLORTERM").is_ok_and(|v| v == "truecolor" || v == "24bit");
-    ui::Options {
-        theme: ui::Theme::pick(screen.theme.as_str(), no_color, truecolor),
-        ascii: screen.ascii,
-        playback,
-        ..ui::Options::default()
-    }
+    let theme = ui::Theme::pick(&screen.theme, set("NO_COLOR").is_some()).unwrap_or_default();
+    let depth = ui::Depth::of_terminal(&set("TERM").unwrap_or_default(), &set("COLORTERM").unwrap_or_default());
+    ui::Options { theme: theme.with_depth(depth), ascii: screen.ascii, playback, ..ui::Options::default() }
 }
