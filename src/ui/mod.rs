@@ -35,10 +35,10 @@ use crate::model::At;
 use crate::workbench::{Feed, FeedState, Workbench};
 use crossterm::event::{self, Event, KeyEventKind};
 use ratatui::Terminal;
-use ratatui::backend::CrosstermBackend;
+use ratatui::backend::{Backend, ClearType, CrosstermBackend};
 use std::io;
 use std::time::Duration;
-use terminal::{Asked, Guard, Screen};
+use terminal::{Asked, Guard, Input, Screen};
 use thiserror::Error;
 
 /// Why the screen could not be shown.
@@ -101,12 +101,16 @@ fn show(
         known = workbench.timeline().end();
 
         // An ended feed does not wait, so the terminal does.
-        let poll = if state == FeedState::Ended { KEY_WAIT } else { Duration::ZERO };
-        let mut pressed = false;
-        let mut more = event::poll(poll)?;
-        while more {
-            pressed |= take(event::read()?, app, workbench);
-            more = !app.wants_to_quit() && event::poll(Duration::ZERO)?;
+        let wait = if state == FeedState::Ended { KEY_WAIT } else { Duration::ZERO };
+        let mut pressed = guard.resized();
+        match guard.input(wait)? {
+            Input::Gone => return Ok(Exit::TerminalGone),
+            Input::Quiet => {}
+            Input::Ready => {
+                while !app.wants_to_quit() && event::poll(Duration::ZERO)? {
+                    pressed |= take(event::read()?, app, workbench);
+                }
+            }
         }
         for command in app.take_commands() {
             if let Err(why) = feed.command(command) {
@@ -117,13 +121,14 @@ fn show(
             Some(Asked::End) => return Ok(Exit::Signal),
             asked if asked == Some(Asked::Suspend) || app.take_suspend() => {
                 guard.suspend()?;
-                terminal.clear()?;
+                forget_drawn(terminal)?;
                 pressed = true;
             }
             _ => {}
         }
         if app.take_redraw() {
-            terminal.clear()?;
+            forget_drawn(terminal)?;
+            pressed = true;
         }
         if app.wants_to_quit() {
             return Ok(Exit::Quit);
@@ -140,6 +145,14 @@ fn show(
             (drawn, dirty) = (Some(now), false);
         }
     }
+}
+
+/// Clears the screen and what is known of it, so that the next drawing paints everything.
+/// Not by the library's own `clear`, which asks the terminal where the cursor is and waits.
+fn forget_drawn(terminal: &mut Terminal<CrosstermBackend<Screen>>) -> io::Result<()> {
+    terminal.backend_mut().clear_region(ClearType::All)?;
+    terminal.swap_buffers();
+    Ok(())
 }
 
 /// Takes a terminal event in; true when the screen has to be drawn at once.

@@ -3,13 +3,17 @@
 //! Must not: draw.
 
 use crossterm::{cursor, execute, terminal};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGTSTP};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGTSTP, SIGWINCH};
 use signal_hook::{SigId, flag, low_level};
+use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::panic;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, ThreadId};
+use std::time::Duration;
 
 /// Whether the screen is ours at the moment; the panic hook must know.
 static TAKEN: AtomicBool = AtomicBool::new(false);
@@ -31,12 +35,26 @@ pub enum Asked {
     Suspend,
 }
 
+/// What there is to read from the terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// Keys or mouse.
+    Ready,
+    /// Nothing yet.
+    Quiet,
+    /// Nothing ever again: it was hung up.
+    Gone,
+}
+
 /// The terminal while it is ours. Given back when dropped.
 #[derive(Debug)]
 pub struct Guard {
     end: Arc<AtomicBool>,
     suspend: Arc<AtomicBool>,
+    resized: Arc<AtomicBool>,
     signals: Vec<SigId>,
+    /// Where keys come from when standard input is something else (a log, say).
+    keys: Option<File>,
 }
 
 impl Guard {
@@ -46,11 +64,14 @@ impl Guard {
         if !io::stdout().is_terminal() {
             return Err(io::Error::new(io::ErrorKind::NotConnected, "standard output is not a terminal"));
         }
-        let mut guard = Guard { end: Arc::default(), suspend: Arc::default(), signals: vec![] };
+        let keys = if io::stdin().is_terminal() { None } else { Some(File::open("/dev/tty")?) };
+        let mut guard =
+            Guard { end: Arc::default(), suspend: Arc::default(), resized: Arc::default(), signals: vec![], keys };
         for signal in [SIGTERM, SIGHUP, SIGINT] {
             guard.signals.push(flag::register(signal, guard.end.clone())?);
         }
         guard.signals.push(flag::register(SIGTSTP, guard.suspend.clone())?);
+        guard.signals.push(flag::register(SIGWINCH, guard.resized.clone())?);
         install_hook();
         guard.enter()?;
         Ok(guard)
@@ -71,6 +92,36 @@ impl Guard {
             return Some(Asked::End);
         }
         self.suspend.swap(false, Ordering::Relaxed).then_some(Asked::Suspend)
+    }
+
+    /// Whether the window's size changed since this was last called.
+    pub fn resized(&self) -> bool {
+        self.resized.swap(false, Ordering::Relaxed)
+    }
+
+    /// Whether there is something to read, waiting for it at most `wait`.
+    ///
+    /// Asked before crossterm is, which reads a terminal that was hung up forever: its loop
+    /// takes neither end of file nor EIO for an end.
+    pub fn input(&self, wait: Duration) -> io::Result<Input> {
+        let stdin = io::stdin();
+        let fd: BorrowedFd<'_> = self.keys.as_ref().map_or_else(|| stdin.as_fd(), File::as_fd);
+        let mut fds = [PollFd::new(&fd, PollFlags::IN)];
+        let nanos = i64::from(wait.subsec_nanos());
+        let timeout = Timespec { tv_sec: i64::try_from(wait.as_secs()).unwrap_or(i64::MAX), tv_nsec: nanos };
+        match poll(&mut fds, Some(&timeout)) {
+            // A signal came; what it asks is looked at next.
+            Err(rustix::io::Errno::INTR) => return Ok(Input::Quiet),
+            other => other?,
+        };
+        let found = fds[0].revents();
+        Ok(if found.intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL) {
+            Input::Gone
+        } else if found.contains(PollFlags::IN) {
+            Input::Ready
+        } else {
+            Input::Quiet
+        })
     }
 
     /// Gives the terminal back, stops the process until it is continued, and takes the
