@@ -90,6 +90,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     feed.feed(&mut workbench, Duration::ZERO);
     feed.clock = Clock::start();
     let exit = perfbench::ui::run(&mut workbench, &mut feed, options)?;
-    println!("{exit:?}");
+    if exit != perfbench::ui::Exit::TerminalGone {
+        println!("{exit:?}");
+    }
     Ok(())
 }
