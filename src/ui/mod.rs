@@ -74,9 +74,13 @@ const KEY_WAIT: Duration = Duration::from_millis(25);
 /// When standard output is not a terminal. A terminal that goes away later is an [`Exit`].
 pub fn run(workbench: &mut Workbench, feed: &mut dyn Feed, options: Options) -> Result<Exit, UiError> {
     let guard = Guard::take()?;
-    let mut terminal = Terminal::new(CrosstermBackend::new(Screen::new()))?;
+    let (screen, silent) = Screen::new();
+    let mut terminal = Terminal::new(CrosstermBackend::new(screen))?;
     let mut app = App::new(options);
     let exit = show(workbench, feed, &mut app, &guard, &mut terminal);
+    // The library shows the cursor when dropped and panics where it cannot say that it failed;
+    // the guard shows it too.
+    silent.store(true, std::sync::atomic::Ordering::Relaxed);
     Ok(exit.unwrap_or(Exit::TerminalGone))
 }
 

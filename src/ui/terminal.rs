@@ -190,33 +190,28 @@ fn install_hook() {
 #[derive(Debug)]
 pub struct Screen {
     out: BufWriter<Stdout>,
-    gone: bool,
+    silent: Arc<AtomicBool>,
 }
 
 impl Screen {
     /// A frame at 200 × 60 with its escapes fits well.
     const BUFFER: usize = 128 * 1024;
 
-    /// The screen of the process.
-    pub fn new() -> Screen {
-        Screen { out: BufWriter::with_capacity(Screen::BUFFER, io::stdout()), gone: false }
+    /// The screen of the process, and the switch that makes it take everything silently.
+    pub fn new() -> (Screen, Arc<AtomicBool>) {
+        let silent: Arc<AtomicBool> = Arc::default();
+        (Screen { out: BufWriter::with_capacity(Screen::BUFFER, io::stdout()), silent: silent.clone() }, silent)
     }
 
     fn told<T>(&mut self, result: io::Result<T>) -> io::Result<T> {
-        self.gone |= result.is_err();
+        self.silent.fetch_or(result.is_err(), Ordering::Relaxed);
         result
-    }
-}
-
-impl Default for Screen {
-    fn default() -> Screen {
-        Screen::new()
     }
 }
 
 impl Write for Screen {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.gone {
+        if self.silent.load(Ordering::Relaxed) {
             return Ok(bytes.len());
         }
         let written = self.out.write(bytes);
@@ -224,7 +219,7 @@ impl Write for Screen {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        if self.gone {
+        if self.silent.load(Ordering::Relaxed) {
             return Ok(());
         }
         let flushed = self.out.flush();
