@@ -21,8 +21,18 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "clock", "traffic", "load", "host", "profile", "session", "timeline", "diagnosis", "report", "workbench",
-            "lab", "ui",
+            "clock",
+            "traffic",
+            "load",
+            "host",
+            "profile",
+            "session",
+            "timeline",
+            "diagnosis",
+            "report",
+            "workbench",
+            "lab",
+            "ui",
         ],
     ),
 ];
@@ -45,11 +55,8 @@ fn rust_files(folder: &Path, into: &mut Vec<PathBuf>) {
 /// The rooms that a file names: every `crate::room` outside comments, and every
 /// `use crate::{a, b::c}`.
 fn named(source: &str) -> BTreeSet<String> {
-    let code: String = source
-        .lines()
-        .map(|l| l.split_once("//").map_or(l, |(code, _)| code))
-        .flat_map(|l| [l, "\n"])
-        .collect();
+    let code: String =
+        source.lines().map(|l| l.split_once("//").map_or(l, |(code, _)| code)).flat_map(|l| [l, "\n"]).collect();
     let word = |s: &str| s.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
     let mut found = BTreeSet::new();
     for (at, _) in code.match_indices("crate::") {
@@ -137,6 +144,7 @@ fn every_file_says_what_it_is() {
 
 #[test]
 fn the_reader_of_this_test_sees_what_rust_sees() {
-    let source = "use crate::{clock::Clock, model::{At, Span}, load};\n// crate::ui is a comment\nlet x = crate::host::y();";
+    let source =
+        "use crate::{clock::Clock, model::{At, Span}, load};\n// crate::ui is a comment\nlet x = crate::host::y();";
     assert_eq!(named(source).into_iter().collect::<Vec<_>>(), ["clock", "host", "load", "model"]);
 }

@@ -31,6 +31,8 @@ const HEAD: usize = 16 * 1024;
 /// # Errors
 /// When it can't listen.
 pub fn serve() -> std::io::Result<()> {
+    // In process lists and stacks it must not look like perfbench itself.
+    let _ = rustix::thread::set_name(c"perfbench-demo");
     std::thread::spawn(|| {
         let mut byte = [0u8; 1];
         while std::io::stdin().read(&mut byte).is_ok_and(|n| n > 0) {}

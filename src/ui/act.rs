@@ -123,6 +123,7 @@ impl App {
             }
             Action::Narrow(to) => self.narrow(to, end),
             Action::Stretch(by) => {
+                self.window_grows = false;
                 let windows = WINDOWS_S.map(|s| s as f64);
                 self.window_ns = step_in(&windows, self.window_ns as f64 / 1e9, by) as u64 * 1_000_000_000;
                 if let Cursor::Pinned(at) = self.cursor {

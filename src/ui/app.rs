@@ -86,6 +86,8 @@ pub struct App {
     pub(super) selection: Selection,
     pub(super) anchor: Option<At>,
     pub(super) window_ns: u64,
+    /// Whether the window grows with the session, until the user sets it.
+    pub(super) window_grows: bool,
     pub(super) focus: [&'static str; 6],
     pub(super) zoomed: bool,
     pub(super) row: Option<usize>,
@@ -110,8 +112,10 @@ pub struct App {
     pub(super) faults_seen: usize,
 }
 
-/// The time shown at first, ns.
-const WINDOW_NS: u64 = 60_000_000_000;
+/// The windows that the time axes go through by themselves while a session is young, s: in
+/// its first minute it should fill them.
+const YOUNG_WINDOWS_S: [u64; 4] = [10, 20, 30, 60];
+
 impl App {
     /// A screen at its start.
     pub fn new(options: Options) -> App {
@@ -126,7 +130,8 @@ impl App {
             axis_end: playback.and_then(|p| p.at).unwrap_or(At::START),
             selection: Selection::default(),
             anchor: None,
-            window_ns: WINDOW_NS,
+            window_ns: YOUNG_WINDOWS_S[0] * 1_000_000_000,
+            window_grows: true,
             focus: [""; 6],
             zoomed: false,
             row: None,
@@ -301,12 +306,24 @@ impl App {
                 changed = true;
             }
         }
+        changed |= self.grow_window(timeline.end());
         if self.message.as_ref().is_some_and(|m| m.until <= self.now) {
             self.message = None;
             changed = true;
         }
         self.tell_news(workbench);
         changed
+    }
+
+    /// Lets the window grow with the session; true when it did.
+    fn grow_window(&mut self, end: At) -> bool {
+        if !self.window_grows || (self.options.playback.is_none() && self.cursor != Cursor::Follow) {
+            return false;
+        }
+        let [.., longest] = YOUNG_WINDOWS_S;
+        let fits = YOUNG_WINDOWS_S.into_iter().find(|s| end.secs() <= *s as f64).unwrap_or(longest);
+        let was = std::mem::replace(&mut self.window_ns, fits * 1_000_000_000);
+        was != self.window_ns
     }
 
     /// Says what became of a capture, and which fault came up, when it happens.

@@ -4,6 +4,7 @@
 
 use super::Pane;
 use super::captures::state_line;
+use super::processes::Processes;
 use crate::timeline::stacks::{Hot, Pattern};
 use crate::ui::action::Narrow;
 use crate::ui::memo::Needs;
@@ -22,6 +23,23 @@ const COLUMNS: &[Column] = &[
 ];
 
 impl Symbols {
+    /// Until there is a profile, who is busy is the best answer there is.
+    fn busy_processes(&self, scene: &Scene<'_>, on: &mut Canvas<'_>) {
+        const LINES_ABOVE: u16 = 2;
+        let captured = scene.timeline.captures().next().is_some();
+        let busy = scene.timeline.processes(scene.view.recent());
+        if captured || busy.is_empty() || on.height() <= LINES_ABOVE {
+            return no_stacks(scene, on);
+        }
+        let why = match scene.app.playback() {
+            Some(_) => "no capture was taken in this session; its processes:",
+            None => "no profile yet; press c to take one. Until then, who is busy:",
+        };
+        on.put(1, 0, why, scene.theme.dim);
+        let (width, height) = (on.width(), on.height());
+        Processes.draw(scene, &mut on.part(0, LINES_ABOVE, width, height - LINES_ABOVE));
+    }
+
     fn shown<'a>(&self, scene: &Scene<'a>) -> Vec<&'a Hot> {
         let pattern = Pattern::new(scene.app.search());
         let mut hot: Vec<&Hot> =
@@ -63,7 +81,7 @@ impl Pane for Symbols {
         let theme = scene.theme;
         let shown = self.shown(scene);
         if shown.is_empty() {
-            return no_stacks(scene, on);
+            return self.busy_processes(scene, on);
         }
         let all = scene.memo.weights.total.max(1) as f64;
         let rows = shown.iter().map(|h| {
