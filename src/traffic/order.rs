@@ -218,7 +218,7 @@ mod tests {
         let mut drain = |w: &mut Window, arena: &mut Arena| {
             while let Some(due) = w.peek() {
                 w.advance();
-                let n = usize::from_le_bytes(arena.texts(&due.held)[1].try_into().unwrap());
+                let n = arena.texts(&due.held)[1].parse().unwrap();
                 arena.release(due.held);
                 out.push((n, due.unix_ns, due.late));
             }
@@ -227,7 +227,7 @@ mod tests {
             draft.clear();
             for i in 0..5 {
                 if i == 1 {
-                    draft.text().extend_from_slice(&n.to_le_bytes());
+                    draft.text().extend_from_slice(n.to_string().as_bytes());
                 }
                 draft.close(i);
             }

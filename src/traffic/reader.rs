@@ -240,7 +240,7 @@ impl Reader {
         }
         self.last_ns = self.last_ns.max(due.unix_ns);
         into.recorded_unix_ns = self.last_ns;
-        let [method, path, host, referer, agent] = self.intake.arena.texts(&due.held).map(text);
+        let [method, path, host, referer, agent] = self.intake.arena.texts(&due.held);
         if into.method.as_str() != method {
             into.method = Method::parse(method.as_bytes()).unwrap_or(Method::Get);
         }
@@ -366,11 +366,6 @@ impl Reader {
         all.truncate(8);
         all.join(", ") + more
     }
-}
-
-/// What the intake kept is ASCII or was checked to be UTF-8.
-fn text(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).unwrap_or_default()
 }
 
 fn set(string: &mut String, to: &str) {

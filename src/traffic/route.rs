@@ -114,6 +114,9 @@ fn is_hex(text: &str) -> bool {
 
 /// Sixteen or more letters and digits of all three kinds without a word boundary: base64 and its kin.
 fn is_token(text: &str) -> bool {
+    if text.len() < 16 {
+        return false;
+    }
     let text = text.trim_end_matches('=').trim_end_matches("%3D");
     let has = |kind: fn(&u8) -> bool| text.as_bytes().iter().any(kind);
     text.len() >= 16
