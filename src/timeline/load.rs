@@ -1,6 +1,7 @@
 //! Load over time: the workers' intervals folded into slots of one tick.
 //!
-//! Must not: average percentiles; distributions are merged.
+//! Must not: average percentiles (distributions are merged), or trust counts: sums saturate,
+//! since a session file may hold anything.
 
 use crate::model::{
     At, Exemplar, Interval, Latency, OutcomeCount, Quantiles, RouteInterval, Span, new_histogram, new_route_histogram,
@@ -12,10 +13,14 @@ use std::sync::Arc;
 /// All load of a session.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LoadTrack {
-    slots: Vec<Slot>,
+    /// By number: slot n ends at (n + 1) ticks. A map, so that a file with an instant years
+    /// ahead costs one slot.
+    slots: BTreeMap<u64, Slot>,
     routes: Vec<(At, Arc<[RouteInterval]>)>,
     exemplars: Vec<Exemplar>,
     in_flight: BTreeMap<u16, (u64, u64)>,
+    /// From the start of the first interval to the end of the last.
+    span: Span,
 }
 
 /// What all workers handed over for one tick.
@@ -63,28 +68,25 @@ pub struct Slot {
 impl LoadTrack {
     /// Folds one interval into the slot its end falls in.
     pub(super) fn apply(&mut self, i: &Interval) {
-        let n = (i.span.to.0.saturating_sub(1) / Interval::TICK_NS) as usize;
-        if n >= MAX_SLOTS {
-            return; // a foreign file's instant years ahead must not take all memory
-        }
-        while self.slots.len() <= n {
-            let gauges = self.slots.last().map_or((0, 0), |s| (s.in_flight, s.queued));
-            self.slots.push(Slot { in_flight: gauges.0, queued: gauges.1, ..Slot::default() });
-        }
+        let n = slot_of(i.span.to);
         self.in_flight.insert(i.worker, (i.in_flight, i.queued));
-        let s = &mut self.slots[n];
-        s.offered += i.offered;
-        s.sent += i.sent;
-        s.completed += i.completed;
-        s.failed += i.failed;
-        s.dropped += i.dropped;
-        s.retried += i.retried;
-        s.connections_opened += i.connections_opened;
-        s.received_bytes += i.received_bytes;
-        s.sent_bytes += i.sent_bytes;
+        self.span = match self.span.is_empty() {
+            true => i.span,
+            false => Span { from: self.span.from.min(i.span.from), to: self.span.to.max(i.span.to) },
+        };
+        let s = self.slots.entry(n).or_default();
+        s.offered = s.offered.saturating_add(i.offered);
+        s.sent = s.sent.saturating_add(i.sent);
+        s.completed = s.completed.saturating_add(i.completed);
+        s.failed = s.failed.saturating_add(i.failed);
+        s.dropped = s.dropped.saturating_add(i.dropped);
+        s.retried = s.retried.saturating_add(i.retried);
+        s.connections_opened = s.connections_opened.saturating_add(i.connections_opened);
+        s.received_bytes = s.received_bytes.saturating_add(i.received_bytes);
+        s.sent_bytes = s.sent_bytes.saturating_add(i.sent_bytes);
         s.covers_ns = s.covers_ns.max(i.span.len_ns());
-        s.in_flight = self.in_flight.values().map(|g| g.0).sum();
-        s.queued = self.in_flight.values().map(|g| g.1).sum();
+        s.in_flight = self.in_flight.values().fold(0, |n, g| n.saturating_add(g.0));
+        s.queued = self.in_flight.values().fold(0, |n, g| n.saturating_add(g.1));
         add_outcomes(&mut s.outcomes, &i.outcomes);
         merge(&mut s.response, &i.response_time);
         s.response_quantiles = quantiles(&s.response);
@@ -92,31 +94,33 @@ impl LoadTrack {
         merge(&mut s.lag, &i.send_lag);
         merge(&mut s.connect, &i.connect_time);
         if !i.routes.is_empty() {
-            self.routes.push((i.span.to, i.routes.as_slice().into()));
+            // Workers hand over at the same tick, one a little before the other.
+            let n = self.routes.partition_point(|(at, _)| *at <= i.span.to);
+            self.routes.insert(n, (i.span.to, i.routes.as_slice().into()));
         }
         self.exemplars.extend(i.exemplars.iter().cloned());
     }
 
-    /// The slots that end in a stretch, with the instant each one ends.
-    pub fn slots(&self, span: Span) -> impl DoubleEndedIterator<Item = (At, &Slot)> {
-        let first = (span.from.0 / Interval::TICK_NS) as usize;
-        let past = (span.to.0.div_ceil(Interval::TICK_NS) as usize).min(self.slots.len());
-        let first = first.min(past);
-        self.slots[first..past]
-            .iter()
-            .enumerate()
-            .map(move |(n, s)| (At((first + n + 1) as u64 * Interval::TICK_NS), s))
+    /// From the instant the load began to the last it is known of.
+    pub fn span(&self) -> Span {
+        self.span
     }
 
-    /// The slot under way or just ended at an instant.
+    /// The slots that end in a stretch, with the instant each one ends.
+    pub fn slots(&self, span: Span) -> impl DoubleEndedIterator<Item = (At, &Slot)> {
+        let first = span.from.0 / Interval::TICK_NS;
+        let past = span.to.0.div_ceil(Interval::TICK_NS).max(first);
+        self.slots.range(first..past).map(|(n, s)| (end_of(*n), s))
+    }
+
+    /// The last slot that began before an instant.
     pub fn slot_at(&self, at: At) -> Option<&Slot> {
-        let n = (at.0.saturating_sub(1) / Interval::TICK_NS) as usize;
-        self.slots.get(n.min(self.slots.len().checked_sub(1)?))
+        self.slots.range(..=slot_of(at)).next_back().map(|(_, s)| s)
     }
 
     /// The end of the last slot there is: until there load is known.
     pub fn known_until(&self) -> At {
-        At(self.slots.len() as u64 * Interval::TICK_NS)
+        self.slots.last_key_value().map_or(At::START, |(n, _)| end_of(*n))
     }
 
     /// Everything of a stretch added up, to whole slots.
@@ -124,15 +128,15 @@ impl LoadTrack {
         let mut sum = LoadSum::default();
         let [mut response, mut service, mut lag, mut connect] = std::array::from_fn(|_| new_histogram());
         for (at, s) in self.slots(span) {
-            sum.offered += s.offered;
-            sum.sent += s.sent;
-            sum.completed += s.completed;
-            sum.failed += s.failed;
-            sum.dropped += s.dropped;
-            sum.retried += s.retried;
-            sum.connections_opened += s.connections_opened;
-            sum.received_bytes += s.received_bytes;
-            sum.sent_bytes += s.sent_bytes;
+            sum.offered = sum.offered.saturating_add(s.offered);
+            sum.sent = sum.sent.saturating_add(s.sent);
+            sum.completed = sum.completed.saturating_add(s.completed);
+            sum.failed = sum.failed.saturating_add(s.failed);
+            sum.dropped = sum.dropped.saturating_add(s.dropped);
+            sum.retried = sum.retried.saturating_add(s.retried);
+            sum.connections_opened = sum.connections_opened.saturating_add(s.connections_opened);
+            sum.received_bytes = sum.received_bytes.saturating_add(s.received_bytes);
+            sum.sent_bytes = sum.sent_bytes.saturating_add(s.sent_bytes);
             (sum.in_flight, sum.queued) = (s.in_flight, s.queued);
             add_outcomes(&mut sum.outcomes, &s.outcomes);
             s.response.add_to(&mut response);
@@ -141,7 +145,11 @@ impl LoadTrack {
             s.connect.add_to(&mut connect);
             let from = At(at.0 - Interval::TICK_NS);
             sum.span = if sum.slots == 0 { Span { from, to: at } } else { Span { to: at, ..sum.span } };
-            sum.slots += 1;
+            sum.slots = sum.slots.saturating_add(1);
+        }
+        // The first and the last slot are rarely whole: what rates are over is the load itself.
+        if sum.slots > 0 {
+            sum.span = Span { from: sum.span.from.max(self.span.from), to: sum.span.to.min(self.span.to) };
         }
         sum.response = (&response).into();
         sum.service = (&service).into();
@@ -166,9 +174,9 @@ impl LoadTrack {
                 let (sum, dense) = by_name.entry(&r.route).or_insert_with(|| {
                     (RouteSum { route: r.route.clone(), ..RouteSum::default() }, new_route_histogram())
                 });
-                sum.requests += r.requests;
-                sum.failed += r.failed;
-                sum.server_errors += r.server_errors;
+                sum.requests = sum.requests.saturating_add(r.requests);
+                sum.failed = sum.failed.saturating_add(r.failed);
+                sum.server_errors = sum.server_errors.saturating_add(r.server_errors);
                 r.response_time.add_to(dense);
             }
         }
@@ -197,13 +205,19 @@ impl LoadTrack {
     }
 }
 
-/// Slots of about half a year: more is a broken file, not a run.
-const MAX_SLOTS: usize = 80_000_000;
+/// The number of the slot that an instant belongs to as an end.
+fn slot_of(end: At) -> u64 {
+    end.0.saturating_sub(1) / Interval::TICK_NS
+}
+
+fn end_of(slot: u64) -> At {
+    At((slot + 1).saturating_mul(Interval::TICK_NS))
+}
 
 /// Load of a stretch, added up.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LoadSum {
-    /// The whole slots it covers.
+    /// What it covers: whole slots, cut to where there was load.
     pub span: Span,
     /// How many slots.
     pub slots: u64,
@@ -271,7 +285,7 @@ pub struct RouteSum {
 fn add_outcomes(into: &mut Vec<OutcomeCount>, more: &[OutcomeCount]) {
     for o in more {
         match into.binary_search_by_key(&o.outcome, |x| x.outcome) {
-            Ok(i) => into[i].count += o.count,
+            Ok(i) => into[i].count = into[i].count.saturating_add(o.count),
             Err(i) => into.insert(i, *o),
         }
     }
@@ -335,7 +349,7 @@ mod tests {
         t.apply(&interval(1, 200, &[9_000]));
         t.apply(&interval(0, 600, &[50]));
         let all = t.sum(Span { from: At(0), to: At(600_000_000) });
-        assert_eq!((all.completed, all.slots, all.in_flight), (101, 3, 6));
+        assert_eq!((all.completed, all.slots, all.in_flight), (101, 2, 6));
         assert_eq!(all.outcomes, [OutcomeCount { outcome: Outcome::Status(200), count: 101 }]);
         let first = t.slots(Span { from: At(0), to: At(200_000_000) }).next().unwrap().1;
         assert_eq!(first.response_quantiles.count, 100);
