@@ -25,19 +25,31 @@ const COLUMNS: &[Column] = &[
 impl Symbols {
     /// Until there is a profile, who is busy is the best answer there is.
     fn busy_processes(&self, scene: &Scene<'_>, on: &mut Canvas<'_>) {
-        const LINES_ABOVE: u16 = 2;
+        const LINES_ABOVE: u16 = 1;
         let captured = scene.timeline.captures().next().is_some();
         let busy = scene.timeline.processes(scene.view.recent());
-        if captured || busy.is_empty() || on.height() <= LINES_ABOVE {
+        if captured || busy.is_empty() {
             return no_stacks(scene, on);
         }
         let why = match scene.app.playback() {
-            Some(_) => "no capture was taken in this session; its processes:",
-            None => "no profile yet; press c to take one. Until then, who is busy:",
+            Some(_) => "no capture in this session; busy then:",
+            None => "press c for a profile; busy now:",
         };
-        on.put(1, 0, why, scene.theme.dim);
-        let (width, height) = (on.width(), on.height());
-        Processes.draw(scene, &mut on.part(0, LINES_ABOVE, width, height - LINES_ABOVE));
+        let after = on.put(0, 0, why, scene.theme.dim);
+        if on.height() > LINES_ABOVE + 2 {
+            let (width, height) = (on.width(), on.height());
+            return Processes.draw(scene, &mut on.part(0, LINES_ABOVE, width, height - LINES_ABOVE));
+        }
+        let mut x = after + 2;
+        for p in &busy {
+            let name = if p.is_self() { "perfbench" } else { p.instance.as_str() };
+            let name = units::cut(name, 24);
+            if x + 30 > on.width() {
+                break;
+            }
+            x = on.put(x, 0, &name, scene.theme.text) + 1;
+            x = on.put(x, 0, &format!("{} %", units::percent(p.us + p.sy)), scene.theme.strong) + 2;
+        }
     }
 
     fn shown<'a>(&self, scene: &Scene<'a>) -> Vec<&'a Hot> {
