@@ -89,13 +89,12 @@ fn quantiles(q: &Quantiles) -> Value {
     })
 }
 
-/// What perfbench itself took, from its first reading to its last.
+/// What perfbench itself took, from the start of its process to its last reading.
 fn client(t: &Timeline) -> Value {
     let ticks_per_s = f64::from(t.opening().host.ticks_per_s.max(1));
     let seconds = |m| {
-        let s = t.series(m, "self")?;
-        let (_, last) = s.last_at(t.end())?;
-        Some(round((last - s.first()?.1) as f64 / ticks_per_s))
+        let (_, ticks) = t.series(m, "self")?.last_at(t.end())?;
+        Some(round(ticks as f64 / ticks_per_s))
     };
     json!({
         "cpu_user_s": seconds(Metric::ProcUser),

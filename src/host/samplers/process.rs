@@ -174,7 +174,8 @@ mod tests {
         assert!(value(&out, Metric::ProcFdLimit, "self") > Some(0));
         assert_eq!(value(&out, Metric::ProcThreads, &name), Some(1));
         assert!(value(&out, Metric::ProcFds, &name) >= Some(3));
-        assert!(value(&out, Metric::ProcVoluntary, &name) > Some(0));
+        // None yet is a value too: it may never have had to wait.
+        assert!(value(&out, Metric::ProcVoluntary, &name).is_some());
         child.kill().unwrap();
         child.wait().unwrap();
         let mut out = Batch::default();
