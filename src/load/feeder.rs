@@ -6,7 +6,7 @@
 use super::arena::Arena;
 use super::{Control, Pace, Plan, RequestSource};
 use crate::clock::Clock;
-use crate::model::{At, Body, Event, Method, Request, Route};
+use crate::model::{At, Body, Event, Fault, Method, Request, Route};
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
@@ -98,7 +98,10 @@ impl Feeder {
             }
             match self.source.restart() {
                 Ok(true) => {}
-                Ok(false) => break,
+                Ok(false) => {
+                    self.say_it_ends_here();
+                    break;
+                }
                 Err(why) => {
                     let _ = self.control.source_error.set(why);
                     break;
@@ -109,7 +112,7 @@ impl Feeder {
     }
 
     /// Reads the recording once; tells its length in recorded time, one mean gap added.
-    fn read_pass<'a>(&mut self, base_ns: u64, ready: &mut Option<impl FnOnce() -> &'a At>) -> Result<u64, Over> {
+    fn read_pass(&mut self, base_ns: u64, ready: &mut Option<impl FnOnce()>) -> Result<u64, Over> {
         let workers = self.supplies.len();
         let mut request = Request {
             recorded_unix_ns: 0,
@@ -159,21 +162,31 @@ impl Feeder {
         at_end.map(|()| last_ns + last_ns / read.saturating_sub(1).max(1))
     }
 
-    /// Deals the kept batches again and again.
+    /// Deals the kept batches again and again. Each pass goes on in turn where the one before
+    /// it ended, or a worker would get more than its share and due times would shift.
     fn repeat_kept(&mut self, mut base_ns: u64, length_ns: u64) {
         let kept = self.kept.take().unwrap_or_default();
+        let workers = self.supplies.len();
+        let most = self.plan.requests.unwrap_or(u64::MAX);
         loop {
-            for (worker, arena) in &kept {
-                let left = self.plan.requests.map_or(u64::MAX, |n| n.saturating_sub(self.dealt));
-                if left == 0 {
-                    return;
-                }
-                let arena =
-                    if arena.len() as u64 > left { Arc::new(arena.first(left as usize)) } else { arena.clone() };
+            let pass = self.dealt;
+            for Kept { worker, before, arena } in &kept {
+                // Number of the batch's first request in the run; the next ones follow a round apart.
+                let first = pass + *worker as u64 + before * workers as u64;
+                let wanted = most.saturating_sub(first).div_ceil(workers as u64);
+                let arena = match usize::try_from(wanted) {
+                    Ok(0) => continue,
+                    Ok(n) if n < arena.len() => Arc::new(arena.first(n)),
+                    _ => arena.clone(),
+                };
                 self.dealt += arena.len() as u64;
-                if self.send(*worker, Batch { arena, base_ns }).is_err() {
+                let to = (*worker + (pass % workers as u64) as usize) % workers;
+                if self.send(to, Batch { arena, base_ns }).is_err() {
                     return;
                 }
+            }
+            if self.dealt >= most {
+                return;
             }
             base_ns += length_ns;
             self.repeats += 1;

@@ -9,6 +9,7 @@
 mod arena;
 pub mod engine;
 mod feeder;
+mod gate;
 mod queue;
 mod record;
 mod schedule;
@@ -21,6 +22,7 @@ pub use source::{RequestSource, SourceError};
 use crate::clock::Clock;
 use crate::model::{At, Event};
 use engine::{Engine, Worker};
+use gate::Gate;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -60,11 +62,19 @@ pub struct Plan {
     pub queue: u64,
 }
 
+/// How long the feeder may take to end after the workers have, ns. It may be waiting for a
+/// recording that comes through a pipe which nobody writes to.
+const FEEDER_GRACE_NS: u64 = 500_000_000;
+
 /// A run under way.
 #[derive(Debug)]
 pub struct Run {
     control: Arc<Control>,
-    threads: Vec<JoinHandle<()>>,
+    gate: Arc<Gate>,
+    clock: Clock,
+    workers: Vec<JoinHandle<()>>,
+    feeder: Option<JoinHandle<()>>,
+    workers_ended: std::sync::OnceLock<At>,
 }
 
 /// What the owner of a run, its feeder and its workers share.
@@ -103,10 +113,15 @@ impl Run {
             connections: plan.connections.max(1),
             ..plan
         });
-        let control = Arc::new(Control::default());
-        let start = Arc::new(std::sync::OnceLock::new());
-        let ready = Arc::new(std::sync::Barrier::new(plan.threads as usize + 1));
-        let mut threads = Vec::new();
+        // Dropped by a failure below, it lets the workers made so far go.
+        let mut run = Run {
+            control: Arc::default(),
+            gate: Arc::default(),
+            clock: clock.clone(),
+            workers: Vec::new(),
+            feeder: None,
+            workers_ended: std::sync::OnceLock::new(),
+        };
         let mut supplies = Vec::new();
         for index in 0..plan.threads {
             let (give, take) = tokio::sync::mpsc::channel(feeder::BATCHES_AHEAD);
@@ -117,36 +132,37 @@ impl Run {
                 supply: take,
                 clock: clock.clone(),
                 out: out.clone(),
-                control: control.clone(),
-                start: start.clone(),
+                control: run.control.clone(),
+                gate: run.gate.clone(),
             };
-            let ready = ready.clone();
-            threads.push(
-                std::thread::Builder::new().name(format!("load-{index}")).spawn(move || engine.work(worker, &ready))?,
-            );
+            let thread = std::thread::Builder::new().name(format!("load-{index}"));
+            run.workers.push(thread.spawn(move || engine.work(worker))?);
         }
-        let feeding = feeder::Feeder::new(plan.clone(), source, supplies, control.clone(), clock.clone(), out.clone());
-        threads.push(std::thread::Builder::new().name("feeder".into()).spawn({
-            let clock = clock.clone();
-            move || {
-                feeding.work(|| {
-                    // All workers stand ready and the first requests are rendered: time starts.
-                    ready.wait();
-                    start.get_or_init(|| clock.now())
-                })
-            }
+        let workers = plan.threads;
+        let feeding = feeder::Feeder::new(plan, source, supplies, run.control.clone(), clock.clone(), out.clone());
+        let (gate, clock) = (run.gate.clone(), clock.clone());
+        run.feeder = Some(std::thread::Builder::new().name("feeder".into()).spawn(move || {
+            let _ended = GiveUp(&gate); // should it panic, the workers don't wait for it
+            // All workers stand ready and the first requests are rendered: time starts.
+            feeding.work(|| gate.open(workers, &clock));
         })?);
-        Ok(Run { control, threads })
+        Ok(run)
     }
 
     /// Ends the run: no new requests; what is under way is waited for, for a while.
     pub fn stop(&self) {
         self.control.stop.store(true, Ordering::Relaxed);
+        self.gate.give_up();
     }
 
-    /// Whether all threads have ended: every interval has been handed over.
+    /// Whether the run is over: all workers have ended, so every interval was handed over,
+    /// and so has the feeder, unless it still waits for a recording that nobody needs.
     pub fn is_finished(&self) -> bool {
-        self.threads.iter().all(JoinHandle::is_finished)
+        if !self.workers.iter().all(JoinHandle::is_finished) {
+            return false;
+        }
+        let since = *self.workers_ended.get_or_init(|| self.clock.now());
+        self.feeder.as_ref().is_none_or(JoinHandle::is_finished) || self.clock.now().since_ns(since) > FEEDER_GRACE_NS
     }
 
     /// Why the recording could not be read to its end, if so.
@@ -154,12 +170,24 @@ impl Run {
         self.control.source_error.get().map(String::as_str)
     }
 
-    /// Waits until all threads have ended.
+    /// Waits until the run is over, see [`Run::is_finished`].
     pub fn join(mut self) {
-        for t in self.threads.drain(..) {
+        for t in self.workers.drain(..) {
             // A worker that panicked has printed why; the others' numbers stand.
             let _ = t.join();
         }
+        while !self.is_finished() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+/// Gives the start of a run up when dropped.
+struct GiveUp<'a>(&'a Gate);
+
+impl Drop for GiveUp<'_> {
+    fn drop(&mut self) {
+        self.0.give_up();
     }
 }
 
@@ -168,6 +196,3 @@ impl Drop for Run {
         self.stop();
     }
 }
-
-/// When a worker's run began: the zero of the schedule.
-pub(crate) type StartCell = Arc<std::sync::OnceLock<At>>;

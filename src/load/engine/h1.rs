@@ -45,10 +45,9 @@ impl Engine for H1 {
         "HTTP/1.1, keep-alive or a connection per request, one thread per worker"
     }
 
-    fn work(&self, worker: Worker, ready: &Barrier) {
+    fn work(&self, worker: Worker) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
-        ready.wait();
-        let start = *worker.start.wait();
+        let Some(start) = worker.gate.arrive() else { return };
         match runtime {
             Ok(runtime) => tokio::task::LocalSet::new().block_on(&runtime, run(worker, start)),
             Err(e) => {
@@ -161,6 +160,7 @@ async fn sweep(shared: Rc<Shared>, seats: Vec<Rc<Seat>>, start: At) {
 
 /// One connection's life: request after request, each on this connection or a new one.
 async fn connection(shared: Rc<Shared>, seat: Rc<Seat>) {
+    let _leaving = Leaving(&shared);
     let mut buffer = vec![0u8; BUFFER].into_boxed_slice();
     let mut stream: Option<TcpStream> = None;
     let mut failures = 0u32;
@@ -179,9 +179,18 @@ async fn connection(shared: Rc<Shared>, seat: Rc<Seat>) {
             }
         }
     }
-    shared.live.set(shared.live.get() - 1);
-    if shared.live.get() == 0 {
-        shared.all_ended.notify_one();
+}
+
+/// Counts a connection out when it ends, however it ends: the run must not wait for one that
+/// has panicked.
+struct Leaving<'a>(&'a Shared);
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        self.0.live.set(self.0.live.get() - 1);
+        if self.0.live.get() == 0 {
+            self.0.all_ended.notify_one();
+        }
     }
 }
 

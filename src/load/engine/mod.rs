@@ -9,11 +9,12 @@ mod response;
 pub use response::{Bad, Limits, Response};
 
 use super::feeder::Batch;
-use super::{Control, Plan, StartCell};
+use super::gate::Gate;
+use super::{Control, Plan};
 use crate::clock::Clock;
 use crate::model::Event;
+use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
-use std::sync::{Arc, Barrier};
 
 /// A way to send requests.
 pub trait Engine: Sync {
@@ -22,8 +23,8 @@ pub trait Engine: Sync {
     /// One line on what it is for.
     fn about(&self) -> &'static str;
     /// Runs one worker on the calling thread until its supply is at its end or the run is
-    /// stopped. Waits on `ready` once it could send, before its first request.
-    fn work(&self, worker: Worker, ready: &Barrier);
+    /// stopped. Arrives at the worker's gate once it could send, before its first request.
+    fn work(&self, worker: Worker);
 }
 
 /// Every engine there is; the first is the default.
@@ -37,5 +38,5 @@ pub struct Worker {
     pub(crate) clock: Clock,
     pub(crate) out: SyncSender<Event>,
     pub(crate) control: Arc<Control>,
-    pub(crate) start: StartCell,
+    pub(crate) gate: Arc<Gate>,
 }
