@@ -44,8 +44,17 @@ pub(super) struct Feeder {
     told: At,
     repeats: u64,
     dealt: u64,
-    kept: Option<Vec<(usize, Arc<Arena>)>>,
+    kept: Option<Vec<Kept>>,
     kept_bytes: usize,
+}
+
+/// A batch of the first pass, for the passes to come.
+struct Kept {
+    /// The worker that was dealt it.
+    worker: usize,
+    /// How many requests of the pass that worker had been dealt before.
+    before: u64,
+    arena: Arc<Arena>,
 }
 
 /// The run is over, whoever ended it.
@@ -78,7 +87,7 @@ impl Feeder {
 
     /// Feeds until the recording, the requests asked for or the run are at their end.
     /// `ready` is called once the first batches are dealt.
-    pub(super) fn work<'a>(mut self, ready: impl FnOnce() -> &'a At) {
+    pub(super) fn work(mut self, ready: impl FnOnce()) {
         let mut ready = Some(ready);
         let mut base_ns = 0;
         loop {
@@ -197,7 +206,8 @@ impl Feeder {
         let arena = Arc::new(arena);
         if let Some(kept) = &mut self.kept {
             self.kept_bytes += arena.size();
-            kept.push((worker, arena.clone()));
+            let before = kept.iter().filter(|k| k.worker == worker).map(|k| k.arena.len() as u64).sum();
+            kept.push(Kept { worker, before, arena: arena.clone() });
             if self.kept_bytes > KEEP_BYTES {
                 self.kept = None;
             }
@@ -230,6 +240,16 @@ impl Feeder {
             }
             std::thread::sleep(Duration::from_millis(1));
         }
+    }
+
+    /// A recording that was to be repeated can't be.
+    fn say_it_ends_here(&self) {
+        let _ = self.out.send(Event::Fault(Fault {
+            at: self.clock.now(),
+            place: "traffic".into(),
+            what: "the recording ends here: it came through a pipe and is too long to be kept for repeats".into(),
+            mend: Some("give --replay a file".into()),
+        }));
     }
 
     /// Tells the counts of the recording, now and then and at the end.
