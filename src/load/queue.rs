@@ -22,6 +22,9 @@ use tokio::sync::mpsc::error::TryRecvError;
 
 /// Requests kept at hand beyond the one next due.
 const AT_HAND: usize = 128;
+/// Requests that may fall due in one go before connections and timers get their turn: a rate
+/// beyond what the CPU can do must not keep the run from sending, or from ending.
+const IN_ONE_GO: u32 = 64;
 
 /// One request to be sent.
 pub(crate) struct Ticket {
@@ -181,6 +184,9 @@ impl Queue {
                 }
                 if let Some(ticket) = inner.pop(now) {
                     self.dealt.borrow_mut().offered += 1;
+                    if inner.at_hand > 0 {
+                        inner.wake_idle(); // a batch that came past the supplier: it will not wake them
+                    }
                     return Poll::Ready(Some(ticket));
                 }
             }
@@ -236,6 +242,7 @@ impl Queue {
     /// Lets requests fall due on schedule, until there are no more. `sleep_until` waits for
     /// an instant.
     pub(crate) async fn pace(&self, mut sleep_until: impl AsyncFnMut(At)) {
+        let mut in_one_go = 0;
         loop {
             let due = {
                 let inner = &mut *self.inner.borrow_mut();
@@ -244,7 +251,8 @@ impl Queue {
                 }
                 inner.fill();
                 inner.peek().map(|(recorded_ns, taken)| {
-                    self.start.moved(self.pace.due_of(taken, self.worker, self.workers, recorded_ns) as i64)
+                    let after_ns = self.pace.due_of(taken, self.worker, self.workers, recorded_ns);
+                    At(self.start.0.saturating_add(after_ns))
                 })
             };
             let Some(due) = due else {
@@ -257,10 +265,16 @@ impl Queue {
                 break;
             }
             if due > self.clock.now() {
+                in_one_go = 0;
                 sleep_until(due).await;
                 continue;
             }
             self.let_fall_due(due);
+            in_one_go += 1;
+            if in_one_go == IN_ONE_GO {
+                in_one_go = 0;
+                tokio::task::yield_now().await;
+            }
         }
         // Nothing more falls due; what waits is still sent, then connections end.
         let inner = &mut *self.inner.borrow_mut();
@@ -344,6 +358,7 @@ impl Inner {
         self.supply_ended && self.upcoming.is_empty() && self.waiting.is_empty()
     }
 
+    #[inline]
     fn wake_idle(&mut self) {
         for seat in self.idle.drain(..) {
             seat.parked.set(false);

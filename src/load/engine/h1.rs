@@ -375,7 +375,7 @@ impl Timer {
     }
 
     async fn until(&mut self, origin_ns: u64, at: At, clock: &Clock) {
-        let ns = origin_ns + at.0;
+        let ns = origin_ns.saturating_add(at.0);
         let when = Timespec { tv_sec: (ns / 1_000_000_000) as i64, tv_nsec: (ns % 1_000_000_000) as i64 };
         let once = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value: when };
         if let Some(fd) = &self.0
@@ -384,6 +384,7 @@ impl Timer {
         {
             let mut expirations = [0u8; 8];
             let _ = guard.try_io(|fd| rustix::io::read(fd.get_ref(), &mut expirations).map_err(Into::into));
+            guard.clear_ready(); // or the next wait would end at once
             return;
         }
         // No descriptor left for a timer: the runtime's own.
