@@ -80,6 +80,10 @@ impl Target {
         let mut refused = None;
         for address in &found {
             match TcpStream::connect_timeout(address, Duration::from_secs(1)) {
+                // Nobody listens, and the kernel joined our end to itself (RFC 9293 section 3.5).
+                Ok(open) if open.local_addr().is_ok_and(|own| own == *address) => {
+                    refused = Some(ErrorKind::ConnectionRefused.into());
+                }
                 Ok(_) => return Ok(*address),
                 Err(e) if matches!(e.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock) => return Ok(*address),
                 Err(e) => refused = Some(e),

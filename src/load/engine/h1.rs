@@ -15,9 +15,11 @@ use rustix::fd::OwnedFd;
 use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec};
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
+use std::io::ErrorKind;
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::sync::{Arc, Barrier};
+use std::sync::Arc;
 use std::task::{Poll, ready};
 use std::time::Duration;
 use tokio::io::unix::AsyncFd;
@@ -215,6 +217,12 @@ impl Exchange<'_> {
         // In a closed loop due is now; reading the clock again would only add to the lag.
         let begun = if plan.pace.is_open() { self.shared.clock.now() } else { self.ticket.due };
         self.shared.recorder.borrow_mut().begun(begun.since_ns(self.ticket.due));
+        // What an idle connection has to read is its end, or an answer to nothing.
+        if let Some(open) = stream
+            && !matches!(open.try_read(&mut buffer[..1]), Err(e) if e.kind() == ErrorKind::WouldBlock)
+        {
+            *stream = None;
+        }
         let reused = stream.is_some();
         let mut sent = None;
         let mut result = self.attempt(stream, buffer, begun, &mut sent).await;
@@ -225,7 +233,7 @@ impl Exchange<'_> {
         {
             // The target closed an idle connection while the request was on its way
             // (RFC 9112 section 9.3.1): once more on a fresh one.
-            self.shared.recorder.borrow_mut().retried += 1;
+            *stream = None;
             let now = self.shared.clock.now();
             result = self.attempt(stream, buffer, now, &mut sent).await;
         }
@@ -244,7 +252,6 @@ impl Exchange<'_> {
         self.seat.unlimit();
         let end = self.shared.clock.now();
         let mut r = self.shared.recorder.borrow_mut();
-        r.sent += u64::from(sent.is_some());
         r.ended(&Ended { outcome, due: self.ticket.due, sent, end, route: &self.ticket.item().route });
         (outcome, end)
     }
@@ -267,8 +274,7 @@ impl Exchange<'_> {
             }
         };
         self.seat.limit(now + self.shared.plan.timeout);
-        sent.get_or_insert(now);
-        self.write(stream).await?;
+        self.write(stream, now, sent).await?;
         self.read(stream, buffer).await
     }
 
@@ -287,9 +293,12 @@ impl Exchange<'_> {
             connecting.as_mut().poll(cx).map_err(|e| failed(named(&e)))
         })
         .await
+        .and_then(|open| {
+            if is_to_itself(&open, address) { Err(failed(Outcome::Errno(ECONNREFUSED))) } else { Ok(open) }
+        })
     }
 
-    async fn write(&self, stream: &mut TcpStream) -> Result<(), Failed> {
+    async fn write(&self, stream: &mut TcpStream, now: At, sent: &mut Option<At>) -> Result<(), Failed> {
         let mut left = self.ticket.wire();
         while !left.is_empty() {
             let n = poll_fn(|cx| {
@@ -299,8 +308,16 @@ impl Exchange<'_> {
                 Pin::new(&mut *stream).poll_write(cx, left).map_err(|e| Failed { outcome: named(&e), unanswered: true })
             })
             .await?;
+            let mut r = self.shared.recorder.borrow_mut();
+            r.sent_bytes += n as u64;
+            if left.len() == self.ticket.wire().len() {
+                match sent {
+                    None => r.sent += 1,
+                    Some(_) => r.retried += 1,
+                }
+                sent.get_or_insert(now);
+            }
             left = &left[n..];
-            self.shared.recorder.borrow_mut().sent_bytes += n as u64;
         }
         Ok(())
     }
@@ -332,7 +349,11 @@ impl Exchange<'_> {
             filled += n;
             let used = response
                 .advance(&buffer[..filled])
-                .map_err(|Bad::Malformed| Failed { outcome: Outcome::Malformed, unanswered: false })?;
+                .map_err(|bad| match bad {
+                    Bad::Malformed => Outcome::Malformed,
+                    Bad::TooLarge => Outcome::HeadTooLarge,
+                })
+                .map_err(|outcome| Failed { outcome, unanswered: false })?;
             if response.is_done() {
                 // Bytes behind the response answer nothing that was asked.
                 response.keep_alive &= used == filled;
@@ -351,6 +372,15 @@ impl Exchange<'_> {
 /// Linux errno values; `include/uapi/asm-generic/errno{,-base}.h`.
 const EPIPE: i32 = 32;
 const ECONNRESET: i32 = 104;
+const ECONNREFUSED: i32 = 111;
+
+/// Whether a connection ends where it begins. Nobody listens on a loopback port of the
+/// ephemeral range, the kernel picks that very port for our end, and the two SYNs cross
+/// (RFC 9293 section 3.5): we would read our own request, and hold the port against the
+/// target's return.
+fn is_to_itself(stream: &TcpStream, peer: SocketAddr) -> bool {
+    peer.ip().is_loopback() && stream.local_addr().is_ok_and(|own| own == peer)
+}
 
 fn named(e: &std::io::Error) -> Outcome {
     Outcome::Errno(e.raw_os_error().unwrap_or(5 /* EIO: the library made it up */))
@@ -394,6 +424,24 @@ impl Timer {
 
 #[cfg(test)]
 mod tests {
+    use tokio::net::{TcpListener, TcpSocket};
+
+    #[test]
+    fn a_connection_to_itself_is_told_from_one_to_a_listener() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+        runtime.block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let there = listener.local_addr().unwrap();
+            let open = TcpSocket::new_v4().unwrap().connect(there).await.unwrap();
+            assert!(!super::is_to_itself(&open, there));
+            let socket = TcpSocket::new_v4().unwrap();
+            socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+            let own = socket.local_addr().unwrap();
+            let open = socket.connect(own).await.unwrap();
+            assert!(super::is_to_itself(&open, own));
+        });
+    }
+
     #[test]
     fn connections_are_shared_out_evenly() {
         for (all, workers) in [(50, 4), (3, 3), (7, 2)] {

@@ -25,6 +25,8 @@ impl Limits {
 pub enum Bad {
     /// Not HTTP/1.x, or framing that contradicts itself.
     Malformed,
+    /// More header fields than [`Limits::FIELDS`].
+    TooLarge,
 }
 
 /// One response being read.
@@ -138,6 +140,7 @@ impl Response {
             {
                 Ok(httparse::Status::Complete(n)) => n,
                 Ok(httparse::Status::Partial) => return Ok(0),
+                Err(httparse::Error::TooManyHeaders) => return Err(Bad::TooLarge),
                 Err(_) => return Err(Bad::Malformed),
             };
         let (Some(status), Some(minor)) = (parsed.code, parsed.version) else { return Err(Bad::Malformed) };
