@@ -52,20 +52,27 @@ pub(super) fn run(args: RunArgs) -> Result<(), Failure> {
     for what in early_faults {
         workbench.ingest(Event::Fault(Fault { at: clock.now(), place: "start".into(), what, mend: None }));
     }
+    let interrupt = Interrupt::default();
+    if args.record.is_some() {
+        signals::watch(&interrupt).map_err(failed)?; // before there is anything to end in good order
+    }
     let mut live = start(&args, plan, source, &clock, address, lab.as_ref()).map_err(failed)?;
 
     if args.record.is_some() {
-        headless(&args, &mut workbench, &mut live)
+        headless(&args, &interrupt, &mut workbench, &mut live)
     } else {
         on_screen(&args.screen, args.duration, &mut workbench, &mut live)
     }
 }
 
-fn headless(args: &RunArgs, workbench: &mut Workbench, live: &mut Live) -> Result<(), Failure> {
-    let interrupt = Interrupt::default();
-    signals::watch(&interrupt).map_err(failed)?;
+fn headless(
+    args: &RunArgs,
+    interrupt: &Interrupt,
+    workbench: &mut Workbench,
+    live: &mut Live,
+) -> Result<(), Failure> {
     let mut progress = Progress::new(args.duration);
-    run_headless(workbench, live, &interrupt, |w| progress.show(w));
+    run_headless(workbench, live, interrupt, |w| progress.show(w));
     progress.show(workbench);
     progress.clear();
     let kept = workbench.finish();

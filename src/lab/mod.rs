@@ -9,6 +9,7 @@ pub use demo::serve;
 
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 
@@ -32,6 +33,7 @@ impl Target {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
+            .process_group(0) // ctrl-c is for perfbench, which still has requests under way here
             .spawn()?;
         let lifeline = child.stdin.take();
         let mut line = String::new();

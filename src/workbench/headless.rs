@@ -4,6 +4,7 @@
 //! Must not: print; the caller is given the state and decides.
 
 use super::{Command, Feed, FeedState, Workbench};
+use crate::model::{Closing, Event};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -48,7 +49,11 @@ pub fn run_headless(
                 let _ = feed.command(Command::Stop); // a feed that can't be stopped ends by itself
             }
             1 => {}
-            _ => return,
+            _ => {
+                let why = "interrupted twice: what was under way was not waited for".into();
+                workbench.ingest(Event::Closing(Closing { at: feed.now(), why }));
+                return;
+            }
         }
         progress(workbench);
     }

@@ -8,7 +8,7 @@ use crate::host::Watch;
 use crate::load::Run;
 use crate::model::{At, CaptureId, Closing, Event, Fault, Mark};
 use crate::profile::{self, Capture, CaptureRequest};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
 /// Events that may wait for the workbench before producers merge or drop.
@@ -119,6 +119,10 @@ impl Live {
             }
             run.join();
         }
+        for (due, _) in std::mem::take(&mut self.scheduled) {
+            let what = format!("the capture at {} s was not taken: the run ended before", due.secs());
+            into.ingest(Event::Fault(Fault { at, place: "profile".into(), what, mend: None }));
+        }
         into.ingest(Event::Closing(Closing { at, why }));
         self.ended = true;
     }
@@ -131,17 +135,14 @@ impl Feed for Live {
             return FeedState::Ended;
         }
         self.start_scheduled();
-        match self.events.recv_timeout(wait) {
-            Ok(event) => {
-                into.ingest(event);
-                self.events.try_iter().take(BATCH).for_each(|e| into.ingest(e));
-            }
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
-                if self.is_over() {
-                    self.close(into);
-                    return FeedState::Ended;
-                }
-            }
+        if let Ok(event) = self.events.recv_timeout(wait) {
+            into.ingest(event);
+            self.events.try_iter().take(BATCH).for_each(|e| into.ingest(e));
+        }
+        // Asked every time: a busy watch leaves no pause to notice the end in.
+        if self.is_over() {
+            self.close(into);
+            return FeedState::Ended;
         }
         FeedState::Live
     }
