@@ -65,12 +65,7 @@ pub(super) fn run(args: RunArgs) -> Result<(), Failure> {
     }
 }
 
-fn headless(
-    args: &RunArgs,
-    interrupt: &Interrupt,
-    workbench: &mut Workbench,
-    live: &mut Live,
-) -> Result<(), Failure> {
+fn headless(args: &RunArgs, interrupt: &Interrupt, workbench: &mut Workbench, live: &mut Live) -> Result<(), Failure> {
     let mut progress = Progress::new(args.duration);
     run_headless(workbench, live, interrupt, |w| progress.show(w));
     progress.show(workbench);
