@@ -66,9 +66,10 @@ pub struct Slot {
 }
 
 impl LoadTrack {
-    /// Folds one interval into the slot its end falls in.
+    /// Folds one interval into the slot whose end is nearest to its own: workers hand over a
+    /// little after each tick, and what they count lies before it.
     pub(super) fn apply(&mut self, i: &Interval) {
-        let n = slot_of(i.span.to);
+        let n = nearest_slot(i.span.to);
         self.in_flight.insert(i.worker, (i.in_flight, i.queued));
         self.span = match self.span.is_empty() {
             true => i.span,
@@ -149,7 +150,9 @@ impl LoadTrack {
         }
         // The first and the last slot are rarely whole: what rates are over is the load itself.
         if sum.slots > 0 {
-            sum.span = Span { from: sum.span.from.max(self.span.from), to: sum.span.to.min(self.span.to) };
+            let is_last = sum.span.to == self.known_until();
+            let to = if is_last { self.span.to } else { sum.span.to.min(self.span.to) };
+            sum.span = Span { from: sum.span.from.max(self.span.from).min(to), to };
         }
         sum.response = (&response).into();
         sum.service = (&service).into();
@@ -208,6 +211,11 @@ impl LoadTrack {
 /// The number of the slot that an instant belongs to as an end.
 fn slot_of(end: At) -> u64 {
     end.0.saturating_sub(1) / Interval::TICK_NS
+}
+
+/// The number of the slot whose end is nearest to an instant.
+fn nearest_slot(end: At) -> u64 {
+    end.0.saturating_sub(Interval::TICK_NS / 2) / Interval::TICK_NS
 }
 
 fn end_of(slot: u64) -> At {
@@ -356,6 +364,21 @@ mod tests {
         assert!(first.response_quantiles.p99.abs_diff(100_000) < 1_000, "{:?}", first.response_quantiles);
         assert!(first.response_quantiles.max.abs_diff(9_000_000) < 10_000);
         assert_eq!(all.per_s(all.completed).round(), (101.0f64 / 0.6).round());
+    }
+
+    #[test]
+    fn what_is_handed_over_late_counts_where_it_happened() {
+        let mut t = LoadTrack::default();
+        let spans = [(50, 201), (201, 403), (403, 450)]; // ticks, handed over a little late, and an end
+        for (from, to) in spans {
+            let span = Span { from: At(from * 1_000_000), to: At(to * 1_000_000) };
+            t.apply(&Interval { span, ..interval(0, 200, &[1]) });
+        }
+        assert_eq!(t.slots.values().map(|s| s.completed).collect::<Vec<_>>(), [1, 2]);
+        let all = t.sum(Span { from: At(0), to: At(450_000_000) });
+        assert_eq!((all.completed, all.span), (3, Span { from: At(50_000_000), to: At(450_000_000) }));
+        let first = t.sum(Span { from: At(0), to: At(200_000_000) });
+        assert_eq!((first.completed, first.span), (1, Span { from: At(50_000_000), to: At(200_000_000) }));
     }
 
     #[test]
