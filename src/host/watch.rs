@@ -280,7 +280,6 @@ mod tests {
     use super::*;
     use crate::model::Metric;
     use std::sync::mpsc::sync_channel;
-    use std::time::Instant;
 
     const MS: u64 = 1_000_000;
 
@@ -360,8 +359,8 @@ mod tests {
         let (watch, events) = start(1);
         std::thread::sleep(Duration::from_millis(150));
         let mut lost = 0;
-        let until = Instant::now() + Duration::from_secs(8);
-        while lost == 0 && Instant::now() < until {
+        let clock = Clock::start();
+        while lost == 0 && clock.now() < At(8_000_000_000) {
             if let Ok(Event::Fault(f)) = events.recv_timeout(Duration::from_millis(500))
                 && f.place == "host"
             {
@@ -369,9 +368,9 @@ mod tests {
             }
         }
         assert!(lost >= 1);
-        let begin = Instant::now();
+        let clock = Clock::start();
         watch.stop();
-        assert!(begin.elapsed() < Duration::from_millis(100));
+        assert!(clock.now() < At(100_000_000));
     }
 
     #[test]
@@ -379,8 +378,8 @@ mod tests {
         let (mut watch, events) = start(10);
         drop(events);
         let thread = watch.thread.take().unwrap();
-        let until = Instant::now() + Duration::from_secs(2);
-        while !thread.is_finished() && Instant::now() < until {
+        let clock = Clock::start();
+        while !thread.is_finished() && clock.now() < At(2_000_000_000) {
             std::thread::sleep(Duration::from_millis(5));
         }
         assert!(thread.is_finished());
