@@ -50,7 +50,7 @@ fn connect(listener: &TcpListener) -> (TcpStream, TcpStream) {
 
 fn skip(needs: &str) -> bool {
     assert!(std::env::var_os("PERFBENCH_NO_SKIP").is_none(), "needs {needs}");
-    println!("skipped: needs {needs}");
+    let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("skipped: needs {needs}\n").as_bytes());
     true
 }
 

@@ -19,7 +19,7 @@ use std::time::Duration;
 macro_rules! skip {
     ($needs:expr) => {{
         assert!(std::env::var_os("PERFBENCH_NO_SKIP").is_none(), "needs {}", $needs);
-        eprintln!("skipped: needs {}", $needs);
+        let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("skipped: needs {}\n", $needs).as_bytes());
         return;
     }};
 }

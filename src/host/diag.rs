@@ -325,7 +325,7 @@ mod tests {
                 Ok(diag) => diag,
                 Err(e) => {
                     assert!(std::env::var_os("PERFBENCH_NO_SKIP").is_none(), "needs sock_diag: {e}");
-                    println!("skipped: needs sock_diag");
+                    let _ = std::io::Write::write_all(&mut std::io::stderr(), b"skipped: needs sock_diag\n");
                     return;
                 }
             };

@@ -234,7 +234,10 @@ mod tests {
     #[test]
     fn without_a_terminal_it_says_so() {
         if io::stdout().is_terminal() {
-            eprintln!("skipped: needs standard output that is not a terminal");
+            let _ = std::io::Write::write_all(
+                &mut std::io::stderr(),
+                b"skipped: needs standard output that is not a terminal\n",
+            );
             assert!(std::env::var_os("PERFBENCH_NO_SKIP").is_none());
             return;
         }
