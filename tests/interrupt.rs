@@ -103,7 +103,7 @@ fn a_target_killed_in_mid_run_is_counted_and_not_hammered() {
     let died = started.elapsed();
     let report = running.report();
     assert!(report.n("completed") > 0 && report.outcome("ECONNREFUSED") > 0, "{:?}", report.outcomes());
-    assert_eq!(report.text("ended"), "run complete");
+    assert_eq!(report.text("ended"), "duration reached");
     assert!(report.ended.took < Duration::from_secs(7), "{:?}", report.ended.took);
     // 20 connections, at most ten attempts a second each once they have backed off.
     assert!(report.outcome("ECONNREFUSED") < 20 * 40, "{:?}, died after {died:?}", report.outcomes());

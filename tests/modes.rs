@@ -47,7 +47,7 @@ fn a_log_is_replayed_once_and_in_order_unless_told_otherwise() {
     let (report, asked) = replay(&gets(300), "--connections 1");
     let wanted: Vec<String> = (0..300).map(|i| format!("/r{i}")).collect();
     assert_eq!(paths(&asked), wanted);
-    assert_eq!((report.json["traffic"]["repeats"].as_u64(), report.text("ended")), (Some(0), "run complete"));
+    assert_eq!((report.json["traffic"]["repeats"].as_u64(), report.text("ended")), (Some(0), "recording ended"));
 }
 
 #[test]

@@ -39,8 +39,11 @@ pub(super) fn flamegraph(args: &FlamegraphArgs) -> Result<(), Failure> {
     let unit = t.profile().captures().values().next().map_or("samples".into(), |c| c.unit.to_string());
     let svg = flame_svg(&folded, &clean(&t.opening().target, 100), &subtitle, &unit).map_err(failed)?;
     let output = args.output.clone().unwrap_or_else(|| args.file.with_extension("svg"));
+    if output == args.file {
+        return Err(usage(anyhow!("{} is the session itself; give -o FILE", output.display())));
+    }
     std::fs::write(&output, svg).with_context(|| format!("{} can't be written", output.display())).map_err(failed)?;
-    eprintln!("flame graph: {}", output.display());
+    eprintln!("flame graph: {}", clean(&output.display().to_string(), 1000));
     Ok(())
 }
 

@@ -13,13 +13,18 @@ use std::io::IsTerminal as _;
 /// Shows a session.
 pub(super) fn play(args: &PlayArgs) -> Result<(), Failure> {
     let mut playback = Playback::open(&args.file).map_err(usage)?;
-    if !(std::io::stdout().is_terminal() && std::io::stdin().is_terminal()) {
+    if !has_terminal() {
         let file = args.file.display();
         return Err(usage(anyhow!("there is no terminal to draw on; try `perfbench report {file}`")));
     }
     let at = args.at.map(|d| At::START + d);
     let options = options(&args.screen, Some(ui::Playback { speed: args.speed, at }));
     ui::run(&mut Workbench::new(), &mut playback, options).map(drop).map_err(failed)
+}
+
+/// Whether there is a terminal to draw on and to read keys from: standard input may be a log.
+pub(super) fn has_terminal() -> bool {
+    std::io::stdout().is_terminal() && (std::io::stdin().is_terminal() || std::fs::File::open("/dev/tty").is_ok())
 }
 
 /// What the screen is told by the command line and the environment.

@@ -44,7 +44,9 @@ impl Progress {
         self.last = t.end();
         let line = self.line(w);
         if self.terminal {
-            eprint!("\r\x1b[K{line}");
+            // A line that wraps can't be redrawn in place.
+            let width = crossterm::terminal::size().map_or(80, |(columns, _)| usize::from(columns));
+            eprint!("\r\x1b[K{}", crate::model::clean(&line, width.saturating_sub(1).max(20)));
             let _ = std::io::stderr().flush();
         } else {
             eprintln!("{line}");

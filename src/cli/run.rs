@@ -15,10 +15,8 @@ use crate::workbench::{Feed, Interrupt, Live, LiveParts, Recorder, Workbench, ru
 use crate::{host, lab, load, report, ui};
 use anyhow::{Context as _, anyhow};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 /// Rate of the demo: enough for every pane to move, not enough to make a laptop hot.
 const DEMO_RATE: f64 = 800.0;
@@ -27,7 +25,7 @@ const OTHER_FDS: u64 = 200;
 
 /// Runs, and says how it went.
 pub(super) fn run(args: RunArgs) -> Result<(), Failure> {
-    if args.record.is_none() && !(std::io::stdout().is_terminal() && std::io::stdin().is_terminal()) {
+    if args.record.is_none() && !super::play::has_terminal() {
         return Err(usage(anyhow!("there is no terminal to draw on; give --record FILE to run without a screen")));
     }
     let is_demo = args.target.is_none() && args.replay.is_empty();
@@ -61,7 +59,7 @@ pub(super) fn run(args: RunArgs) -> Result<(), Failure> {
     if args.record.is_some() {
         headless(&args, &interrupt, &mut workbench, &mut live)
     } else {
-        on_screen(&args.screen, args.duration, &mut workbench, &mut live)
+        on_screen(&args.screen, &mut workbench, &mut live)
     }
 }
 
@@ -81,16 +79,13 @@ fn headless(args: &RunArgs, interrupt: &Interrupt, workbench: &mut Workbench, li
     verdict(workbench.timeline())
 }
 
-fn on_screen(
-    screen: &ScreenArgs,
-    duration: Option<Duration>,
-    workbench: &mut Workbench,
-    feed: &mut dyn Feed,
-) -> Result<(), Failure> {
-    let _ = duration;
+fn on_screen(screen: &ScreenArgs, workbench: &mut Workbench, feed: &mut dyn Feed) -> Result<(), Failure> {
     let shown = ui::run(workbench, feed, super::play::options(screen, None));
-    // Whatever ended the screen, what was under way is ended and the session closed.
-    run_headless(workbench, feed, &Interrupt::raised(), |_| {});
+    // Whatever ended the screen, what was under way is ended and the session closed; a signal
+    // from here on leaves at once.
+    let interrupt = Interrupt::raised();
+    signals::watch(&interrupt).map_err(failed)?;
+    run_headless(workbench, feed, &interrupt, |_| {});
     match workbench.finish() {
         Ok(Some(path)) => eprintln!("session: {}", path.display()),
         Ok(None) => {}

@@ -75,6 +75,8 @@ pub struct Run {
     workers: Vec<JoinHandle<()>>,
     feeder: Option<JoinHandle<()>>,
     workers_ended: std::sync::OnceLock<At>,
+    /// Whether the plan had a duration, and a number of requests.
+    bounds: (bool, bool),
 }
 
 /// What the owner of a run, its feeder and its workers share.
@@ -82,6 +84,8 @@ pub struct Run {
 pub(crate) struct Control {
     /// No more requests are to be offered.
     stop: AtomicBool,
+    /// The run's duration was up before its requests were.
+    pub(crate) out_of_time: AtomicBool,
     /// Why the recording could not be read on.
     pub(crate) source_error: std::sync::OnceLock<String>,
 }
@@ -121,6 +125,7 @@ impl Run {
             workers: Vec::new(),
             feeder: None,
             workers_ended: std::sync::OnceLock::new(),
+            bounds: (plan.duration.is_some(), plan.requests.is_some()),
         };
         let mut supplies = Vec::new();
         for index in 0..plan.threads {
@@ -163,6 +168,15 @@ impl Run {
         }
         let since = *self.workers_ended.get_or_init(|| self.clock.now());
         self.feeder.as_ref().is_none_or(JoinHandle::is_finished) || self.clock.now().since_ns(since) > FEEDER_GRACE_NS
+    }
+
+    /// Why a run that was not stopped ended.
+    pub fn why_ended(&self) -> &'static str {
+        match (self.bounds, self.control.out_of_time.load(Ordering::Relaxed)) {
+            ((true, _), true) => "duration reached",
+            ((_, true), _) => "all requests offered",
+            _ => "recording ended",
+        }
     }
 
     /// Why the recording could not be read to its end, if so.

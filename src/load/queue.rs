@@ -114,6 +114,8 @@ pub(crate) struct Queue {
     /// No request falls due from here on.
     end: Option<At>,
     limit: usize,
+    /// Requests of the whole run, when they were numbered.
+    requests: Option<u64>,
     clock: Clock,
     inner: RefCell<Inner>,
     starved: Notify,
@@ -142,6 +144,7 @@ impl Queue {
             workers,
             start,
             end: plan.duration.map(|d| start + d),
+            requests: plan.requests,
             limit: usize::try_from(plan.queue.div_ceil(workers)).unwrap_or(usize::MAX),
             clock,
             inner: RefCell::new(Inner {
@@ -219,10 +222,31 @@ impl Queue {
         if !inner.closed {
             inner.closed = true;
             inner.supply.close();
-            self.dealt.borrow_mut().dropped += inner.waiting.len() as u64;
+            let missed = self.missed(inner);
+            let mut dealt = self.dealt.borrow_mut();
+            dealt.offered += missed;
+            dealt.dropped += missed + inner.waiting.len() as u64;
             inner.waiting.clear();
         }
         inner.wake_idle();
+    }
+
+    /// Requests that the schedule had fall due and this worker did not get to: a client too
+    /// slow for its rate must not look as if less had been asked of it.
+    fn missed(&self, inner: &Inner) -> u64 {
+        let now = self.clock.now();
+        let until_ns = self.end.map_or(now, |end| end.min(now)).since_ns(self.start);
+        match self.pace {
+            Pace::Closed => 0,
+            Pace::Rate { .. } if inner.supply_ended => 0,
+            Pace::Rate { per_s } => {
+                let fell_due = (until_ns as f64 * per_s / 1e9) as u64;
+                let fell_due = self.requests.map_or(fell_due, |all| all.min(fell_due));
+                let mine = fell_due / self.workers + u64::from(fell_due % self.workers > self.worker);
+                mine.saturating_sub(inner.taken)
+            }
+            Pace::Recorded { .. } => inner.overdue(|ns| self.pace.due_ns(0, ns) < until_ns),
+        }
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -352,6 +376,17 @@ impl Inner {
             self.next = 0;
         }
         Some(ticket)
+    }
+
+    /// How many of the requests at hand have a recorded time that `is_due`.
+    fn overdue(&self, is_due: impl Fn(u64) -> bool) -> u64 {
+        let mut skip = self.next;
+        let mut count = 0;
+        for batch in &self.upcoming {
+            let items = std::mem::take(&mut skip)..batch.arena.len();
+            count += items.filter(|n| is_due(batch.base_ns + batch.arena.item(*n).recorded_ns)).count() as u64;
+        }
+        count
     }
 
     fn is_exhausted(&self) -> bool {

@@ -100,10 +100,13 @@ impl Recorder {
         }
     }
 
-    /// A request was begun `lag_ns` after it fell due.
-    pub(crate) fn begun(&mut self, lag_ns: u64) {
+    /// A request was begun, `lag_ns` after it fell due; a closed loop has no schedule to
+    /// lag behind.
+    pub(crate) fn begun(&mut self, lag_ns: Option<u64>) {
         self.in_flight += 1;
-        self.send_lag.saturating_record(lag_ns);
+        if let Some(ns) = lag_ns {
+            self.send_lag.saturating_record(ns);
+        }
     }
 
     /// A connection was established in `ns`.
@@ -160,7 +163,7 @@ impl Recorder {
     /// Hands over what was counted until `now`. When the channel is full everything stays
     /// and goes with the next interval. The last hand-over waits for room instead.
     pub(crate) fn hand_over(&mut self, now: At, queued: u64, last: bool) {
-        let with_routes = last || now.since_ns(self.routes_told) >= ROUTES_EVERY_NS;
+        let with_routes = last || now.since_ns(self.routes_told) + Interval::TICK_NS / 2 >= ROUTES_EVERY_NS;
         let event = Event::Interval(self.interval(now, queued, with_routes));
         let sent = if last {
             self.out.send(event).map_err(|e| TrySendError::Disconnected(e.0))
@@ -269,7 +272,7 @@ mod tests {
 
     fn end(r: &mut Recorder, outcome: Outcome, due: u64, end: u64) {
         r.offered += 1;
-        r.begun(0);
+        r.begun(Some(0));
         let route = Route { id: 1, name: "/a".into() };
         r.ended(&Ended { outcome, due: At(due), sent: Some(At(due + 10)), end: At(end), route: &route });
     }

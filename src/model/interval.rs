@@ -42,7 +42,9 @@ pub struct Interval {
     pub response_time: Latency,
     /// From the first byte sent to the last byte of the response, ns.
     pub service_time: Latency,
-    /// From due to first byte sent, ns: the load client's own lateness.
+    /// From due to begun, ns: its first byte sent, or a connection for it asked for. The load
+    /// client's own lateness, and that of too few connections; what the target takes to accept
+    /// a connection is `connect_time`. Empty in a closed loop, which has no schedule.
     pub send_lag: Latency,
     /// Time to establish a connection, ns.
     pub connect_time: Latency,

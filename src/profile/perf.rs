@@ -84,7 +84,7 @@ impl Taken {
         }
         if self.lost > 0 {
             notes.push(format!(
-                "{} samples were lost: perf's buffers were full before they were written; sample less often or fewer processes",
+                "{} samples were lost: perf's buffers were full before they were written; sample less often (--capture-hz 49), or let perf have more memory: sudo sysctl -w kernel.perf_event_mlock_kb=8192",
                 self.lost
             ));
         }

@@ -12,14 +12,24 @@ pub const SCHEMA: u32 = 1;
 /// The object, indented.
 pub(super) fn render(t: &Timeline) -> String {
     let text = serde_json::to_string_pretty(&object(t)).unwrap_or_default();
-    text + "\n"
+    // JSON need not escape DEL, C1 and what turns text around, but a terminal obeys them.
+    let mut safe = String::with_capacity(text.len() + 1);
+    for c in text.chars() {
+        match c {
+            '\u{7f}'..='\u{9f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+                safe.push_str(&format!("\\u{:04x}", u32::from(c)));
+            }
+            c => safe.push(c),
+        }
+    }
+    safe.push('\n');
+    safe
 }
 
 fn object(t: &Timeline) -> Value {
     let o = t.opening();
     let sum = t.load().sum(t.whole());
-    // The run is as long as load was offered and answered, not as long as captures went on.
-    let duration_s = sum.span.secs();
+    let duration_s = super::run_span(t).secs();
     let per_s = |n: u64| if duration_s > 0.0 { round(n as f64 / duration_s) } else { 0.0 };
     let outcomes: Map<String, Value> = sum.outcomes.iter().map(|o| (o.outcome.to_string(), o.count.into())).collect();
     let routes: Vec<Value> = t
@@ -83,6 +93,11 @@ fn round(x: f64) -> f64 {
 }
 
 fn quantiles(q: &Quantiles) -> Value {
+    if q.count == 0 {
+        return json!({
+            "count": 0, "mean": null, "p50": null, "p90": null, "p99": null, "p999": null, "max": null,
+        });
+    }
     json!({
         "count": q.count, "mean": round(q.mean / 1e3), "p50": us(q.p50), "p90": us(q.p90), "p99": us(q.p99),
         "p999": us(q.p999), "max": us(q.max),
@@ -104,8 +119,7 @@ fn client(t: &Timeline) -> Value {
 }
 
 fn host(t: &Timeline) -> Value {
-    let whole = t.load().sum(t.whole()).span;
-    let whole = if whole.is_empty() { t.whole() } else { whole };
+    let whole = super::run_span(t);
     let peak = |m| t.series(m, "").and_then(|s| s.peak(t.whole()));
     let peak_of_any = |m| t.instances(m).iter().filter_map(|(_, s)| s.peak(t.whole())).max();
     let state = |name: &str| t.series(Metric::TcpState, name).and_then(|s| s.peak(t.whole()));
@@ -120,7 +134,7 @@ fn host(t: &Timeline) -> Value {
             v
         }).collect::<Vec<_>>(),
         "peak": {
-            "time_wait": peak(Metric::TcpTimeWait),
+            "time_wait": state("TIME_WAIT").or(peak(Metric::TcpTimeWait)),
             "syn_sent": state("SYN_SENT"),
             "ports_used": peak_of_any(Metric::PortsUsed),
             "ports_budget": peak_of_any(Metric::PortsBudget),

@@ -31,7 +31,7 @@ macro_rules! line {
 fn head(t: &Timeline, out: &mut String) {
     let o = t.opening();
     let files: Vec<String> = o.traffic.iter().map(|f| clean(f, 60)).collect();
-    line!(out, "perfbench {}   {}   {}", o.perfbench, clean(&o.target, 80), files.join(" "));
+    line!(out, "perfbench {}   {}   {}", clean(&o.perfbench, 40), clean(&o.target, 80), files.join(" "));
     let mode = match (o.load.rate_per_s, o.load.speed) {
         (Some(r), _) => format!("rate {r}/s"),
         (_, Some(s)) => format!("recorded timing × {s}"),
@@ -40,15 +40,15 @@ fn head(t: &Timeline, out: &mut String) {
     line!(
         out,
         "{} engine, {mode}, {} connections ({}), {} threads",
-        o.load.engine,
+        clean(&o.load.engine, 40),
         o.load.connections,
-        o.load.connection,
+        clean(&o.load.connection, 40),
         o.load.threads
     );
     let memory = bytes(o.host.memory_bytes as f64);
     line!(out, "on {}, Linux {}, {} CPUs, {memory}", clean(&o.host.name, 60), clean(&o.host.kernel, 60), o.host.cpus);
     let ended = t.closing().map_or("not closed".into(), |c| clean(&c.why, 80));
-    line!(out, "ran {:.1} s: {ended}", t.load().sum(t.whole()).span.secs());
+    line!(out, "ran {:.1} s: {ended}", super::run_span(t).secs());
 }
 
 fn load(t: &Timeline, out: &mut String) {
@@ -65,11 +65,12 @@ fn load(t: &Timeline, out: &mut String) {
         s.in_flight,
         s.retried
     );
+    let seconds = super::run_span(t).secs().max(1e-9);
     line!(
         out,
         "  {:.1} completed/s   {}/s received   {} connections opened",
-        s.per_s(s.completed),
-        bytes(s.per_s(s.received_bytes)),
+        s.completed as f64 / seconds,
+        bytes(s.received_bytes as f64 / seconds),
         s.connections_opened
     );
     for o in &s.outcomes {
@@ -125,8 +126,7 @@ fn routes(t: &Timeline, out: &mut String) {
 }
 
 fn host(t: &Timeline, out: &mut String) {
-    let whole = t.load().sum(t.whole()).span;
-    let whole = if whole.is_empty() { t.whole() } else { whole };
+    let whole = super::run_span(t);
     let Some(all) = t.cpu_total(whole) else { return };
     line!(
         out,
@@ -171,7 +171,12 @@ fn host(t: &Timeline, out: &mut String) {
         );
     }
     let peak = |m, i: &str| t.series(m, i).and_then(|s| s.peak(t.whole())).map_or("?".into(), |v| v.to_string());
-    line!(out, "\npeak TIME_WAIT {}   SYN_SENT {}", peak(Metric::TcpTimeWait, ""), peak(Metric::TcpState, "SYN_SENT"));
+    line!(
+        out,
+        "\npeak TIME_WAIT {}   SYN_SENT {}",
+        peak(Metric::TcpState, "TIME_WAIT"),
+        peak(Metric::TcpState, "SYN_SENT")
+    );
     for (to, used) in t.instances(Metric::PortsUsed) {
         let used = used.peak(t.whole()).map_or("?".into(), |v| v.to_string());
         line!(out, "peak local ports to {}: {used} of {}", clean(to, 60), peak(Metric::PortsBudget, to));

@@ -73,7 +73,9 @@ fn normalise_into(path: &str, out: &mut String) {
 }
 
 fn segment_into(segment: &str, out: &mut String) {
-    if is_key(segment) || is_token(segment) {
+    // A token with dots in it is a JSON Web Token (RFC 7519) or a kin of it, and may be a secret.
+    let holds_token = segment.starts_with("eyJ") || segment.split('.').any(is_token);
+    if is_key(segment) || holds_token {
         out.push_str("{}");
         return;
     }
@@ -112,10 +114,14 @@ fn is_hex(text: &str) -> bool {
         && (text.len() >= 16 || text.bytes().any(|b| b.is_ascii_digit()))
 }
 
-/// Sixteen or more letters and digits of all three kinds without a word boundary: base64 and its kin.
+/// Sixteen or more letters and digits of all three kinds without a word boundary, or twenty-four
+/// of any kind: base64 and its kin.
 fn is_token(text: &str) -> bool {
     if text.len() < 16 {
         return false;
+    }
+    if text.len() >= 24 && text.bytes().all(|b| b.is_ascii_alphanumeric()) {
+        return true; // no word is that long
     }
     let text = text.trim_end_matches('=').trim_end_matches("%3D");
     let has = |kind: fn(&u8) -> bool| text.as_bytes().iter().any(kind);
@@ -154,6 +160,8 @@ mod tests {
             ("/t/dGhpcyBpcyBhIHRlc3Q0", "/t/{}"),
             ("/t/eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9==", "/t/{}"),
             ("/blog/My-long-title-of-2015-about-Things", "/blog/My-long-title-of-2015-about-Things"),
+            ("/verify/eyJhbGciOi.eyJzdWIiOi.c2ln", "/verify/{}"),
+            ("/reset/abcdefghijklmnopqrstuvwx", "/reset/{}"),
             ("/img/12345.jpg", "/img/{}.jpg"),
             ("/js/app.3f2a9c1b.js", "/js/app.{}.js"),
             ("/archive/2015-05-17", "/archive/{}"),

@@ -110,8 +110,11 @@ impl Live {
         }
         self.events.try_iter().for_each(|e| into.ingest(e));
         let at = self.clock.now();
-        let mut why = if self.stopped { "interrupted" } else { "run complete" }.to_owned();
+        let mut why = "interrupted".to_owned();
         if let Some(run) = self.run.take() {
+            if !self.stopped {
+                why = run.why_ended().to_owned();
+            }
             if let Some(error) = run.source_error() {
                 let what = format!("the recording could not be read on: {error}");
                 into.ingest(Event::Fault(Fault { at, place: "traffic".into(), what, mend: None }));

@@ -76,12 +76,14 @@ impl Feed for Playback {
             std::thread::sleep(wait);
             return FeedState::Ended;
         }
+        // Asked before reading: what is written between the two is read the next time.
+        let more = self.reader.is_being_recorded() && !self.reader.is_closed();
         match self.reader.next_batch(BATCH) {
             Ok(batch) if !batch.is_empty() => {
                 batch.into_iter().for_each(|e| into.ingest(e));
                 FeedState::Loading
             }
-            Ok(_) if self.reader.is_being_recorded() && !self.reader.is_closed() => {
+            Ok(_) if more => {
                 std::thread::sleep(wait);
                 FeedState::Live
             }

@@ -20,6 +20,7 @@ use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Poll, ready};
 use std::time::Duration;
 use tokio::io::unix::AsyncFd;
@@ -113,6 +114,9 @@ async fn run(worker: Worker, start: At) {
         if tokio::time::timeout(step, shared.all_ended.notified()).await.is_err() && shared.queue.is_closed() {
             waited += step;
         }
+    }
+    if shared.plan.duration.is_some_and(|d| shared.clock.now() >= start + d) {
+        shared.control.out_of_time.store(true, Ordering::Relaxed);
     }
     supplier.abort();
     ticker.abort();
@@ -215,8 +219,9 @@ impl Exchange<'_> {
     async fn run(&self, stream: &mut Option<TcpStream>, buffer: &mut [u8]) -> (Outcome, At) {
         let plan = &*self.shared.plan;
         // In a closed loop due is now; reading the clock again would only add to the lag.
-        let begun = if plan.pace.is_open() { self.shared.clock.now() } else { self.ticket.due };
-        self.shared.recorder.borrow_mut().begun(begun.since_ns(self.ticket.due));
+        let on_schedule = plan.pace.is_open();
+        let begun = if on_schedule { self.shared.clock.now() } else { self.ticket.due };
+        self.shared.recorder.borrow_mut().begun(on_schedule.then(|| begun.since_ns(self.ticket.due)));
         // What an idle connection has to read is its end, or an answer to nothing.
         if let Some(open) = stream
             && !matches!(open.try_read(&mut buffer[..1]), Err(e) if e.kind() == ErrorKind::WouldBlock)
