@@ -230,6 +230,9 @@ fn state<'a>(scene: &Scene<'a>) -> (&'static str, String, Style) {
     match (app.playback(), app.feed_state(), scene.view.cursor) {
         (Some(_), FeedState::Loading, _) => ("▶", "loading".into(), theme.accent),
         (Some((true, speed)), _, Cursor::Pinned(_)) => ("▶", format!("play {speed}×"), theme.accent),
+        (Some(_), FeedState::Ended, Cursor::Pinned(at)) if at >= scene.timeline.end() => {
+            ("■", "ended".into(), theme.dim)
+        }
         (Some(_), _, Cursor::Pinned(_)) => ("❚❚", "held".into(), theme.warn),
         (_, FeedState::Ended, _) => ("■", "ended".into(), theme.dim),
         (_, _, Cursor::Pinned(_)) if scene.app.layout().window.width < 110 => ("❚❚", "held".into(), theme.warn),

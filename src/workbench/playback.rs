@@ -32,6 +32,11 @@ impl Playback {
         Ok(Playback { reader: Reader::open(path)?, clock: Clock::start(), ended: false })
     }
 
+    /// Whether more may come.
+    fn is_live(&self) -> bool {
+        self.reader.is_being_recorded() && !self.reader.is_closed()
+    }
+
     /// Reads everything there is now into a fresh workbench.
     ///
     /// # Errors
@@ -77,11 +82,13 @@ impl Feed for Playback {
             return FeedState::Ended;
         }
         // Asked before reading: what is written between the two is read the next time.
-        let more = self.reader.is_being_recorded() && !self.reader.is_closed();
+        let more = self.is_live();
         match self.reader.next_batch(BATCH) {
             Ok(batch) if !batch.is_empty() => {
+                // A batch that is not full is the news of a session that is being recorded.
+                let caught_up = batch.len() < BATCH && more;
                 batch.into_iter().for_each(|e| into.ingest(e));
-                FeedState::Loading
+                if caught_up { FeedState::Live } else { FeedState::Loading }
             }
             Ok(_) if more => {
                 std::thread::sleep(wait);
