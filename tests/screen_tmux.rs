@@ -72,12 +72,13 @@ fn told_session(screen: &str) -> PathBuf {
     PathBuf::from(format!("{path}.perfbench"))
 }
 
-/// A session that was ended in good order, with what a second of load leaves at the least.
+/// A session that was ended in good order, with some load.
 fn is_whole(folder: &Folder, session: &Path) -> Vec<Event> {
     assert!(Reader::open(session).unwrap().is_closed(), "{} is not closed", session.display());
     let all = events(session);
     assert!(matches!(all.first(), Some(Event::Opening(_))) && matches!(all.last(), Some(Event::Closing(_))));
-    assert!(all.iter().filter(|e| matches!(e, Event::Interval(_))).count() >= 5, "{} events", all.len());
+    let completed: u64 = all.iter().map(|e| if let Event::Interval(i) = e { i.completed } else { 0 }).sum();
+    assert!(completed > 0, "no request in {} events", all.len());
     let report = folder.run(&["report", session.to_str().unwrap()]).fine();
     assert!(report.stdout.contains("completed") && !report.stdout.contains("not closed"), "{}", report.stdout);
     all
