@@ -1,13 +1,17 @@
-//! The report as text for a terminal or a ticket: at most 100 columns, no escape codes.
+//! The report as text for a terminal or a ticket: at most 100 columns but for commands to be
+//! copied, no escape codes.
 //!
 //! Must not: show text from outside uncleaned.
 
 use crate::model::{CaptureState, Metric, Quantiles, clean};
 use crate::timeline::Timeline;
 use std::fmt::Write as _;
+use unicode_width::UnicodeWidthStr as _;
 
 /// Routes shown.
 const ROUTES: usize = 15;
+/// Columns of a line.
+const COLUMNS: usize = 100;
 
 /// The report.
 pub(super) fn render(t: &Timeline) -> String {
@@ -20,6 +24,40 @@ pub(super) fn render(t: &Timeline) -> String {
     traffic(t, &mut out);
     captures(t, &mut out);
     events(t, &mut out);
+    fold(&out)
+}
+
+/// Folds long lines between words. A command stays in one piece, and so does a word that is
+/// longer than a line.
+fn fold(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for line in text.lines() {
+        if line.width() <= COLUMNS || line.trim_start().starts_with("mend: ") {
+            out.push_str(line);
+            out.push('\n');
+            continue;
+        }
+        let indent = line.len() - line.trim_start().len();
+        let mut column = 0;
+        // Runs of blanks align columns: each belongs to the word after it.
+        let mut rest = line;
+        while !rest.is_empty() {
+            let blanks = rest.len() - rest.trim_start().len();
+            let end = rest[blanks..].find(' ').map_or(rest.len(), |n| blanks + n);
+            let (word, after) = rest.split_at(end);
+            if column > indent + 4 && column + word.width() > COLUMNS {
+                out.push('\n');
+                out.push_str(&" ".repeat(indent + 4));
+                out.push_str(&word[blanks..]);
+                column = indent + 4 + word[blanks..].width();
+            } else {
+                out.push_str(word);
+                column += word.width();
+            }
+            rest = after;
+        }
+        out.push('\n');
+    }
     out
 }
 
@@ -260,5 +298,24 @@ fn bytes(n: f64) -> String {
         n if n < 1e6 => format!("{:.1} kB", n / 1e3),
         n if n < 1e9 => format!("{:.1} MB", n / 1e6),
         n => format!("{:.2} GB", n / 1e9),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_lines_are_folded_and_commands_are_not() {
+        let words = "word ".repeat(60);
+        let text = format!("  10.0 s  place: {words}\n    mend: {words}\n\nshort   line\n  {}\n", "x".repeat(120));
+        let folded = fold(&text);
+        let lines: Vec<&str> = folded.lines().collect();
+        assert!(lines[..3].iter().all(|l| l.len() <= COLUMNS && l.len() > 80), "{folded}");
+        assert!(lines[1].starts_with("      word"), "{folded}");
+        assert!(lines.iter().any(|l| l.trim_start().starts_with("mend: ") && l.len() > 300), "{folded}");
+        assert!(folded.contains("\n\nshort   line\n") && folded.ends_with(&format!("{}\n", "x".repeat(120))));
+        let plain = |t: &str| t.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert_eq!(plain(&folded), plain(&text), "nothing is lost");
     }
 }
