@@ -3,7 +3,7 @@
 //! Must not: take a profile.
 
 use super::args::FlamegraphArgs;
-use super::{Failure, failed, print, usage};
+use super::{Failure, failed, print, tell, usage};
 use crate::model::{At, CaptureState, Span, clean};
 use crate::report::svg::flame_svg;
 use crate::timeline::Timeline;
@@ -43,7 +43,7 @@ pub(super) fn flamegraph(args: &FlamegraphArgs) -> Result<(), Failure> {
         return Err(usage(anyhow!("{} is the session itself; give -o FILE", output.display())));
     }
     std::fs::write(&output, svg).with_context(|| format!("{} can't be written", output.display())).map_err(failed)?;
-    eprintln!("flame graph: {}", clean(&output.display().to_string(), 1000));
+    tell("flame graph", &output);
     Ok(())
 }
 

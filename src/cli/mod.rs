@@ -64,6 +64,11 @@ fn say(e: &anyhow::Error, code: u8) -> ExitCode {
     ExitCode::from(code)
 }
 
+/// Says on stderr where something was written. The name may hold anything that a name may.
+fn tell(what: &str, path: &std::path::Path) {
+    eprintln!("{what}: {}", crate::model::clean(&path.display().to_string(), 4096));
+}
+
 /// Writes to stdout; a reader that has gone away (`| head`) is no failure.
 fn print(text: &str) -> Result<(), Failure> {
     use std::io::Write as _;

@@ -5,7 +5,7 @@
 use super::args::{Connection, RunArgs, ScreenArgs};
 use super::progress::Progress;
 use super::target::{self, Target};
-use super::{Failure, failed, print, signals, usage};
+use super::{Failure, failed, print, signals, tell, usage};
 use crate::clock::Clock;
 use crate::model::{At, Event, Fault, LoadPlan, Opening, Request, TrafficCounts};
 use crate::session::Writer;
@@ -72,7 +72,7 @@ fn headless(args: &RunArgs, interrupt: &Interrupt, workbench: &mut Workbench, li
     let form = if args.json { "json" } else { "text" };
     print(&render(form, workbench.timeline()))?;
     match kept {
-        Ok(Some(path)) => eprintln!("session: {}", path.display()),
+        Ok(Some(path)) => tell("session", &path),
         Ok(None) => return Err(failed(anyhow!("the session is incomplete; see the faults above"))),
         Err(why) => return Err(failed(anyhow!(why))),
     }
@@ -87,7 +87,7 @@ fn on_screen(screen: &ScreenArgs, workbench: &mut Workbench, feed: &mut dyn Feed
     signals::watch(&interrupt).map_err(failed)?;
     run_headless(workbench, feed, &interrupt, |_| {});
     match workbench.finish() {
-        Ok(Some(path)) => eprintln!("session: {}", path.display()),
+        Ok(Some(path)) => tell("session", &path),
         Ok(None) => {}
         Err(why) => eprintln!("perfbench: {}", crate::model::clean(&why, 500)),
     }

@@ -18,6 +18,8 @@ use std::time::Duration;
 /// How long a statement waits for another connection's lock: recovery of a crashed file and
 /// the last step of a finishing writer take one for a moment.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// What every SQLite file begins with, "Database File Format" section 1.3.
+const HEADER_BYTES: u64 = 100;
 
 /// A companion file of SQLite: `suffix` is `-wal`, `-shm` or `-journal`.
 pub(super) fn companion(path: &Path, suffix: &str) -> PathBuf {
@@ -44,6 +46,9 @@ pub(super) fn open_to_read(path: &Path) -> Result<Connection, SessionError> {
     }
     if about.len() == 0 {
         return not_a_session("is empty");
+    }
+    if about.len() < HEADER_BYTES {
+        return not_a_session("is no SQLite file"); // SQLite itself would take it for an empty database
     }
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let opened = Connection::open_with_flags(path, flags).and_then(|c| Ok((identify(&c)?, c)));
