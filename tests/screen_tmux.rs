@@ -122,7 +122,7 @@ fn tour(columns: u16, rows: u16) {
     tmux.keys("q");
     let end = tmux.prompt();
     let session = told_session(&end);
-    assert_eq!(folder.sessions(), [session.clone()]);
+    assert_eq!(folder.sessions(), std::slice::from_ref(&session));
     tmux.is_given_back();
     folder.left_clean(SOON);
     is_whole(&folder, &session);
