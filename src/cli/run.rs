@@ -24,7 +24,12 @@ const DEMO_RATE: f64 = 800.0;
 const OTHER_FDS: u64 = 200;
 
 /// Runs, and says how it went.
-pub(super) fn run(args: RunArgs) -> Result<(), Failure> {
+pub(super) fn run(mut args: RunArgs) -> Result<(), Failure> {
+    // `--replay a.log http://target`: the list of files has swallowed the target.
+    let is_url = |p: &PathBuf| p.to_str().is_some_and(|p| p.starts_with("http://") || p.starts_with("https://"));
+    if args.target.is_none() && args.replay.len() > 1 && args.replay.last().is_some_and(is_url) {
+        args.target = args.replay.pop().and_then(|p| p.into_os_string().into_string().ok());
+    }
     if args.record.is_none() && !super::play::has_terminal() {
         return Err(usage(anyhow!("there is no terminal to draw on; give --record FILE to run without a screen")));
     }
