@@ -14,6 +14,8 @@ use thiserror::Error;
 const LOWEST_NS: u64 = 1;
 /// Highest value, ns: one hour. Longer ones are recorded as one hour.
 const HIGHEST_NS: u64 = 3_600_000_000_000;
+/// Most values of one stored distribution: nine years of a million a second.
+const MOST_VALUES: u64 = 1 << 48;
 /// First four bytes of the V2 encoding without compression.
 /// Source: HdrHistogram, `AbstractHistogram.java`, V2EncodingCookieBase | 0x10.
 const V2_COOKIE: u32 = 0x1c84_9303 | 0x10;
@@ -47,15 +49,32 @@ impl Latency {
             return Latency::default();
         }
         let mut bytes = Vec::with_capacity(512);
-        V2Serializer::new().serialize(dense, &mut bytes).expect("writing to memory and counts that fit do not fail");
+        if V2Serializer::new().serialize(dense, &mut bytes).is_err() {
+            // The encoding has signed counts; sums of hostile ones can be above them.
+            // The library's iterators add counts up, so they are looked at one by one.
+            let mut lower = Histogram::new_from(dense);
+            let mut value = 0;
+            while value <= dense.max() {
+                lower.saturating_record_n(value, dense.count_at(value).min(MOST_VALUES));
+                value = dense.next_non_equivalent(value);
+            }
+            bytes.clear();
+            if V2Serializer::new().serialize(&lower, &mut bytes).is_err() {
+                return Latency::default();
+            }
+        }
         Latency(bytes.into())
     }
 
-    /// Stored bytes, checked: a session may come from anywhere.
+    /// Stored bytes, checked: a session may come from anywhere. More values than a run can
+    /// have (2^48) are refused, so that sums over a session stay far from overflow.
     pub fn from_bytes(bytes: &[u8]) -> Result<Latency, LatencyError> {
         let latency = Latency(bytes.into());
         let mut sum = 0u64;
         latency.for_each(|_, n| sum = sum.saturating_add(n))?;
+        if sum > MOST_VALUES {
+            return Err(LatencyError("more values than any run has"));
+        }
         Ok(latency)
     }
 
@@ -234,6 +253,27 @@ mod tests {
                 b = bytes;
             }
             if let Ok(l) = Latency::from_bytes(&b) { l.add_to(&mut dense); }
+        }
+    }
+
+    #[test]
+    fn counts_no_run_can_have_are_refused_and_never_panic() {
+        let with = |n: u64| {
+            let mut dense = new_histogram();
+            dense.saturating_record_n(5_000_000, n);
+            dense
+        };
+        assert!(Latency::from_bytes(Latency::encode(&with(MOST_VALUES)).bytes()).is_ok());
+        let refused = Latency::from_bytes(Latency::encode(&with(MOST_VALUES + 1)).bytes());
+        assert!(refused.unwrap_err().to_string().contains("more values"));
+        for n in [i64::MAX as u64, i64::MAX as u64 + 1, u64::MAX] {
+            let mut dense = with(n);
+            dense.saturating_record(7_000);
+            let l = Latency::encode(&dense);
+            assert!(l.count() > MOST_VALUES && l.bytes().len() > V2_HEADER, "{n}: {l:?}");
+            let mut sum = dense.clone();
+            l.add_to(&mut sum);
+            assert!(!Latency::encode(&sum).is_empty());
         }
     }
 
