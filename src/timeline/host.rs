@@ -213,14 +213,6 @@ impl Timeline {
         self.instances(Metric::CpuIdle).into_iter().filter_map(|(i, _)| Some((i.parse().ok()?, ticks(i)))).collect()
     }
 
-    /// When the CPUs were read inside a stretch: the points of a CPU chart.
-    pub fn cpu_instants(&self, span: Span) -> Vec<At> {
-        self.instances(Metric::CpuIdle)
-            .first()
-            .map(|(_, s)| s.window(span).map(|(at, _)| at).collect())
-            .unwrap_or_default()
-    }
-
     /// Sockets by TCP state at an instant, most first; states without sockets are left out.
     pub fn tcp_states(&self, at: At) -> Vec<(String, u64)> {
         let mut states: Vec<(String, u64)> = self
@@ -286,7 +278,7 @@ impl Timeline {
                     tx_bytes_per_s: per_s(Metric::NetTxBytes),
                     rx_packets_per_s: per_s(Metric::NetRxPackets),
                     tx_packets_per_s: per_s(Metric::NetTxPackets),
-                    dropped: delta(Metric::NetRxDropped) + delta(Metric::NetTxDropped),
+                    dropped: delta(Metric::NetRxDropped).saturating_add(delta(Metric::NetTxDropped)),
                     errors: delta(Metric::NetErrors),
                     link_bytes_per_s: self
                         .gauge(Metric::NetSpeed, i, span.to)
@@ -382,7 +374,7 @@ impl Timeline {
 fn growth(s: &super::Series, at: At) -> f64 {
     let window: Vec<(At, i64)> = s.window(Span::ending(at, 10_000_000_000)).collect();
     match (window.first(), window.last()) {
-        (Some((a, v)), Some((b, w))) if b > a => (w - v) as f64 / (b.since_ns(*a) as f64 / 1e9),
+        (Some((a, v)), Some((b, w))) if b > a => w.saturating_sub(*v) as f64 / (b.since_ns(*a) as f64 / 1e9),
         _ => 0.0,
     }
 }

@@ -3,12 +3,11 @@
 //! Must not: average percentiles (distributions are merged), or trust counts: sums saturate,
 //! since a session file may hold anything.
 
-use crate::model::{
-    At, Exemplar, Interval, Latency, OutcomeCount, Quantiles, RouteInterval, Span, new_histogram, new_route_histogram,
-};
+use super::routes::{RouteSum, RouteTrack};
+use crate::model::{At, Exemplar, Interval, Latency, OutcomeCount, Quantiles, RouteInterval, Span, new_histogram};
 use hdrhistogram::Histogram;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::ops::Range;
 
 /// All load of a session.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -16,8 +15,9 @@ pub struct LoadTrack {
     /// By number: slot n ends at (n + 1) ticks. A map, so that a file with an instant years
     /// ahead costs one slot.
     slots: BTreeMap<u64, Slot>,
-    routes: Vec<(At, Arc<[RouteInterval]>)>,
-    exemplars: Vec<Exemplar>,
+    routes: RouteTrack,
+    /// By the tick they fell due in, the slowest first.
+    exemplars: BTreeMap<u64, Vec<Exemplar>>,
     in_flight: BTreeMap<u16, (u64, u64)>,
     /// From the start of the first interval to the end of the last.
     span: Span,
@@ -48,8 +48,7 @@ pub struct Slot {
     pub received_bytes: u64,
     /// Bytes written.
     pub sent_bytes: u64,
-    /// Nanoseconds the longest interval in the slot covers: a tick, or more when a worker's
-    /// channel had been full.
+    /// Nanoseconds the longest interval in the slot covers.
     pub covers_ns: u64,
     /// How requests ended, by outcome.
     pub outcomes: Vec<OutcomeCount>,
@@ -61,45 +60,61 @@ pub struct Slot {
     pub lag: Latency,
     /// Time to connect, ns.
     pub connect: Latency,
-    /// Quantiles of the response time, kept because every chart asks for them.
-    pub response_quantiles: Quantiles,
 }
 
 impl LoadTrack {
     /// Folds one interval into the slot whose end is nearest to its own: workers hand over a
-    /// little after each tick, and what they count lies before it.
+    /// little after each tick, and what they count lies before it. What a worker could not hand
+    /// over for some ticks is spread evenly over their slots, except distributions, which cannot
+    /// be divided and count in the last.
     pub(super) fn apply(&mut self, i: &Interval) {
-        let n = nearest_slot(i.span.to);
+        let last = nearest_slot(i.span.to);
+        let began = i.span.from.0.saturating_add(Interval::TICK_NS / 2) / Interval::TICK_NS;
+        let of = match (last + 1).saturating_sub(began) {
+            n if n <= MOST_SPREAD => n.max(1),
+            _ => 1,
+        };
         self.in_flight.insert(i.worker, (i.in_flight, i.queued));
         self.span = match self.span.is_empty() {
             true => i.span,
             false => Span { from: self.span.from.min(i.span.from), to: self.span.to.max(i.span.to) },
         };
-        let s = self.slots.entry(n).or_default();
-        s.offered = s.offered.saturating_add(i.offered);
-        s.sent = s.sent.saturating_add(i.sent);
-        s.completed = s.completed.saturating_add(i.completed);
-        s.failed = s.failed.saturating_add(i.failed);
-        s.dropped = s.dropped.saturating_add(i.dropped);
-        s.retried = s.retried.saturating_add(i.retried);
-        s.connections_opened = s.connections_opened.saturating_add(i.connections_opened);
-        s.received_bytes = s.received_bytes.saturating_add(i.received_bytes);
-        s.sent_bytes = s.sent_bytes.saturating_add(i.sent_bytes);
-        s.covers_ns = s.covers_ns.max(i.span.len_ns());
-        s.in_flight = self.in_flight.values().fold(0, |n, g| n.saturating_add(g.0));
-        s.queued = self.in_flight.values().fold(0, |n, g| n.saturating_add(g.1));
-        add_outcomes(&mut s.outcomes, &i.outcomes);
-        merge(&mut s.response, &i.response_time);
-        s.response_quantiles = quantiles(&s.response);
-        merge(&mut s.service, &i.service_time);
-        merge(&mut s.lag, &i.send_lag);
-        merge(&mut s.connect, &i.connect_time);
-        if !i.routes.is_empty() {
-            // Workers hand over at the same tick, one a little before the other.
-            let n = self.routes.partition_point(|(at, _)| *at <= i.span.to);
-            self.routes.insert(n, (i.span.to, i.routes.as_slice().into()));
+        let gauge = |of: fn(&(u64, u64)) -> u64| self.in_flight.values().fold(0u64, |n, g| n.saturating_add(of(g)));
+        let (in_flight, queued) = (gauge(|g| g.0), gauge(|g| g.1));
+        let covers_ns = if of == 1 { i.span.len_ns() } else { Interval::TICK_NS };
+        for n in 0..of {
+            let number = last + 1 - of + n;
+            let is_new = !self.slots.contains_key(&number);
+            let s = self.slots.entry(number).or_default();
+            for (sum, count) in [
+                (&mut s.offered, i.offered),
+                (&mut s.sent, i.sent),
+                (&mut s.completed, i.completed),
+                (&mut s.failed, i.failed),
+                (&mut s.dropped, i.dropped),
+                (&mut s.retried, i.retried),
+                (&mut s.connections_opened, i.connections_opened),
+                (&mut s.received_bytes, i.received_bytes),
+                (&mut s.sent_bytes, i.sent_bytes),
+            ] {
+                *sum = sum.saturating_add(share(count, n, of));
+            }
+            s.covers_ns = s.covers_ns.max(covers_ns);
+            let shares = i.outcomes.iter().map(|o| OutcomeCount { count: share(o.count, n, of), ..*o });
+            add_outcomes(&mut s.outcomes, shares.filter(|o| of == 1 || o.count > 0));
+            // The other workers may have told what was under way then.
+            if is_new || number == last {
+                (s.in_flight, s.queued) = (in_flight, queued);
+            }
+            if number == last {
+                merge(&mut s.response, &i.response_time);
+                merge(&mut s.service, &i.service_time);
+                merge(&mut s.lag, &i.send_lag);
+                merge(&mut s.connect, &i.connect_time);
+            }
         }
-        self.exemplars.extend(i.exemplars.iter().cloned());
+        self.routes.apply(i, last);
+        i.exemplars.iter().for_each(|e| self.keep(e));
     }
 
     /// From the instant the load began to the last it is known of.
@@ -109,14 +124,7 @@ impl LoadTrack {
 
     /// The slots that end in a stretch, with the instant each one ends.
     pub fn slots(&self, span: Span) -> impl DoubleEndedIterator<Item = (At, &Slot)> {
-        let first = span.from.0 / Interval::TICK_NS;
-        let past = span.to.0.div_ceil(Interval::TICK_NS).max(first);
-        self.slots.range(first..past).map(|(n, s)| (end_of(*n), s))
-    }
-
-    /// The last slot that began before an instant.
-    pub fn slot_at(&self, at: At) -> Option<&Slot> {
-        self.slots.range(..=slot_of(at)).next_back().map(|(_, s)| s)
+        self.slots.range(slots_of(span)).map(|(n, s)| (end_of(*n), s))
     }
 
     /// The end of the last slot there is: until there load is known.
@@ -139,7 +147,7 @@ impl LoadTrack {
             sum.received_bytes = sum.received_bytes.saturating_add(s.received_bytes);
             sum.sent_bytes = sum.sent_bytes.saturating_add(s.sent_bytes);
             (sum.in_flight, sum.queued) = (s.in_flight, s.queued);
-            add_outcomes(&mut sum.outcomes, &s.outcomes);
+            add_outcomes(&mut sum.outcomes, s.outcomes.iter().copied());
             s.response.add_to(&mut response);
             s.service.add_to(&mut service);
             s.lag.add_to(&mut lag);
@@ -168,49 +176,67 @@ impl LoadTrack {
         dense
     }
 
-    /// The load of a stretch by route, most requests first; to whole seconds.
+    /// The load of a stretch by route, most requests first: what was handed over in it, which
+    /// is of [`LoadTrack::routes_span`].
     pub fn routes(&self, span: Span) -> Vec<RouteSum> {
-        let mut by_name: BTreeMap<&Arc<str>, (RouteSum, Histogram<u64>)> = BTreeMap::new();
-        let first = self.routes.partition_point(|(at, _)| *at <= span.from);
-        for (_, batch) in self.routes[first..].iter().take_while(|(at, _)| *at <= span.to) {
-            for r in batch.iter() {
-                let (sum, dense) = by_name.entry(&r.route).or_insert_with(|| {
-                    (RouteSum { route: r.route.clone(), ..RouteSum::default() }, new_route_histogram())
-                });
-                sum.requests = sum.requests.saturating_add(r.requests);
-                sum.failed = sum.failed.saturating_add(r.failed);
-                sum.server_errors = sum.server_errors.saturating_add(r.server_errors);
-                r.response_time.add_to(dense);
-            }
-        }
-        let mut all: Vec<RouteSum> =
-            by_name.into_values().map(|(sum, dense)| RouteSum { response: (&dense).into(), ..sum }).collect();
-        all.sort_by(|a, b| b.requests.cmp(&a.requests).then_with(|| a.route.cmp(&b.route)));
-        all
+        self.routes.sums(span)
     }
 
-    /// What one route did, a batch each worker and second, with the instant each batch ends.
-    pub fn route<'a>(&'a self, span: Span, route: &'a str) -> impl Iterator<Item = (At, &'a RouteInterval)> {
-        let first = self.routes.partition_point(|(at, _)| *at <= span.from);
-        let batches = self.routes[first..].iter().take_while(move |(at, _)| *at <= span.to);
-        batches.filter_map(move |(at, batch)| {
-            let n = batch.binary_search_by(|r| (*r.route).cmp(route)).ok()?;
-            Some((*at, &batch[n]))
-        })
+    /// The stretch that [`LoadTrack::routes`] of a stretch are of: workers hand routes over about
+    /// once a second (older ones are kept by ten seconds), so it begins before and ends before.
+    /// Empty when none were handed over.
+    pub fn routes_span(&self, span: Span) -> Span {
+        self.routes.span(span)
     }
 
-    /// The slowest requests that fell due in a stretch, slowest first.
+    /// Until when the routes are known. A worker that answered nothing for a while told nothing.
+    pub fn routes_known_until(&self) -> At {
+        const LATEST_NS: u64 = 1_400_000_000;
+        self.routes.known_until().max(At(self.known_until().0.saturating_sub(LATEST_NS)))
+    }
+
+    /// What one route did, with the stretch each batch covers, for the batches that end in a
+    /// stretch: one each worker and second, or one for ten seconds when it is long ago.
+    pub fn route<'a>(&'a self, span: Span, route: &'a str) -> impl Iterator<Item = (Span, &'a RouteInterval)> {
+        self.routes.one(span, route)
+    }
+
+    /// The slowest requests that fell due in a stretch, slowest first; of each tick the slowest
+    /// few are known.
     pub fn slowest(&self, span: Span, most: usize) -> Vec<&Exemplar> {
-        let mut found: Vec<&Exemplar> = self.exemplars.iter().filter(|e| span.contains(e.due)).collect();
+        let slots = self.exemplars.range(slots_of(span)).flat_map(|(_, all)| all);
+        let mut found: Vec<&Exemplar> = slots.filter(|e| span.contains(e.due)).collect();
         found.sort_by(|a, b| b.response_ns.cmp(&a.response_ns).then(a.due.cmp(&b.due)));
         found.truncate(most);
         found
     }
+
+    fn keep(&mut self, e: &Exemplar) {
+        let slot = self.exemplars.entry(e.due.0 / Interval::TICK_NS).or_default();
+        let n = slot.partition_point(|k| k.response_ns >= e.response_ns);
+        if n < EXEMPLARS {
+            slot.insert(n, e.clone());
+            slot.truncate(EXEMPLARS);
+        }
+    }
 }
 
-/// The number of the slot that an instant belongs to as an end.
-fn slot_of(end: At) -> u64 {
-    end.0.saturating_sub(1) / Interval::TICK_NS
+/// Slow requests that are kept of a tick.
+const EXEMPLARS: usize = 5;
+/// Ticks that one interval is spread over at most, ten minutes: a longer one was never handed
+/// over by a worker, and must not cost a slot for each of its ticks.
+const MOST_SPREAD: u64 = 3000;
+
+/// The numbers of the slots that a stretch touches.
+pub(super) fn slots_of(span: Span) -> Range<u64> {
+    let first = span.from.0 / Interval::TICK_NS;
+    first..span.to.0.div_ceil(Interval::TICK_NS).max(first)
+}
+
+/// The share of slot `n` of `of` in a count; the shares add up to it.
+fn share(count: u64, n: u64, of: u64) -> u64 {
+    let upto = |n: u64| u128::from(count) * u128::from(n) / u128::from(of.max(1));
+    u64::try_from(upto(n + 1) - upto(n)).unwrap_or(u64::MAX)
 }
 
 /// The number of the slot whose end is nearest to an instant.
@@ -271,30 +297,15 @@ impl LoadSum {
 
     /// Responses with a 5xx status.
     pub fn server_errors(&self) -> u64 {
-        self.outcomes.iter().filter(|o| o.outcome.is_server_error()).map(|o| o.count).sum()
+        self.outcomes.iter().filter(|o| o.outcome.is_server_error()).fold(0, |n, o| n.saturating_add(o.count))
     }
 }
 
-/// One route's load of a stretch.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct RouteSum {
-    /// The normalised path.
-    pub route: Arc<str>,
-    /// Requests that ended.
-    pub requests: u64,
-    /// Of them, those without a whole response.
-    pub failed: u64,
-    /// Of them, those with a 5xx status.
-    pub server_errors: u64,
-    /// Response time.
-    pub response: Quantiles,
-}
-
-fn add_outcomes(into: &mut Vec<OutcomeCount>, more: &[OutcomeCount]) {
+fn add_outcomes(into: &mut Vec<OutcomeCount>, more: impl Iterator<Item = OutcomeCount>) {
     for o in more {
         match into.binary_search_by_key(&o.outcome, |x| x.outcome) {
             Ok(i) => into[i].count = into[i].count.saturating_add(o.count),
-            Err(i) => into.insert(i, *o),
+            Err(i) => into.insert(i, o),
         }
     }
 }
@@ -311,18 +322,12 @@ fn merge(kept: &mut Latency, more: &Latency) {
     }
 }
 
-fn quantiles(of: &Latency) -> Quantiles {
-    let mut dense = new_histogram();
-    of.add_to(&mut dense);
-    (&dense).into()
-}
-
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::model::Outcome;
 
-    fn interval(worker: u16, end_ms: u64, values_us: &[u64]) -> Interval {
+    pub(in super::super) fn interval(worker: u16, end_ms: u64, values_us: &[u64]) -> Interval {
         let mut dense = new_histogram();
         values_us.iter().for_each(|us| dense.record(us * 1000).unwrap());
         let n = values_us.len() as u64;
@@ -360,9 +365,9 @@ mod tests {
         assert_eq!((all.completed, all.slots, all.in_flight), (101, 2, 6));
         assert_eq!(all.outcomes, [OutcomeCount { outcome: Outcome::Status(200), count: 101 }]);
         let first = t.slots(Span { from: At(0), to: At(200_000_000) }).next().unwrap().1;
-        assert_eq!(first.response_quantiles.count, 100);
-        assert!(first.response_quantiles.p99.abs_diff(100_000) < 1_000, "{:?}", first.response_quantiles);
-        assert!(first.response_quantiles.max.abs_diff(9_000_000) < 10_000);
+        let q = t.sum(Span { from: At(0), to: At(200_000_000) }).response;
+        assert_eq!((q.count, first.response.count()), (100, 100));
+        assert!(q.p99.abs_diff(100_000) < 1_000 && q.max.abs_diff(9_000_000) < 10_000, "{q:?}");
         assert_eq!(all.per_s(all.completed).round(), (101.0f64 / 0.6).round());
     }
 
@@ -379,6 +384,44 @@ mod tests {
         assert_eq!((all.completed, all.span), (3, Span { from: At(50_000_000), to: At(450_000_000) }));
         let first = t.sum(Span { from: At(0), to: At(200_000_000) });
         assert_eq!((first.completed, first.span), (1, Span { from: At(50_000_000), to: At(200_000_000) }));
+    }
+
+    #[test]
+    fn what_could_not_be_handed_over_for_some_ticks_is_spread_over_them() {
+        let mut t = LoadTrack::default();
+        t.apply(&interval(0, 200, &[1; 10]));
+        t.apply(&interval(1, 400, &[1; 2]));
+        let span = Span { from: At(201_000_000), to: At(1_003_000_000) };
+        t.apply(&Interval { span, in_flight: 9, ..interval(0, 1000, &[1; 42]) });
+        let done: Vec<_> = t.slots.values().map(|s| s.completed).collect();
+        assert_eq!(done, [10, 2 + 10, 11, 10, 11]);
+        assert_eq!(t.slots.values().map(|s| s.outcomes[0].count).collect::<Vec<_>>(), done);
+        assert_eq!(t.slots.values().map(|s| s.response.count()).collect::<Vec<_>>(), [10, 2, 0, 0, 42]);
+        assert_eq!(t.slots.values().map(|s| s.in_flight).collect::<Vec<_>>(), [3, 6, 12, 12, 12]);
+        // Years in one interval cost one slot, and no count is too large.
+        let years = Span { from: At(0), to: At(u64::MAX) };
+        t.apply(&Interval { span: years, sent: u64::MAX, ..interval(2, 200, &[]) });
+        assert_eq!((t.slots.len(), t.sum(years).sent), (6, u64::MAX));
+        assert_eq!((0..7).map(|n| share(u64::MAX, n, 7)).sum::<u64>(), u64::MAX);
+    }
+
+    #[test]
+    fn the_slowest_few_of_a_tick_are_kept() {
+        let mut t = LoadTrack::default();
+        let slow = |ns: u64| Exemplar {
+            due: At(10_000_000 + ns),
+            response_ns: ns,
+            service_ns: ns,
+            route: "/".into(),
+            outcome: Outcome::Status(200),
+        };
+        for worker in 0..3 {
+            let exemplars = (1..=5).map(|n| slow(n * 10 + u64::from(worker))).collect();
+            t.apply(&Interval { exemplars, ..interval(worker, 200, &[1]) });
+        }
+        let found = t.slowest(Span { from: At(0), to: At(200_000_000) }, 100);
+        assert_eq!(found.iter().map(|e| e.response_ns).collect::<Vec<_>>(), [52, 51, 50, 42, 41]);
+        assert_eq!(t.slowest(Span { from: At(0), to: At(10_000_042) }, 100).len(), 1);
     }
 
     #[test]

@@ -7,12 +7,14 @@
 
 mod host;
 mod load;
+mod routes;
 mod series;
 pub mod stacks;
 mod view;
 
 pub use host::{CpuSplit, DiskUse, InterfaceUse, MemoryUse, Moved, PortUse, ProcessUse};
-pub use load::{LoadSum, LoadTrack, RouteSum, Slot};
+pub use load::{LoadSum, LoadTrack, Slot};
+pub use routes::RouteSum;
 pub use series::{Rate, Series};
 pub use view::{Cursor, Selection, View};
 
@@ -61,10 +63,25 @@ impl Timeline {
             }
             Event::Stacks(e) => self.profile.apply(e),
             Event::Capture(e) => self.captures.entry(e.id).or_default().push(e.clone()),
-            Event::Traffic(e) => self.traffic.push(e.clone()),
+            Event::Traffic(e) => self.keep_traffic(e),
             Event::Mark(e) => self.marks.push(e.clone()),
             Event::Fault(e) => self.faults.push(e.clone()),
             Event::Closing(e) => self.closing = Some(e.clone()),
+        }
+    }
+
+    /// Keeps counts that differ, and of a stretch in which they stood still its two ends.
+    fn keep_traffic(&mut self, e: &TrafficCounts) {
+        let same = |t: &TrafficCounts| *e == (TrafficCounts { at: e.at, ..t.clone() });
+        if let [.., a, b] = self.traffic.as_mut_slice()
+            && a.at <= b.at
+            && b.at <= e.at
+            && same(a)
+            && same(b)
+        {
+            b.at = e.at;
+        } else {
+            self.traffic.push(e.clone());
         }
     }
 
@@ -144,5 +161,26 @@ impl Timeline {
     /// From the start to the latest event.
     pub fn whole(&self) -> Span {
         Span { from: At::START, to: self.end }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn traffic_that_stands_still_is_kept_by_its_ends() {
+        let mut t = Timeline::new();
+        let counts = |at: u64, lines: u64| TrafficCounts { at: At(at), lines, ..TrafficCounts::default() };
+        for at in 1..=1000 {
+            t.apply(&Event::Traffic(counts(at, if at < 500 { 7 } else { 8 })));
+        }
+        assert_eq!(t.traffic.iter().map(|c| c.at.0).collect::<Vec<_>>(), [1, 499, 500, 1000]);
+        let lines = |at| t.traffic(At(at)).map(|c| c.lines);
+        assert_eq!(
+            [0, 1, 300, 499, 500, 999, 5000].map(lines),
+            [None, Some(7), Some(7), Some(7), Some(8), Some(8), Some(8)]
+        );
+        assert_eq!(t.traffic(At(5000)).map(|c| c.at), Some(At(1000)));
     }
 }

@@ -56,14 +56,9 @@ impl<'a> View<'a> {
 
     /// The stretch the time axes show. Its length is constant, so that a chart fills from
     /// the right instead of changing its scale: `from` may be 0 while `to` is less than the
-    /// window, see [`View::axis_ns`].
+    /// window.
     pub fn window(&self) -> Span {
         Span::ending(self.now(), self.window_ns)
-    }
-
-    /// Length of the time axes, ns.
-    pub fn axis_ns(&self) -> u64 {
-        self.window_ns.max(1)
     }
 
     /// The stretch that sums, percentiles and profiles are of: what is selected, else what
@@ -79,13 +74,16 @@ impl<'a> View<'a> {
     }
 
     /// The stretch of present load values: like [`View::recent`], but ending where load is
-    /// known, so that a tick under way does not read as a dip.
+    /// known, so that a tick under way does not read as a dip. Load that ended more than a
+    /// second ago is not present: nothing is known of the stretch then.
     pub fn recent_load(&self) -> Span {
         self.selection.span.unwrap_or_else(|| {
             let tick = crate::model::Interval::TICK_NS;
             // Workers hand over within a fraction of a tick; the slot before it is whole.
             let whole = At(self.now().0.saturating_sub(tick / 2) / tick * tick);
-            Span::ending(whole.min(self.timeline.load().known_until()), 1_000_000_000)
+            let known = self.timeline.load().known_until();
+            let end = if whole.since_ns(known) <= 1_000_000_000 { whole.min(known) } else { whole };
+            Span::ending(end, 1_000_000_000)
         })
     }
 
@@ -93,14 +91,6 @@ impl<'a> View<'a> {
     /// now.
     pub fn instant(&self) -> At {
         self.selection.span.map_or_else(|| self.now(), |s| s.to)
-    }
-
-    /// What stretch the numbers are of, for titles: `last 60 s` or `0:12.0–0:15.4`.
-    pub fn focus_label(&self) -> String {
-        match self.selection.span {
-            Some(s) => format!("{}–{}", s.from, s.to),
-            None => format!("last {} s", self.window_ns / 1_000_000_000),
-        }
     }
 }
 

@@ -108,8 +108,6 @@ pub struct LoadColumn {
     pub server_errors: f64,
     /// Connections opened.
     pub opened: f64,
-    /// Most requests under way at once.
-    pub in_flight: u64,
     /// Response times.
     pub shape: Shape,
 }
@@ -130,6 +128,8 @@ pub struct Memo {
     pub focus: Arc<LoadSum>,
     /// The routes of what is in focus, most requests first.
     pub routes: Arc<Vec<RouteSum>>,
+    /// The stretch those are of.
+    pub routes_span: Span,
     /// The slowest requests in focus.
     pub slowest: Vec<Exemplar>,
     /// Response times of what is in focus.
@@ -186,6 +186,7 @@ impl Memo {
         }
         if needs.routes && self.seen.routes.replace(focus) != Some(focus) {
             self.routes = timeline.load().routes(span).into();
+            self.routes_span = timeline.load().routes_span(span);
         }
         let route = view.selection.route.clone();
         if needs.slowest && self.seen.slowest.replace((focus, route.clone())) != Some((focus, route.clone())) {
@@ -298,33 +299,34 @@ fn column(timeline: &Timeline, span: Span) -> LoadColumn {
         c.completed += slot.completed as f64 * part;
         c.failed += slot.failed as f64 * part;
         c.opened += slot.connections_opened as f64 * part;
-        let server_errors = slot.outcomes.iter().filter(|o| o.outcome.is_server_error()).map(|o| o.count).sum::<u64>();
-        c.server_errors += server_errors as f64 * part;
-        c.in_flight = c.in_flight.max(slot.in_flight);
+        let server_errors = slot.outcomes.iter().filter(|o| o.outcome.is_server_error()).map(|o| o.count as f64);
+        c.server_errors += server_errors.sum::<f64>() * part;
         c.shape.add(&slot.response);
     }
     c
 }
 
-/// Routes are handed over once a second, so a column takes the seconds it lies in.
+/// Routes are handed over about once a second, so a column takes its share of each batch that
+/// covers some of it.
 fn route_column(timeline: &Timeline, span: Span, route: &str) -> LoadColumn {
-    const SECOND: u64 = 1_000_000_000;
+    // A batch covers a second or so, long ago ten: one that begins in the column ends after it.
+    const LONGEST_NS: u64 = 12_000_000_000;
+    let load = timeline.load();
     let mut c = LoadColumn::default();
-    let until = Span { from: span.from, to: At(span.to.0.saturating_add(SECOND)) };
-    for (end, r) in timeline.load().route(until, route) {
-        let start = At(end.0.saturating_sub(SECOND));
-        let overlap = end.min(span.to).since_ns(start.max(span.from)) as f64;
+    let until = Span { from: span.from, to: At(span.to.0.saturating_add(LONGEST_NS)) };
+    for (covers, r) in load.route(until, route) {
+        let overlap = covers.to.min(span.to).since_ns(covers.from.max(span.from)) as f64;
         if overlap <= 0.0 {
             continue;
         }
-        let part = overlap / SECOND as f64;
+        let part = overlap / covers.len_ns() as f64;
         c.completed += r.requests.saturating_sub(r.failed) as f64 * part;
         c.failed += r.failed as f64 * part;
         c.server_errors += r.server_errors as f64 * part;
         c.shape.add(&r.response_time);
     }
-    let known = timeline.load().known_until();
-    c.covered_s = span.to.min(known).since_ns(span.from) as f64 / 1e9;
+    let known = Span { from: load.span().from, to: load.routes_known_until() };
+    c.covered_s = span.to.min(known.to).since_ns(span.from.max(known.from)) as f64 / 1e9;
     c
 }
 

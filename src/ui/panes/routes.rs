@@ -79,13 +79,18 @@ impl Pane for Routes {
         let shown = self.shown(scene);
         if shown.is_empty() {
             let why = if scene.memo.routes.is_empty() {
-                "routes come once a second; none yet"
+                match scene.view.selection.span {
+                    Some(_) if scene.memo.focus.slots > 0 => "too short a stretch for routes",
+                    _ => "routes come once a second; none yet",
+                }
             } else {
                 "no route matches the search"
             };
             return scene.nothing(on, why);
         }
-        let all: u64 = scene.memo.routes.iter().map(|r| r.requests).sum();
+        let all = scene.memo.routes.iter().fold(0u64, |n, r| n.saturating_add(r.requests));
+        // Whole batches, so not the focus but what they cover.
+        let seconds = scene.memo.routes_span.secs().max(1e-9);
         let height = usize::from(on.height().saturating_sub(1));
         let selected = scene.app.row(self.name());
         let upto = Table::offset(selected, shown.len(), height) + height;
@@ -94,7 +99,7 @@ impl Pane for Routes {
             let chosen = scene.view.selection.route.as_ref() == Some(&r.route);
             vec![
                 (r.route.to_string(), if chosen { theme.accent } else { theme.text }),
-                (units::short(scene.memo.focus.per_s(r.requests)), theme.text),
+                (units::short(r.requests as f64 / seconds), theme.text),
                 (units::percent(100.0 * r.requests as f64 / all.max(1) as f64), theme.dim),
                 (units::count(r.failed), flag(r.failed, theme.bad)),
                 (units::count(r.server_errors), flag(r.server_errors, theme.warn)),
