@@ -76,10 +76,10 @@ pub(super) struct RunArgs {
     pub(super) seed: u64,
 
     /// Send at a constant rate, whether or not responses come (open loop)
-    #[arg(long, value_name = "PER_S", conflicts_with = "speed", value_parser = positive, help_heading = "Pace")]
+    #[arg(long, value_name = "PER_S", allow_negative_numbers = true, conflicts_with = "speed", value_parser = positive, help_heading = "Pace")]
     pub(super) rate: Option<f64>,
     /// Send at the recorded times, this many times as fast (open loop)
-    #[arg(long, value_name = "X", value_parser = positive, help_heading = "Pace")]
+    #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = positive, help_heading = "Pace")]
     pub(super) speed: Option<f64>,
     /// Start the recording again at its end until the run is stopped
     #[arg(long = "loop", help_heading = "Pace")]

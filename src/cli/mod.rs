@@ -5,6 +5,14 @@
 //!
 //! Must not: hold logic that a room could hold.
 
+/// `eprintln!` that does not panic when nobody reads standard error any more.
+macro_rules! say_err {
+    ($($arg:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), $($arg)*);
+    }};
+}
+
 mod args;
 mod doctor;
 mod flamegraph;
@@ -60,13 +68,13 @@ pub fn main() -> ExitCode {
 
 fn say(e: &anyhow::Error, code: u8) -> ExitCode {
     // One line: messages may quote lines of files, which are cleaned of line breaks here.
-    eprintln!("perfbench: {}", crate::model::clean(&format!("{e:#}"), 1000));
+    say_err!("perfbench: {}", crate::model::clean(&format!("{e:#}"), 1000));
     ExitCode::from(code)
 }
 
 /// Says on stderr where something was written. The name may hold anything that a name may.
 fn tell(what: &str, path: &std::path::Path) {
-    eprintln!("{what}: {}", crate::model::clean(&path.display().to_string(), 4096));
+    say_err!("{what}: {}", crate::model::clean(&path.display().to_string(), 4096));
 }
 
 /// Writes to stdout; a reader that has gone away (`| head`) is no failure.

@@ -34,7 +34,8 @@ impl Progress {
         let t = w.timeline();
         for f in &t.faults()[self.faults..] {
             self.clear();
-            eprintln!("{}  {}: {}", f.at, f.place, crate::model::clean(&f.what, 300));
+            let mend = f.mend.as_ref().map(|m| format!("; {}", crate::model::clean(m, 200))).unwrap_or_default();
+            say_err!("{}  {}: {}{mend}", f.at, f.place, crate::model::clean(&f.what, 300));
         }
         self.faults = t.faults().len();
         let every = if self.terminal { REDRAW_EVERY_NS } else { LINE_EVERY_NS };
@@ -46,17 +47,17 @@ impl Progress {
         if self.terminal {
             // A line that wraps can't be redrawn in place.
             let width = crossterm::terminal::size().map_or(80, |(columns, _)| usize::from(columns));
-            eprint!("\r\x1b[K{}", crate::model::clean(&line, width.saturating_sub(1).max(20)));
-            let _ = std::io::stderr().flush();
+            let line = crate::model::clean(&line, width.saturating_sub(1).max(20));
+            let _ = write!(std::io::stderr(), "\r\x1b[K{line}");
         } else {
-            eprintln!("{line}");
+            say_err!("{line}");
         }
     }
 
     /// Leaves a clean line behind.
     pub(super) fn clear(&self) {
         if self.terminal {
-            eprint!("\r\x1b[K");
+            let _ = write!(std::io::stderr(), "\r\x1b[K");
         }
     }
 
@@ -74,13 +75,17 @@ impl Progress {
             None => t.end().to_string(),
         };
         line += &format!(
-            "  offered {:.0}/s  done {:.0}/s  failed {:.0}/s  p50 {:.2} ms  p99 {:.2} ms",
+            "  offered {:.0}/s  done {:.0}/s  failed {:.0}/s",
             s.per_s(s.offered),
             s.per_s(s.completed),
-            s.per_s(s.failed),
-            s.response.p50 as f64 / 1e6,
-            s.response.p99 as f64 / 1e6
+            s.per_s(s.failed)
         );
+        if s.response.count > 0 {
+            let ms = |ns: u64| ns as f64 / 1e6;
+            line += &format!("  p50 {:.2} ms  p99 {:.2} ms", ms(s.response.p50), ms(s.response.p99));
+        } else {
+            line += "  p50 – p99 –";
+        }
         if let Some(c) = t.cpu_total(Span::ending(t.end(), 1_000_000_000)) {
             line += &format!("  cpu {:.0} %", c.busy());
         }

@@ -94,7 +94,7 @@ fn on_screen(screen: &ScreenArgs, workbench: &mut Workbench, feed: &mut dyn Feed
     match workbench.finish() {
         Ok(Some(path)) => tell("session", &path),
         Ok(None) => {}
-        Err(why) => eprintln!("perfbench: {}", crate::model::clean(&why, 500)),
+        Err(why) => say_err!("perfbench: {}", crate::model::clean(&why, 500)),
     }
     shown.map(drop).map_err(failed)
 }

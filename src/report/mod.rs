@@ -9,7 +9,7 @@ mod text;
 
 pub use json::SCHEMA;
 
-use crate::model::Span;
+use crate::model::{At, Span};
 use crate::timeline::Timeline;
 
 /// Lays a session out.
@@ -18,14 +18,18 @@ pub type Form = fn(&Timeline) -> String;
 /// Every form of report by the name given to `--format`; the first is the default.
 pub static REPORTS: &[(&str, Form)] = &[("text", text::render), ("json", json::render)];
 
-/// The stretch a run's rates are over: from the start of the load to its last request that
-/// fell due or ended, not to the end of captures or of the wait for an answer that never came.
-/// The whole session when there was no load.
+/// The stretch a run's rates are over: from the start of the load to the end of the duration
+/// it was given, or to its last request that fell due or ended when that is later; not to the
+/// end of captures or of the wait for an answer that never came. The whole session when there
+/// was no load.
 fn run_span(t: &Timeline) -> Span {
     let all = t.load().span();
     let busy = |s: &crate::timeline::Slot| s.offered + s.completed + s.failed + s.dropped > 0;
     match t.load().slots(all).rev().find(|(_, s)| busy(s)) {
-        Some((end, _)) => Span { from: all.from, to: end.min(all.to) },
+        Some((end, _)) => {
+            let given = t.opening().load.duration_ns.map_or(all.from, |ns| At(all.from.0.saturating_add(ns)));
+            Span { from: all.from, to: end.max(given).min(all.to) }
+        }
         None => t.whole(),
     }
 }
