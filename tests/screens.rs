@@ -231,6 +231,27 @@ fn scrubbing_holds_the_view_and_end_follows_again() {
 }
 
 #[test]
+fn a_session_that_is_still_being_recorded_is_followed_unless_an_instant_was_asked_for() {
+    let w = session();
+    let after = |at: Option<At>, stop: bool, feeds: &[FeedState]| {
+        let playback = Some(ui::Playback { speed: 1.0, at });
+        let mut app = App::new(Options { playback, ..Options::default() });
+        for (n, feed) in (1..).zip(feeds) {
+            if stop && n == 2 {
+                press(&mut app, w, &[KeyCode::Char(' ')]);
+            }
+            app.tick(w, At(n * 100_000_000), *feed);
+        }
+        app.cursor()
+    };
+    let recorded = [FeedState::Loading, FeedState::Live, FeedState::Live];
+    assert_eq!(after(None, false, &recorded), Cursor::Follow);
+    assert!(matches!(after(None, true, &recorded), Cursor::Pinned(_)), "it was stopped by hand");
+    assert!(matches!(after(Some(At(5_000_000_000)), false, &recorded), Cursor::Pinned(_)));
+    assert!(matches!(after(None, false, &[FeedState::Loading, FeedState::Ended]), Cursor::Pinned(_)));
+}
+
+#[test]
 fn playback_moves_with_the_feeds_clock_and_stops_at_the_end() {
     let w = session();
     let playback = ui::Playback { speed: 2.0, at: Some(At(80_000_000_000)) };

@@ -178,8 +178,10 @@ impl Slot {
             Ok(()) | Err(HostError::Stopped) => {}
             Err(e) => out.fault(at, self.row.name, e.to_string(), e.mend().map(str::to_owned)),
         }
+        // The first reading that finds nothing more says that what was there is gone.
+        let all_gone = result.is_ok() && self.size > 0;
         self.size = values.len();
-        if !values.is_empty() {
+        if !values.is_empty() || all_gone {
             out.readings(Readings { at, sampler: self.name.clone(), took_ns, values });
         }
         self.cost = Duration::from_nanos(thread_cpu_ns().saturating_sub(cpu));

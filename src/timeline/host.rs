@@ -3,8 +3,8 @@
 //!
 //! Must not: judge. Thresholds belong to diagnosis.
 
-use super::Timeline;
 use super::series::STALE_NS;
+use super::{Rate, Series, Timeline};
 use crate::model::{At, Metric, Scope, Span};
 
 /// Shares of CPU time, per cent of the CPU or CPUs it is of; they sum to 100.
@@ -178,19 +178,36 @@ impl ProcessUse {
 }
 
 impl Timeline {
-    /// A gauge at an instant; `None` when it was not read lately.
+    /// A gauge at an instant; `None` when it was not read lately, or its sampler has read since
+    /// without finding it.
     pub fn gauge(&self, metric: Metric, instance: &str, at: At) -> Option<i64> {
-        self.series(metric, instance)?.gauge(at, STALE_NS)
+        self.standing(self.series(metric, instance)?, Span { from: at, to: at })
     }
 
-    /// A counter's rate per second over a stretch.
+    /// A counter's rate per second over a stretch; `None` when it ended before.
     pub fn per_s(&self, metric: Metric, instance: &str, span: Span) -> Option<f64> {
-        Some(self.series(metric, instance)?.rate(span)?.per_s())
+        Some(self.rate(self.series(metric, instance)?, span)?.per_s())
     }
 
-    /// A counter's movement over a stretch.
+    /// A counter's movement over a stretch; `None` when it ended before.
     pub fn delta(&self, metric: Metric, instance: &str, span: Span) -> Option<i64> {
-        Some(self.series(metric, instance)?.rate(span)?.delta)
+        Some(self.rate(self.series(metric, instance)?, span)?.delta)
+    }
+
+    fn rate(&self, s: &Series, span: Span) -> Option<Rate> {
+        self.standing(s, span)?;
+        s.rate(span)
+    }
+
+    /// The last value in or before a stretch, unless it speaks of what was gone when the stretch
+    /// began: its sampler had read again without that instance. An age alone does not tell,
+    /// since samplers read more rarely where reading is dear.
+    fn standing(&self, s: &Series, span: Span) -> Option<i64> {
+        let (read, value) = s.last_at(span.to)?;
+        let sampler = s.sampler().and_then(|name| self.sampling_cost().get(name));
+        let gone = || sampler.and_then(|all| all.last_at(span.to)).is_some_and(|(later, _)| later > read);
+        let is_old = span.to.since_ns(read) > STALE_NS || gone();
+        (read >= span.from || !is_old).then_some(value)
     }
 
     /// The CPU split of each CPU over a stretch, by CPU number. A CPU that stood still or
@@ -218,7 +235,9 @@ impl Timeline {
         let mut states: Vec<(String, u64)> = self
             .instances(Metric::TcpState)
             .into_iter()
-            .filter_map(|(i, s)| Some((i.to_string(), u64::try_from(s.gauge(at, STALE_NS)?).ok()?)))
+            .filter_map(|(i, s)| {
+                Some((i.to_string(), u64::try_from(self.standing(s, Span { from: at, to: at })?).ok()?))
+            })
             .filter(|(_, n)| *n > 0)
             .collect();
         states.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
@@ -231,7 +250,7 @@ impl Timeline {
         self.instances(Metric::PortsUsed)
             .into_iter()
             .filter_map(|(i, s)| {
-                let used = u64::try_from(s.gauge(at, STALE_NS)?).ok()?;
+                let used = u64::try_from(self.standing(s, Span { from: at, to: at })?).ok()?;
                 Some(PortUse {
                     destination: i.to_string(),
                     used,
@@ -259,7 +278,7 @@ impl Timeline {
             .copied()
             .filter(|m| m.scope() == Scope::Host && m.kind() == crate::model::Kind::Counter && which(*m))
             .filter_map(|metric| {
-                let rate = self.series(metric, "")?.rate(span)?;
+                let rate = self.rate(self.series(metric, "")?, span)?;
                 (rate.delta > 0).then_some(Moved { metric, delta: rate.delta, per_s: rate.per_s() })
             })
             .collect()
@@ -274,7 +293,7 @@ impl Timeline {
                 let delta = |m| self.delta(m, i, span).unwrap_or(0);
                 Some(InterfaceUse {
                     name: i.to_string(),
-                    rx_bytes_per_s: s.rate(span)?.per_s(),
+                    rx_bytes_per_s: self.rate(s, span)?.per_s(),
                     tx_bytes_per_s: per_s(Metric::NetTxBytes),
                     rx_packets_per_s: per_s(Metric::NetRxPackets),
                     tx_packets_per_s: per_s(Metric::NetTxPackets),
@@ -299,7 +318,7 @@ impl Timeline {
                 let waited_ms_per_s = per_s(Metric::DiskReadMillis) + per_s(Metric::DiskWriteMillis);
                 Some(DiskUse {
                     name: i.to_string(),
-                    read_bytes_per_s: s.rate(span)?.per_s(),
+                    read_bytes_per_s: self.rate(s, span)?.per_s(),
                     write_bytes_per_s: per_s(Metric::DiskWriteBytes),
                     requests_per_s,
                     wait_ms: (requests_per_s > 0.0).then(|| waited_ms_per_s / requests_per_s),
@@ -346,9 +365,9 @@ impl Timeline {
             .instances(Metric::ProcUser)
             .into_iter()
             .filter_map(|(i, s)| {
-                s.gauge(span.to, STALE_NS)?;
+                self.standing(s, span)?;
                 let percent = |m| 100.0 * self.per_s(m, i, span).unwrap_or(0.0) / ticks_per_s;
-                let gauge = |m| self.gauge(m, i, span.to).and_then(|v| u64::try_from(v).ok());
+                let gauge = |m| u64::try_from(self.standing(self.series(m, i)?, span)?).ok();
                 Some(ProcessUse {
                     instance: i.to_string(),
                     us: percent(Metric::ProcUser),
@@ -371,7 +390,7 @@ impl Timeline {
 }
 
 /// Growth per second of a gauge over the ten seconds before `at`.
-fn growth(s: &super::Series, at: At) -> f64 {
+fn growth(s: &Series, at: At) -> f64 {
     let window: Vec<(At, i64)> = s.window(Span::ending(at, 10_000_000_000)).collect();
     match (window.first(), window.last()) {
         (Some((a, v)), Some((b, w))) if b > a => w.saturating_sub(*v) as f64 / (b.since_ns(*a) as f64 / 1e9),
@@ -410,7 +429,7 @@ mod tests {
         assert_eq!((per_cpu[0].1.us, per_cpu[0].1.id, per_cpu[1].1.si), (50.0, 50.0, 100.0));
         let all = t.cpu_total(seconds(0, 1)).unwrap();
         assert_eq!((all.us, all.si, all.id, all.busy()), (25.0, 50.0, 25.0, 75.0));
-        assert_eq!(t.cpu_total(seconds(60, 61)), None, "nothing was read then");
+        assert_eq!(t.cpu_total(seconds(70, 71)), None, "nothing was read then");
     }
 
     #[test]
@@ -439,5 +458,41 @@ mod tests {
         t.apply(&readings(2, &[(Metric::ProcUser, "7 nginx", 300), (Metric::ProcUser, "self", 100)]));
         let all = t.processes(seconds(0, 2));
         assert_eq!((all[0].is_self(), all[0].us, all[1].us), (true, 50.0, 150.0));
+    }
+
+    #[test]
+    fn what_its_sampler_no_longer_finds_is_gone_and_what_is_read_rarely_is_not() {
+        let (user, rss) = (Metric::ProcUser, Metric::ProcRss);
+        let mut t = Timeline::new();
+        for s in 0..3 {
+            t.apply(&readings(s, &[(user, "self", 0), (user, "7 sh", 0), (rss, "7 sh", 4096)]));
+        }
+        // It became another program, and nothing else was read.
+        t.apply(&readings(4, &[(user, "self", 0), (user, "7 nginx", 1)]));
+        let names =
+            |span| t.processes(span).iter().map(|p| (p.instance.clone(), p.rss)).collect::<Vec<(String, u64)>>();
+        let named = |names: &[(&str, u64)]| names.iter().map(|(n, b)| (n.to_string(), *b)).collect::<Vec<_>>();
+        assert_eq!(names(seconds(3, 4)), named(&[("self", 0), ("7 nginx", 0)]));
+        assert_eq!(names(seconds(2, 3)), named(&[("self", 0), ("7 sh", 4096)]), "as it was then");
+        assert_eq!(names(seconds(0, 4)).len(), 3, "it did live in that stretch");
+        assert_eq!(t.gauge(rss, "7 sh", At(3_900_000_000)), Some(4096));
+        assert_eq!(t.gauge(rss, "7 sh", At(4_000_000_000)), None);
+        // The sampler's next reading is far away: this is the latest that is known.
+        assert_eq!(names(seconds(39, 40)).len(), 2);
+        assert!(names(seconds(99, 100)).is_empty());
+    }
+
+    #[test]
+    fn sums_of_counts_no_host_has_do_not_overflow() {
+        let mut t = Timeline::new();
+        for (s, v) in [(0, 0), (1, i64::MAX)] {
+            let all = [Metric::NetRxBytes, Metric::NetRxDropped, Metric::NetTxDropped].map(|m| (m, "eth0", v));
+            t.apply(&readings(s, &all));
+        }
+        assert_eq!(t.interfaces(seconds(0, 1))[0].dropped, i64::MAX);
+        for (s, v) in [(2, i64::MIN), (3, i64::MAX)] {
+            t.apply(&readings(s, &[(Metric::PortsUsed, "10.0.0.7:80", v)]));
+        }
+        assert!(t.ports(At(3_000_000_000))[0].growth_per_s > 0.0);
     }
 }

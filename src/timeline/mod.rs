@@ -56,7 +56,9 @@ impl Timeline {
             Event::Interval(e) => self.load.apply(e),
             Event::Readings(e) => {
                 for r in &e.values {
-                    self.host.entry((r.metric, r.instance.clone())).or_default().push(e.at, r.value);
+                    let series = self.host.entry((r.metric, r.instance.clone())).or_default();
+                    series.push(e.at, r.value);
+                    series.set_sampler(&e.sampler);
                 }
                 let cost = i64::try_from(e.took_ns).unwrap_or(i64::MAX);
                 self.sampling_cost.entry(e.sampler.clone()).or_default().push(e.at, cost);

@@ -3,12 +3,15 @@
 //! Must not: know what the values mean.
 
 use crate::model::{At, Span};
+use std::sync::Arc;
 
 /// Raw values in time order.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Series {
     at: Vec<At>,
     value: Vec<i64>,
+    /// Who read the values, when it is known.
+    sampler: Option<Arc<str>>,
 }
 
 /// How a counter moved over a stretch.
@@ -33,6 +36,18 @@ impl Series {
         let i = self.upto(at);
         self.at.insert(i, at);
         self.value.insert(i, value);
+    }
+
+    /// Says by which sampler the values are read.
+    pub(super) fn set_sampler(&mut self, name: &Arc<str>) {
+        if self.sampler.as_ref() != Some(name) {
+            self.sampler = Some(name.clone());
+        }
+    }
+
+    /// The sampler that read the latest value.
+    pub(super) fn sampler(&self) -> Option<&Arc<str>> {
+        self.sampler.as_ref()
     }
 
     /// How many values.
@@ -106,9 +121,9 @@ impl Series {
     }
 }
 
-/// A reading older than this says nothing about now, ns. Samplers stretch their period to
-/// a few seconds at most.
-pub(super) const STALE_NS: u64 = 15_000_000_000;
+/// A reading older than this says nothing about now, ns, even when its sampler has not read
+/// again: where the host's tables are long, periods stretch to tens of seconds.
+pub(super) const STALE_NS: u64 = 60_000_000_000;
 
 #[cfg(test)]
 mod tests {

@@ -96,6 +96,8 @@ pub struct App {
     pub(super) typing: Option<String>,
     pub(super) help: bool,
     pub(super) playing: bool,
+    /// Whether a session that is still being recorded was caught up with, once.
+    pub(super) joined: bool,
     pub(super) speed: f64,
     pub(super) message: Option<Message>,
     pub(super) flame: FlameState,
@@ -140,6 +142,7 @@ impl App {
             typing: None,
             help: false,
             playing: playback.is_some(),
+            joined: playback.is_none_or(|p| p.at.is_some()),
             speed: playback.map_or(1.0, |p| if p.speed.is_finite() { p.speed.clamp(0.01, 1000.0) } else { 1.0 }),
             message: None,
             flame: FlameState::default(),
@@ -289,6 +292,15 @@ impl App {
         let timeline = workbench.timeline();
         let mut changed = self.feed != feed;
         self.feed = feed;
+        if !self.joined && feed == FeedState::Live {
+            // Played from its start it would stay behind for ever; whoever has stopped it to
+            // look at something is left there.
+            self.joined = true;
+            if self.playing {
+                self.cursor = Cursor::Follow;
+                changed = true;
+            }
+        }
         if let (true, Cursor::Pinned(at)) = (self.options.playback.is_some() && self.playing, self.cursor) {
             let moved = at.moved((passed as f64 * self.speed) as i64);
             let end = timeline.end();

@@ -163,24 +163,28 @@ fn header(scene: &Scene<'_>, on: &mut Canvas<'_>) {
     let (glyph, state, style) = state(scene);
     let at = scene.view.now();
     let time = if scene.view.cursor == Cursor::Follow { clock(at) } else { at.to_string() };
-    let rate = |n: u64| format!("{:>5}/s", units::short(recent.per_s(n)));
+    // Load that ended has no present rate.
+    let is_known = recent.slots > 0;
+    let rate = |n: u64| match is_known {
+        true => format!("{:>5}/s", units::short(recent.per_s(n))),
+        false => format!("{:>5}/s", "–"),
+    };
     let findings = scene.memo.findings.len();
     let flags = format!("⚑ {findings}");
     let failed = recent
         .outcomes
         .iter()
         .filter(|o| !matches!(o.outcome, Outcome::Status(_)))
-        .map(|o| o.count)
-        .sum::<u64>()
+        .fold(0u64, |n, o| n.saturating_add(o.count))
         .max(recent.failed);
     let errors = recent.server_errors();
     // From the right: what changes. From the left: what it is.
     let mut parts: Vec<(&str, String, Style)> = vec![];
-    if recent.slots > 0 {
+    if scene.timeline.load().known_until() > At::START {
         if opening.load.mode != "closed" || width >= 100 {
             parts.push(("offered ", rate(recent.offered), theme.strong));
         }
-        parts.push(("done ", rate(recent.completed), theme.accent));
+        parts.push(("done ", rate(recent.completed), if is_known { theme.accent } else { theme.dim }));
         parts.push(("err ", rate(failed), if failed > 0 { theme.bad } else { theme.dim }));
         if width >= 100 {
             parts.push(("5xx ", rate(errors), if errors > 0 { theme.warn } else { theme.dim }));

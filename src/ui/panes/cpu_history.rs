@@ -18,7 +18,7 @@ impl Pane for CpuHistory {
 
     fn title(&self, scene: &Scene<'_>) -> (String, String) {
         let of = scene.view.selection.cpu.map_or("all CPUs".to_string(), |n| format!("cpu {n}"));
-        (format!("busy %, {of}: us over sy over si"), scene.over())
+        (format!("busy %, {of}: st over us over sy over si"), scene.over())
     }
 
     fn time_area(&self, _: &Scene<'_>, width: u16, height: u16) -> Option<Rect> {
@@ -58,13 +58,14 @@ pub fn draw(scene: &Scene<'_>, on: &mut Canvas<'_>) {
         return scene.nothing(on, "no readings of the CPUs yet");
     }
     let ticks = f64::from(scene.timeline.opening().host.ticks_per_s.max(1)) * names.len().max(1) as f64;
-    // Stacked from the bottom: interrupts, system, user.
+    // Stacked from the bottom: interrupts, system, user, what the hypervisor took.
     let mut level: Vec<Option<f64>> = vec![None; axis.columns];
     let mut layers = vec![];
     for (parts, style) in [
-        (vec![&softirq, &irq, &steal], theme.cpu[3]),
+        (vec![&softirq, &irq], theme.cpu[3]),
         (vec![&system], theme.cpu[1]),
         (vec![&user, &nice], theme.cpu[0]),
+        (vec![&steal], theme.cpu[6]),
     ] {
         for (n, l) in level.iter_mut().enumerate() {
             for part in &parts {

@@ -22,7 +22,7 @@ impl Pane for Distribution {
     }
 
     fn needs(&self, _: u16, _: u16) -> Needs {
-        Needs { shape: true, ..Needs::default() }
+        Needs { shape: true, routes: true, ..Needs::default() }
     }
 
     fn draw(&self, scene: &Scene<'_>, on: &mut Canvas<'_>) {
@@ -40,35 +40,23 @@ impl Pane for Distribution {
         }
         let left = if histogram > 0 { width - percentiles } else { 0 };
         let mut at = on.part(left, 0, percentiles, height);
-        let rows = [
-            ("p50", 0.5),
-            ("p75", 0.75),
-            ("p90", 0.9),
-            ("p95", 0.95),
-            ("p99", 0.99),
-            ("p99.9", 0.999),
-            ("p99.99", 0.9999),
-            ("max", 1.0),
-        ];
-        let most = usize::from(height);
-        // In a low pane those in between go first.
-        let keep: &[usize] = match most {
-            8.. => &[0, 1, 2, 3, 4, 5, 6, 7],
-            6..=7 => &[0, 2, 3, 4, 5, 7],
-            _ => &[0, 2, 4, 5, 7],
+        // Exact, and not by the buckets of the bars: of all, or of the route as it is kept.
+        let of_route = scene.view.selection.route.as_ref();
+        let q = match of_route {
+            None => Some(scene.memo.focus.response),
+            Some(route) => scene.memo.routes.iter().find(|r| r.route == *route).map(|r| r.response),
         };
-        for (y, n) in keep.iter().enumerate().take(most) {
-            let (label, q) = rows[*n];
-            at.put(0, y as u16, label, theme.dim);
-            let value = shape.quantile(q).map_or("–".into(), units::time);
-            let style = if q == 0.5 {
-                theme.strong
-            } else if q == 0.99 {
-                theme.warn
-            } else {
-                theme.text
-            };
-            at.put_right(percentiles, y as u16, &value, style);
+        let Some(q) = q.filter(|q| q.count > 0) else { return };
+        let rows = [
+            ("p50", q.p50, theme.strong),
+            ("p90", q.p90, theme.text),
+            ("p99", q.p99, theme.warn),
+            ("p99.9", q.p999, theme.text),
+            ("max", q.max, theme.text),
+        ];
+        for (y, (label, ns, style)) in (0..height).zip(rows) {
+            at.put(0, y, label, theme.dim);
+            at.put_right(percentiles, y, &units::time(ns as f64), style);
         }
     }
 }

@@ -1,4 +1,5 @@
-//! What watching costs: each sampler's readings and the time they took.
+//! What watching costs: each sampler's readings and the wall time they took. That is more
+//! than their CPU time, which `perfbench (this)` among the processes has in it.
 //!
 //! Must not: leave out the dear ones.
 
@@ -15,7 +16,7 @@ const COLUMNS: &[Column] = &[
     Column::wide("sampler", 8),
     Column::number("each", 7, 0),
     Column::number("every", 6, 1),
-    Column::number("% cpu", 6, 0),
+    Column::number("% time", 6, 0),
 ];
 
 impl Pane for Samplers {
@@ -24,7 +25,7 @@ impl Pane for Samplers {
     }
 
     fn title(&self, scene: &Scene<'_>) -> (String, String) {
-        ("what watching costs".into(), scene.over())
+        ("time watching takes".into(), scene.over())
     }
 
     fn draw(&self, scene: &Scene<'_>, on: &mut Canvas<'_>) {
