@@ -252,6 +252,23 @@ fn a_session_that_is_still_being_recorded_is_followed_unless_an_instant_was_aske
 }
 
 #[test]
+fn what_is_not_known_of_a_stretch_is_not_shown_as_nothing() {
+    let w = session();
+    let mut app = app(w);
+    app.act(Action::Show(Screen::Load), w);
+    app.act(Action::SelectSpan(Span { from: At(50_200_000_000), to: At(50_600_000_000) }), w);
+    let shown = text(&draw(&mut app, w, 120, 36));
+    assert!(shown.contains("too short a stretch for routes"), "{shown}");
+    // Load that ended has no present rate; while it is known it has one.
+    let header = |w: &Workbench| text(&draw(&mut app_with(w, Options::default()), w, 120, 36));
+    let dashed = |shown: String| shown.lines().next().unwrap().contains("done     –/s");
+    assert!(!dashed(header(w)));
+    let later = Event::Mark(perfbench::model::Mark { at: At(95_000_000_000), label: "later".into() });
+    let ended = workbench(&[SESSION.as_slice(), &[later]].concat());
+    assert!(dashed(header(&ended)), "{}", header(&ended));
+}
+
+#[test]
 fn playback_moves_with_the_feeds_clock_and_stops_at_the_end() {
     let w = session();
     let playback = ui::Playback { speed: 2.0, at: Some(At(80_000_000_000)) };

@@ -13,9 +13,11 @@ use std::sync::Arc;
 const CHUNK: u64 = 50;
 /// Slots that stay as they came: ten minutes.
 const KEPT: u64 = 3000;
-/// A worker decides at each hand-over whether the routes go along, which they do when a
-/// second has passed: before its interval began, no more than that can have been held back.
+/// A worker decides at each hand-over whether the routes go along, which they do when about a
+/// second has passed: before its interval began, less than that can have been held back.
 const HELD_BACK_NS: u64 = 1_000_000_000;
+/// What is held back when all hand-overs come at their ticks.
+const USUALLY_NS: u64 = 4 * Interval::TICK_NS;
 
 /// What was handed over at one slot, or all that was in ten seconds.
 #[derive(Clone, Debug, PartialEq)]
@@ -65,7 +67,8 @@ impl RouteTrack {
             return;
         }
         // A worker that had nothing to tell for a while told nothing then.
-        let from = (*told).max(At(i.span.from.0.saturating_sub(HELD_BACK_NS)));
+        let was_silent = i.span.from.since_ns(*told) > HELD_BACK_NS;
+        let from = if was_silent { At(i.span.from.0.saturating_sub(USUALLY_NS)) } else { *told };
         let from = if from < i.span.to { from } else { i.span.from };
         *told = i.span.to.max(*told);
         let batch = Batch { slot, span: Span { from, to: i.span.to }, routes: i.routes.as_slice().into() };
@@ -196,7 +199,7 @@ mod tests {
         t.apply(&told(1, 1800, 2000, "/a", 10));
         t.apply(&told(0, 8800, 9000, "/a", 7));
         let all: Vec<_> = t.route(ms(0, 9000), "/a").map(|(s, r)| (s, r.requests)).collect();
-        assert_eq!(all, [(ms(0, 1200), 120), (ms(1200, 2000), 80), (ms(1000, 2000), 10), (ms(7800, 9000), 7)]);
+        assert_eq!(all, [(ms(0, 1200), 120), (ms(1200, 2000), 80), (ms(1000, 2000), 10), (ms(8000, 9000), 7)]);
         assert_eq!(t.routes(ms(1200, 2000))[0].requests, 90);
         assert_eq!(t.routes_span(ms(1200, 2000)), ms(1000, 2000));
         assert!(t.routes(ms(1200, 1800)).is_empty() && t.routes_span(ms(1200, 1800)).is_empty());

@@ -18,7 +18,7 @@ impl Pane for CpuHistory {
 
     fn title(&self, scene: &Scene<'_>) -> (String, String) {
         let of = scene.view.selection.cpu.map_or("all CPUs".to_string(), |n| format!("cpu {n}"));
-        (format!("busy %, {of}: st over us over sy over si"), scene.over())
+        (format!("busy %, {of}: st/us/sy/si"), scene.over())
     }
 
     fn time_area(&self, _: &Scene<'_>, width: u16, height: u16) -> Option<Rect> {
