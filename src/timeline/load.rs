@@ -19,6 +19,8 @@ pub struct LoadTrack {
     /// By the tick they fell due in, the slowest first.
     exemplars: BTreeMap<u64, Vec<Exemplar>>,
     in_flight: BTreeMap<u16, (u64, u64)>,
+    /// Over how many slots long intervals were spread.
+    spread: u64,
     /// From the start of the first interval to the end of the last.
     span: Span,
 }
@@ -71,7 +73,11 @@ impl LoadTrack {
         let last = nearest_slot(i.span.to);
         let began = i.span.from.0.saturating_add(Interval::TICK_NS / 2) / Interval::TICK_NS;
         let of = match (last + 1).saturating_sub(began) {
-            n if n <= MOST_SPREAD => n.max(1),
+            n if n <= FEW => n.max(1),
+            n if n <= MOST_SPREAD && self.spread < ALL_SPREAD => {
+                self.spread += n;
+                n
+            }
             _ => 1,
         };
         self.in_flight.insert(i.worker, (i.in_flight, i.queued));
@@ -226,6 +232,12 @@ const EXEMPLARS: usize = 5;
 /// Ticks that one interval is spread over at most, ten minutes: a longer one was never handed
 /// over by a worker, and must not cost a slot for each of its ticks.
 const MOST_SPREAD: u64 = 3000;
+
+/// Ticks that any interval is spread over.
+const FEW: u64 = 5;
+/// Slots that all intervals longer than [`FEW`] are spread over at most: a file made to do
+/// harm must not cost thousands of slots for each of its rows.
+const ALL_SPREAD: u64 = 200_000;
 
 /// The numbers of the slots that a stretch touches.
 pub(super) fn slots_of(span: Span) -> Range<u64> {
@@ -402,6 +414,11 @@ pub(super) mod tests {
         let years = Span { from: At(0), to: At(u64::MAX) };
         t.apply(&Interval { span: years, sent: u64::MAX, ..interval(2, 200, &[]) });
         assert_eq!((t.slots.len(), t.sum(years).sent), (6, u64::MAX));
+        for n in 0..1000 {
+            let span = Span { from: At(n << 40), to: At((n << 40) + 500_000_000_000) };
+            t.apply(&Interval { span, ..interval(3, 200, &[]) });
+        }
+        assert!(t.slots.len() < 205_000, "{}", t.slots.len());
         assert_eq!((0..7).map(|n| share(u64::MAX, n, 7)).sum::<u64>(), u64::MAX);
     }
 

@@ -353,4 +353,59 @@ mod tests {
         // The stored distribution tells 512 ns apart.
         assert!((512.0..=1000.0).contains(&low) && high < 1100.0, "{low} {high}");
     }
+
+    #[test]
+    fn a_steady_route_is_level_whatever_its_batches_cover() {
+        use crate::model::{Event, RouteInterval};
+        let mut t = Timeline::new();
+        let mut from = 0;
+        // Ten requests a tick, told after five ticks or six, one hand-over late.
+        for (n, to) in [1000, 2200, 3200, 4430, 5400, 6600, 7600].into_iter().enumerate() {
+            let span = Span { from: At(from * 1_000_000), to: At(to * 1_000_000) };
+            let requests = (to - from) / 20;
+            let route = RouteInterval {
+                route: "/a".into(),
+                requests,
+                failed: 0,
+                server_errors: 0,
+                response_time: Latency::default(),
+            };
+            let interval = Interval { span, routes: vec![route], ..silent(n as u64) };
+            t.apply(&Event::Interval(interval));
+            from = to;
+        }
+        for second in 0..7u64 {
+            let span = Span { from: At(second * 1_000_000_000), to: At((second + 1) * 1_000_000_000) };
+            let c = route_column(&t, span, "/a");
+            let rate = c.per_s(c.completed).unwrap();
+            assert!((rate - 50.0).abs() < 1.0, "{second}: {rate}");
+        }
+        let late = route_column(&t, Span { from: At(9_000_000_000), to: At(10_000_000_000) }, "/a");
+        assert_eq!(late.per_s(late.completed), None);
+    }
+
+    fn silent(offered: u64) -> Interval {
+        Interval {
+            worker: 0,
+            span: Span::default(),
+            offered,
+            sent: 0,
+            completed: 0,
+            failed: 0,
+            dropped: 0,
+            retried: 0,
+            in_flight: 0,
+            queued: 0,
+            connections_opened: 0,
+            received_bytes: 0,
+            sent_bytes: 0,
+            response_time: Latency::default(),
+            service_time: Latency::default(),
+            send_lag: Latency::default(),
+            connect_time: Latency::default(),
+            outcomes: vec![],
+            routes: vec![],
+            exemplars: vec![],
+        }
+    }
 }
