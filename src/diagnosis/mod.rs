@@ -3,6 +3,14 @@
 //!
 //! Must not: read the host or keep state; an old session is judged by today's rules.
 
+mod accept_queue;
+mod client;
+mod cpu;
+mod local_ports;
+#[cfg(test)]
+mod tests;
+mod unanswered;
+
 use crate::model::Finding;
 use crate::timeline::View;
 
@@ -10,7 +18,15 @@ use crate::timeline::View;
 pub type Rule = fn(&View<'_>) -> Option<Finding>;
 
 /// Every rule there is.
-pub static RULES: &[Rule] = &[];
+pub static RULES: &[Rule] = &[
+    unanswered::silence,
+    unanswered::failing,
+    local_ports::check,
+    accept_queue::check,
+    cpu::one_softirq,
+    cpu::full,
+    client::check,
+];
 
 /// All findings over what is in focus, gravest first.
 pub fn check(view: &View<'_>) -> Vec<Finding> {

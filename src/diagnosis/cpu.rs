@@ -1,0 +1,48 @@
+//! The CPUs of this host: all of them full, or one of them full with soft interrupts.
+//!
+//! Must not: tell who is to blame when the target is elsewhere.
+
+use crate::model::{Evidence, Finding, Metric, Severity};
+use crate::timeline::View;
+
+/// Everything is busy.
+pub(super) fn full(view: &View<'_>) -> Option<Finding> {
+    let all = view.timeline.cpu_total(view.focus())?;
+    if all.busy() < 95.0 {
+        return None;
+    }
+    let shares = format!("us {:.0} sy {:.0} si {:.0} st {:.0} %", all.us, all.sy, all.si, all.st);
+    let mut evidence = vec![Evidence { text: shares, series: Some((Metric::CpuIdle, "0".into())) }];
+    for p in view.timeline.processes(view.focus()).iter().take(3) {
+        let name = if p.is_self() { "perfbench itself" } else { p.instance.as_str() };
+        evidence.push(Evidence { text: format!("{name}: {:.0} % of one CPU", p.us + p.sy), series: None });
+    }
+    Some(Finding {
+        rule: "cpu.full",
+        severity: Severity::Warning,
+        title: format!("the CPUs of this host are full: {:.0} % busy", all.busy()),
+        span: view.focus(),
+        evidence,
+        advice: "response times hold waiting for a CPU now; c shows who takes it".into(),
+    })
+}
+
+/// One CPU does all the soft interrupts: most often one receive queue without RPS.
+pub(super) fn one_softirq(view: &View<'_>) -> Option<Finding> {
+    let mut by_si = view.timeline.cpus(view.focus());
+    by_si.sort_by(|a, b| b.1.si.total_cmp(&a.1.si));
+    let (cpu, most) = by_si.first()?;
+    let median = by_si.get(by_si.len() / 2)?.1.si;
+    if by_si.len() < 2 || most.si < 80.0 || median >= 20.0 {
+        return None;
+    }
+    let text = format!("si {:.0} % on CPU {cpu}, {median:.0} % on the median CPU", most.si);
+    Some(Finding {
+        rule: "softirq.one_core",
+        severity: Severity::Critical,
+        title: format!("CPU {cpu} is full with soft interrupts"),
+        span: view.focus(),
+        evidence: vec![Evidence { text, series: Some((Metric::CpuSoftirq, cpu.to_string().into())) }],
+        advice: "spread receiving over CPUs: more queues (ethtool -L), or RPS (rps_cpus of the interface)".into(),
+    })
+}

@@ -1,0 +1,38 @@
+//! Local ports to one destination run out: from half of the range on connect() is slow, at
+//! its end it fails (`__inet_hash_connect` looks at one parity of ports first).
+//!
+//! Must not: blame the target.
+
+use crate::model::{Evidence, Finding, Metric, Severity};
+use crate::timeline::View;
+
+/// See the top of the file.
+pub(super) fn check(view: &View<'_>) -> Option<Finding> {
+    let ports = view.timeline.ports(view.instant()).into_iter().max_by(|a, b| a.percent().total_cmp(&b.percent()))?;
+    let percent = ports.percent();
+    if percent < 50.0 {
+        return None;
+    }
+    let of = |metric: Metric| Some((metric, ports.destination.as_str().into()));
+    let mut evidence = vec![
+        Evidence { text: format!("{} of {} ports in use", ports.used, ports.budget), series: of(Metric::PortsUsed) },
+        Evidence { text: format!("{} of them in TIME_WAIT", ports.time_wait), series: of(Metric::DestTimeWait) },
+    ];
+    let connect = view.timeline.load().sum(view.focus()).connect;
+    if connect.count > 0 {
+        evidence.push(Evidence { text: format!("connect p99 {:.2} ms", connect.p99 as f64 / 1e6), series: None });
+    }
+    if let Some(s) = ports.full_in_s() {
+        evidence.push(Evidence { text: format!("at this growth full in {s:.0} s"), series: None });
+    }
+    Some(Finding {
+        rule: "ports.cliff",
+        severity: if percent >= 95.0 { Severity::Critical } else { Severity::Warning },
+        title: format!("local ports to {}: {percent:.0} % in use, past the cliff at 50 %", ports.destination),
+        span: view.focus(),
+        evidence,
+        advice: "keep connections open, or widen the range: \
+                 sudo sysctl -w net.ipv4.ip_local_port_range='1024 65535'"
+            .into(),
+    })
+}
