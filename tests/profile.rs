@@ -269,7 +269,7 @@ fn a_sleeping_process_gives_no_samples_and_says_so() {
 #[test]
 fn a_target_that_ends_in_the_middle_leaves_what_it_did() {
     let place = Place::new();
-    let burn = place.burn("2");
+    let burn = place.burn("4");
     if !permits(&[burn.pid()], Want::Processes) {
         return;
     }
