@@ -62,13 +62,13 @@ fn a_session_plays_and_can_be_scrubbed() {
     let session = recorded(&folder);
     let before = std::fs::read(&session).unwrap();
     let end = Playback::load(session.as_ref()).unwrap().timeline().end().secs();
-    assert!((4.0..8.0).contains(&end), "{end} s");
+    assert!((4.0..20.0).contains(&end), "{end} s");
 
     let Some(tmux) = play(&folder, &session, "") else { skip!("tmux") };
     // It plays from the start, at the recorded speed.
     let first = tmux.until("playing", SOON, |s| s.contains("▶ play 1×"));
     let (began, from) = (Instant::now(), clock(&first).unwrap());
-    assert!(from < 2.0, "{first}");
+    assert!(from < 3.0, "{first}");
     std::thread::sleep(Duration::from_millis(1000));
     let later = tmux.screen();
     let (passed, moved) = (began.elapsed().as_secs_f64(), clock(&later).unwrap() - from);
@@ -109,10 +109,11 @@ fn a_session_plays_and_can_be_scrubbed() {
     }
     tmux.keys("Right");
     tmux.until("a later instant", SOON, |s| clock(s).is_some_and(|c| c > at + 0.1));
-    tmux.keys("PPage");
-    tmux.until("half a window back", SOON, |s| clock(s) == Some(0.0));
-    tmux.keys("NPage");
-    tmux.until("half a window on", SOON, |s| clock(s).is_some_and(|c| (c - end).abs() <= 0.1));
+    // Half a window each, of at least ten seconds.
+    tmux.keys("PPage PPage PPage PPage");
+    tmux.until("pages back", SOON, |s| clock(s) == Some(0.0));
+    tmux.keys("NPage NPage NPage NPage");
+    tmux.until("pages on", SOON, |s| clock(s).is_some_and(|c| (c - end).abs() <= 0.1));
     // All views, over a session.
     for (key, pane) in [("2", "─ routes"), ("3", "─ processes"), ("4", "─ local ports"), ("6", "─ findings")] {
         tmux.keys(key);

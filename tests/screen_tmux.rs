@@ -113,9 +113,8 @@ fn tour(columns: u16, rows: u16) {
         assert!(clock(&screen).is_some() && number_after(&screen, "done").is_some(), "{screen}");
     }
     tmux.keys("?");
-    let help = tmux.shows("take a profile from now on");
-    for part in ["scrub", "quit", "ctrl-z", "1–6", "/"] {
-        assert!(help.contains(part), "help at {columns} × {rows} has no {part}:\n{help}");
+    for part in ["take a profile from now on", "scrub", "quit", "ctrl-z", "1–6", "/"] {
+        tmux.until(&format!("{part} in the help at {columns} × {rows}"), SOON, |s| s.contains(part));
     }
     tmux.keys("Escape");
     tmux.until("the overview after help", SOON, |s| not_live(s).is_empty());

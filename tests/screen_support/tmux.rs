@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 /// What the shell in it says when it waits for a command.
 const PROMPT: &str = "ready> ";
+/// How long a frame that has begun may take to be on the screen as a whole.
+const WHOLE_FRAME: Duration = Duration::from_millis(60);
 
 /// A terminal with a shell in it, gone when dropped.
 pub struct Tmux<'a> {
@@ -96,6 +98,12 @@ impl<'a> Tmux<'a> {
     pub fn until(&self, what: &str, time: Duration, mut so: impl FnMut(&str) -> bool) -> String {
         let mut screen = String::new();
         let shown = within(time, || {
+            screen = self.screen();
+            if !so(&screen) {
+                return false;
+            }
+            // tmux takes a frame in pieces, and the rest of this one may be under way.
+            std::thread::sleep(WHOLE_FRAME);
             screen = self.screen();
             so(&screen)
         });
