@@ -30,6 +30,9 @@ pub(super) fn run(mut args: RunArgs) -> Result<(), Failure> {
     if args.target.is_none() && args.replay.len() > 1 && args.replay.last().is_some_and(is_url) {
         args.target = args.replay.pop().and_then(|p| p.into_os_string().into_string().ok());
     }
+    if args.target.is_some() && args.replay.is_empty() {
+        return Err(usage(anyhow!("give --replay FILE: a target of yours is sent nothing but what you name")));
+    }
     if args.record.is_none() && !super::play::has_terminal() {
         return Err(usage(anyhow!("there is no terminal to draw on; give --record FILE to run without a screen")));
     }
@@ -86,6 +89,9 @@ fn headless(args: &RunArgs, interrupt: &Interrupt, workbench: &mut Workbench, li
 
 fn on_screen(screen: &ScreenArgs, workbench: &mut Workbench, feed: &mut dyn Feed) -> Result<(), Failure> {
     let shown = ui::run(workbench, feed, super::play::options(screen, None));
+    if matches!(shown, Ok(ui::Exit::Quit)) && workbench.timeline().closing().is_none() {
+        say_err!("ending the run; ctrl-c leaves at once");
+    }
     // Whatever ended the screen, what was under way is ended and the session closed; a signal
     // from here on leaves at once.
     let interrupt = Interrupt::raised();

@@ -389,11 +389,14 @@ impl Timeline {
     }
 }
 
-/// Growth per second of a gauge over the ten seconds before `at`.
+/// Growth per second of a gauge over the ten seconds before `at`; 0 while fewer than three of
+/// them are known: a run that has just opened its connections does not go on like that.
 fn growth(s: &Series, at: At) -> f64 {
     let window: Vec<(At, i64)> = s.window(Span::ending(at, 10_000_000_000)).collect();
     match (window.first(), window.last()) {
-        (Some((a, v)), Some((b, w))) if b > a => w.saturating_sub(*v) as f64 / (b.since_ns(*a) as f64 / 1e9),
+        (Some((a, v)), Some((b, w))) if b.since_ns(*a) >= 3_000_000_000 => {
+            w.saturating_sub(*v) as f64 / (b.since_ns(*a) as f64 / 1e9)
+        }
         _ => 0.0,
     }
 }
@@ -490,9 +493,9 @@ mod tests {
             t.apply(&readings(s, &all));
         }
         assert_eq!(t.interfaces(seconds(0, 1))[0].dropped, i64::MAX);
-        for (s, v) in [(2, i64::MIN), (3, i64::MAX)] {
+        for (s, v) in [(2, i64::MIN), (6, i64::MAX)] {
             t.apply(&readings(s, &[(Metric::PortsUsed, "10.0.0.7:80", v)]));
         }
-        assert!(t.ports(At(3_000_000_000))[0].growth_per_s > 0.0);
+        assert!(t.ports(At(6_000_000_000))[0].growth_per_s > 0.0);
     }
 }
