@@ -46,7 +46,7 @@ fn object(t: &Timeline) -> Value {
     json!({
         "schema": SCHEMA,
         "target": o.target,
-        "duration_s": round(duration_s),
+        "duration_s": micros(duration_s),
         "load": {
             "engine": o.load.engine, "mode": o.load.mode, "connections": o.load.connections,
             "threads": o.load.threads, "connection": o.load.connection,
@@ -85,6 +85,11 @@ fn us(ns: u64) -> f64 {
 
 fn seconds(at: At) -> f64 {
     round(at.secs())
+}
+
+/// Seconds to the microsecond: what counts are divided by must not be rougher than they are.
+fn micros(seconds: f64) -> f64 {
+    (seconds * 1e6).round() / 1e6
 }
 
 /// To three decimals: more would claim what was not measured.
