@@ -30,11 +30,11 @@ pub(super) fn run(mut args: RunArgs) -> Result<(), Failure> {
     if args.target.is_none() && args.replay.len() > 1 && args.replay.last().is_some_and(is_url) {
         args.target = args.replay.pop().and_then(|p| p.into_os_string().into_string().ok());
     }
-    if args.target.is_some() && args.replay.is_empty() {
-        return Err(usage(anyhow!("give --replay FILE: a target of yours is sent nothing but what you name")));
-    }
     if args.record.is_none() && !super::play::has_terminal() {
         return Err(usage(anyhow!("there is no terminal to draw on; give --record FILE to run without a screen")));
+    }
+    if args.target.is_some() && args.replay.is_empty() {
+        return Err(usage(anyhow!("give --replay FILE: a target of yours is sent nothing but what you name")));
     }
     let is_demo = args.target.is_none() && args.replay.is_empty();
     let source = Replay::open(&args).map_err(usage)?;
