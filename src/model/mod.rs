@@ -25,5 +25,5 @@ pub use metric::{Kind, Metric, Scope, Unit};
 pub use reading::{Instance, Reading, Readings};
 pub use request::{Body, Method, Request, Route};
 pub use stacks::{Frame, FrameId, Sample, StackId, StackTable, Stacks};
-pub use text::clean;
+pub use text::{clean, is_obeyed};
 pub use time::{At, Span};

@@ -13,11 +13,16 @@ pub fn clean(text: &str, max_chars: usize) -> String {
             out.push('…');
             break;
         }
-        let unsafe_to_show = c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
-        out.push(if unsafe_to_show { '·' } else { c });
+        out.push(if is_obeyed(c) { '·' } else { c });
     }
     out
+}
+
+/// Whether a terminal obeys `c` rather than shows it: C0, DEL, C1, and what turns text around
+/// or hides in it.
+pub fn is_obeyed(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
 #[cfg(test)]

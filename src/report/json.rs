@@ -2,7 +2,7 @@
 //!
 //! Must not: hold a number that was not measured; what is not known is `null` or absent.
 
-use crate::model::{At, CaptureState, Metric, Quantiles, Span};
+use crate::model::{At, CaptureState, Metric, Quantiles, Span, is_obeyed};
 use crate::timeline::{CpuSplit, Timeline};
 use serde_json::{Map, Value, json};
 
@@ -15,11 +15,10 @@ pub(super) fn render(t: &Timeline) -> String {
     // JSON need not escape DEL, C1 and what turns text around, but a terminal obeys them.
     let mut safe = String::with_capacity(text.len() + 1);
     for c in text.chars() {
-        match c {
-            '\u{7f}'..='\u{9f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
-                safe.push_str(&format!("\\u{:04x}", u32::from(c)));
-            }
-            c => safe.push(c),
+        if c != '\n' && is_obeyed(c) {
+            safe.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            safe.push(c);
         }
     }
     safe.push('\n');
