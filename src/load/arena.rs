@@ -146,6 +146,8 @@ mod tests {
             headers: vec![("User-Agent".into(), "curl/8".into()), ("Connection".into(), "upgrade".into())],
             body: Body::default(),
             route: Route { id: 0, name: "/a".into() },
+            client: 0,
+            recorded_status: None,
         }
     }
 

@@ -131,6 +131,8 @@ impl Feeder {
             headers: Vec::new(),
             body: Body::default(),
             route: Route { id: 0, name: "".into() },
+            client: 0,
+            recorded_status: None,
         };
         let mut open: Vec<Arena> = (0..workers).map(|_| Arena::default()).collect();
         let mut most = if base_ns == 0 { 4 } else { BATCH };

@@ -103,4 +103,8 @@ pub struct Request {
     pub body: Body,
     /// What it counts under.
     pub route: Route,
+    /// Who made it, as a stable hash of what the recording calls its client; 0 when it does not say.
+    pub client: u64,
+    /// The status it was answered with when it was recorded.
+    pub recorded_status: Option<u16>,
 }

@@ -290,6 +290,8 @@ impl Reader {
             headers: Vec::with_capacity(2),
             body: Body::default(),
             route: Route { id: 0, name: "/".into() },
+            client: 0,
+            recorded_status: None,
         }
     }
 
