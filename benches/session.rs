@@ -124,7 +124,14 @@ impl Hour {
             }
             let response_time = Latency::encode(&one);
             let route = route.clone();
-            routes.push(RouteInterval { route, requests: 50, failed: 0, server_errors: 1, response_time });
+            routes.push(RouteInterval {
+                route,
+                requests: 50,
+                failed: 0,
+                server_errors: 1,
+                mismatched: 0,
+                response_time,
+            });
         }
         let latency = Latency::encode(&all);
         let count = 50 * ROUTES as u64;
@@ -147,12 +154,13 @@ impl Hour {
             in_flight: 25,
             queued: 0,
             connections_opened: 0,
+            grown: 0,
             received_bytes: count * 900,
             sent_bytes: count * 120,
             response_time: latency.clone(),
             service_time: latency.clone(),
             send_lag: latency,
-            connect_time: Latency::default(),
+            phases: PhaseTimes::default(),
             outcomes: [200, 304, 404].map(|s| OutcomeCount { outcome: Outcome::Status(s), count: count / 3 }).to_vec(),
             routes,
             exemplars: (0..3).map(exemplar).collect(),

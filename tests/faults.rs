@@ -189,7 +189,7 @@ fn a_connection_closed_under_a_request_is_tried_once_more_on_a_fresh_one() {
         let report = offer(&server, 6, "");
         assert_eq!((report.n("completed"), report.n("retried"), report.n("failed")), (6, 5, 0));
         assert_eq!((report.n("sent"), server.requests()), (6, 11));
-        assert_eq!(report.json["connect_time_us"]["count"], 6);
+        assert_eq!(report.json["phases_us"]["connect"]["count"], 6);
     }
 }
 

@@ -131,9 +131,16 @@ fn tame(mut event: Event) -> Event {
         let hour = |at: At| At(at.0 % 3_600_000_000_000);
         i.span = Span::new(hour(i.span.from), hour(i.span.to));
         let counts = [&mut i.offered, &mut i.sent, &mut i.completed, &mut i.failed, &mut i.dropped, &mut i.retried];
-        let more =
-            [&mut i.in_flight, &mut i.queued, &mut i.connections_opened, &mut i.received_bytes, &mut i.sent_bytes];
-        let routes = i.routes.iter_mut().flat_map(|r| [&mut r.requests, &mut r.failed, &mut r.server_errors]);
+        let more = [
+            &mut i.in_flight,
+            &mut i.queued,
+            &mut i.connections_opened,
+            &mut i.received_bytes,
+            &mut i.sent_bytes,
+            &mut i.grown,
+        ];
+        let routes =
+            i.routes.iter_mut().flat_map(|r| [&mut r.requests, &mut r.failed, &mut r.server_errors, &mut r.mismatched]);
         let outcomes = i.outcomes.iter_mut().map(|o| &mut o.count);
         counts.into_iter().chain(more).chain(routes).chain(outcomes).for_each(|n| *n %= 1 << 50);
     }

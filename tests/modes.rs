@@ -269,12 +269,12 @@ fn connections_are_kept_or_not_as_asked() {
     let report = Bench::new().run(&server.url(), &gets(5), "--requests 60 --connections 8 --connection close");
     assert_eq!((report.n("completed"), server.connections()), (60, 60));
     assert!(server.asked().iter().all(|a| a.field("connection") == ["close"]));
-    assert_eq!(report.json["connect_time_us"]["count"], 60);
+    assert_eq!(report.json["phases_us"]["connect"]["count"], 60);
 
     let server = Server::answering();
     let report = Bench::new().run(&server.url(), &gets(5), "--requests 200 --connections 8 --threads 2");
     assert!(server.connections() <= 8, "{}", server.connections());
-    assert_eq!(report.json["connect_time_us"]["count"], server.connections());
+    assert_eq!(report.json["phases_us"]["connect"]["count"], server.connections());
 }
 
 #[test]

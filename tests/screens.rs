@@ -263,7 +263,8 @@ fn what_is_not_known_of_a_stretch_is_not_shown_as_nothing() {
     let header = |w: &Workbench| text(&draw(&mut app_with(w, Options::default()), w, 120, 36));
     let dashed = |shown: String| shown.lines().next().unwrap().contains("done     –/s");
     assert!(!dashed(header(w)));
-    let later = Event::Mark(perfbench::model::Mark { at: At(95_000_000_000), label: "later".into() });
+    let later =
+        Event::Mark(perfbench::model::Mark { at: At(95_000_000_000), kind: Default::default(), label: "later".into() });
     let ended = workbench(&[SESSION.as_slice(), &[later]].concat());
     assert!(dashed(header(&ended)), "{}", header(&ended));
 }

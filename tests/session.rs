@@ -54,7 +54,7 @@ fn companions(path: &Path) -> Vec<PathBuf> {
 }
 
 fn mark(ms: u64) -> Event {
-    Event::Mark(Mark { at: At(ms * 1_000_000), label: format!("mark {ms}") })
+    Event::Mark(Mark { at: At(ms * 1_000_000), kind: MarkKind::User, label: format!("mark {ms}") })
 }
 
 fn closing(ms: u64) -> Event {
@@ -256,12 +256,13 @@ fn the_documented_queries_give_the_right_answers() {
             in_flight: 0,
             queued: 1,
             connections_opened: 0,
+            grown: 0,
             received_bytes: 0,
             sent_bytes: 0,
             response_time: Latency::default(),
             service_time: Latency::default(),
             send_lag: Latency::default(),
-            connect_time: Latency::default(),
+            phases: PhaseTimes::default(),
             outcomes: vec![
                 OutcomeCount { outcome: Outcome::Status(200), count: 7 },
                 OutcomeCount { outcome: Outcome::Errno(111), count: 2 },
@@ -441,10 +442,10 @@ fn wrong_values_are_skipped_and_counted() {
         "UPDATE frames SET n = 500 WHERE (seq, n) = (SELECT seq, n FROM frames LIMIT 1)",
         "UPDATE samples SET node = 1000 WHERE (seq, n) = (SELECT seq, n FROM samples LIMIT 1)",
         "UPDATE samples SET cpu = -1 WHERE (seq, n) = (SELECT seq, n FROM samples LIMIT 1)",
-        "UPDATE openings SET opening = '{}'",
+        "UPDATE openings SET opening = '{}' WHERE seq = (SELECT min(seq) FROM openings)",
         "INSERT INTO captures(seq, at_ns, capture, state) VALUES (1000, 1, 1, 'asleep')",
         "INSERT INTO captures(seq, at_ns, capture, state) VALUES (1000, 1, 1, 'done')",
-        "INSERT INTO marks VALUES (1000, -1, '')",
+        "INSERT INTO marks VALUES (1000, -1, '', 'user')",
     ];
     let whole = sample_session();
     let folder = tempfile::tempdir().unwrap();

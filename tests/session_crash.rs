@@ -33,7 +33,7 @@ macro_rules! skip {
 fn event(n: u64) -> Event {
     let at = At(n * STEP_NS);
     match n % 4 {
-        0 => Event::Mark(Mark { at, label: format!("mark {n}") }),
+        0 => Event::Mark(Mark { at, kind: Default::default(), label: format!("mark {n}") }),
         1 => Event::Fault(Fault { at, place: "test".into(), what: "x".repeat((n % 300) as usize), mend: None }),
         _ => Event::Readings(Readings {
             at,

@@ -169,6 +169,7 @@ fn opening(
             threads,
             connection: if args.connection == Connection::Close { "close" } else { "keepalive" }.into(),
             duration_ns: args.duration.map(|d| d.as_nanos() as u64),
+            ..LoadPlan::default()
         },
         host: host::facts(),
     }

@@ -3,7 +3,7 @@
 //!
 //! Must not: blame the target.
 
-use crate::model::{Evidence, Finding, Metric, Severity};
+use crate::model::{Evidence, Finding, Metric, Phase, Severity};
 use crate::timeline::View;
 
 /// See the top of the file.
@@ -18,7 +18,7 @@ pub(super) fn check(view: &View<'_>) -> Option<Finding> {
         Evidence { text: format!("{} of {} ports in use", ports.used, ports.budget), series: of(Metric::PortsUsed) },
         Evidence { text: format!("{} of them in TIME_WAIT", ports.time_wait), series: of(Metric::DestTimeWait) },
     ];
-    let connect = view.timeline.load().sum(view.focus()).connect;
+    let connect = view.timeline.load().sum(view.focus()).phases[Phase::Connect];
     if connect.count > 0 {
         evidence.push(Evidence { text: format!("connect p99 {:.2} ms", connect.p99 as f64 / 1e6), series: None });
     }

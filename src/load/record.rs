@@ -3,8 +3,8 @@
 //! Must not: allocate per request, or block.
 
 use crate::model::{
-    At, Event, Exemplar, Interval, Latency, Outcome, OutcomeCount, Route, RouteInterval, Span, new_histogram,
-    new_route_histogram,
+    At, Event, Exemplar, Interval, Latency, Outcome, OutcomeCount, Phase, PhaseTimes, Route, RouteInterval, Span,
+    new_histogram, new_route_histogram,
 };
 use hdrhistogram::Histogram;
 use std::sync::Arc;
@@ -192,6 +192,7 @@ impl Recorder {
                 requests: r.requests,
                 failed: r.failed,
                 server_errors: r.server_errors,
+                mismatched: 0,
                 response_time: Latency::encode(&r.response_time),
             })
             .collect();
@@ -208,12 +209,15 @@ impl Recorder {
             in_flight: self.in_flight,
             queued,
             connections_opened: self.connections_opened,
+            grown: 0,
             received_bytes: self.received_bytes,
             sent_bytes: self.sent_bytes,
             response_time: Latency::encode(&self.response_time),
             service_time: Latency::encode(&self.service_time),
             send_lag: Latency::encode(&self.send_lag),
-            connect_time: Latency::encode(&self.connect_time),
+            phases: PhaseTimes::of(|p| {
+                if p == Phase::Connect { Latency::encode(&self.connect_time) } else { Latency::default() }
+            }),
             outcomes,
             routes,
             exemplars: self

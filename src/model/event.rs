@@ -72,7 +72,7 @@ pub struct Opening {
 pub struct LoadPlan {
     /// Engine: `h1`.
     pub engine: String,
-    /// `closed`, `rate` or `speed`.
+    /// `closed`, `rate`, `speed`, `phases`, `scale` or `find-max`.
     pub mode: String,
     /// Requests per second, of mode `rate`.
     pub rate_per_s: Option<f64>,
@@ -86,6 +86,24 @@ pub struct LoadPlan {
     pub connection: String,
     /// Length of the run, ns, when it was given.
     pub duration_ns: Option<u64>,
+    /// The phases of mode `phases` as they were given: `const(1000,30s) line(1000,5000,2m)`.
+    #[serde(default)]
+    pub phases: String,
+    /// How requests of a rate arrive: `uniform` or `poisson`; empty without a rate.
+    #[serde(default)]
+    pub arrivals: String,
+    /// What happens to requests that are due when no connection is free: `queue`, `drop`, `grow`.
+    #[serde(default)]
+    pub overload: String,
+    /// Objectives whose breach fails the run, as they were given.
+    #[serde(default)]
+    pub fail_if: Vec<String>,
+    /// Objectives whose breach ends the run, as they were given.
+    #[serde(default)]
+    pub stop_if: Vec<String>,
+    /// The objective that mode `find-max` keeps.
+    #[serde(default)]
+    pub find_max: Option<String>,
 }
 
 /// The machine a session was made on.
@@ -161,8 +179,48 @@ pub enum CaptureState {
 pub struct Mark {
     /// When.
     pub at: At,
+    /// What set it.
+    pub kind: MarkKind,
     /// The label.
     pub label: String,
+}
+
+/// What set a mark.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MarkKind {
+    /// The user.
+    #[default]
+    User,
+    /// A phase of the load begins: of `--load`, or a probe of `--find-max`.
+    Phase,
+    /// The user changed the rate.
+    Rate,
+    /// The load was paused, or went on.
+    Pause,
+    /// An objective was judged while the load ran: a probe's, or one that ended the run.
+    Verdict,
+}
+
+impl MarkKind {
+    /// Every kind.
+    pub const ALL: [MarkKind; 5] =
+        [MarkKind::User, MarkKind::Phase, MarkKind::Rate, MarkKind::Pause, MarkKind::Verdict];
+
+    /// Its name in sessions and JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            MarkKind::User => "user",
+            MarkKind::Phase => "phase",
+            MarkKind::Rate => "rate",
+            MarkKind::Pause => "pause",
+            MarkKind::Verdict => "verdict",
+        }
+    }
+
+    /// The kind of that name.
+    pub fn named(name: &str) -> Option<MarkKind> {
+        MarkKind::ALL.into_iter().find(|k| k.name() == name)
+    }
 }
 
 /// Something could not be read, kept or done; the run goes on.

@@ -3,13 +3,13 @@
 //!
 //! Must not: compute rates or percentiles; those are derived when read.
 
-use super::{At, Latency, Span};
+use super::{At, CheckKind, Latency, Span};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
 /// One worker's bucket of load between two ticks.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Interval {
     /// Number of the worker thread, from 0.
     pub worker: u16,
@@ -19,9 +19,9 @@ pub struct Interval {
     pub offered: u64,
     /// Requests whose first byte was written; a retry on a fresh connection counts once.
     pub sent: u64,
-    /// Requests whose response was read to its last byte, whatever its status.
+    /// Requests whose response was read to its last byte, whatever its status, and refused by no check.
     pub completed: u64,
-    /// Requests that ended without a whole response.
+    /// Requests that ended without a whole response, or with one that a check refused.
     pub failed: u64,
     /// Requests that fell due and were given up unsent.
     pub dropped: u64,
@@ -33,6 +33,8 @@ pub struct Interval {
     pub queued: u64,
     /// Connections opened.
     pub connections_opened: u64,
+    /// Of them, those opened beyond the plan because a request fell due and none was free.
+    pub grown: u64,
     /// Bytes read from sockets: heads and bodies.
     pub received_bytes: u64,
     /// Bytes written to sockets.
@@ -44,10 +46,11 @@ pub struct Interval {
     pub service_time: Latency,
     /// From due to begun, ns: its first byte sent, or a connection for it asked for. The load
     /// client's own lateness, and that of too few connections; what the target takes to accept
-    /// a connection is `connect_time`. Empty in a closed loop, which has no schedule.
+    /// a connection is [`Phase::Connect`]. Empty in a closed loop, which has no schedule.
     pub send_lag: Latency,
-    /// Time to establish a connection, ns.
-    pub connect_time: Latency,
+    /// Time spent in each phase, ns: once a connection for the first three, once a request for
+    /// the others.
+    pub phases: PhaseTimes,
     /// How requests ended. Sums to `completed + failed`. Sorted by outcome.
     pub outcomes: Vec<OutcomeCount>,
     /// The same by route, since this worker's last interval that had routes: they come once
@@ -79,10 +82,12 @@ pub struct RouteInterval {
     pub route: Arc<str>,
     /// Requests that ended.
     pub requests: u64,
-    /// Of them, those without a whole response.
+    /// Of them, those without a whole response, or with one that a check refused.
     pub failed: u64,
     /// Of them, those answered with a 5xx status.
     pub server_errors: u64,
+    /// Of them, those answered with another status than when they were recorded.
+    pub mismatched: u64,
     /// Response times, ns, two significant digits.
     pub response_time: Latency,
 }
@@ -102,15 +107,79 @@ pub struct Exemplar {
     pub outcome: Outcome,
 }
 
-/// Where a request was when it ran out of time.
+/// A part of a request's life: what its time is divided into, and where it was when it ran out
+/// of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Phase {
-    /// While the connection was being established.
+    /// While the target's name was being resolved.
+    Dns,
+    /// While the connection was being established: to the end of the TCP handshake.
     Connect,
-    /// After the request was sent, before the first byte of the response.
+    /// While the TLS handshake was under way.
+    Tls,
+    /// From the first byte of the request sent to the first byte of the response.
     FirstByte,
-    /// After the first byte, before the last.
+    /// From the first byte of the response to the last.
     Body,
+}
+
+impl Phase {
+    /// Every phase, in the order a request goes through them.
+    pub const ALL: [Phase; 5] = [Phase::Dns, Phase::Connect, Phase::Tls, Phase::FirstByte, Phase::Body];
+
+    /// Its name in sessions and JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Phase::Dns => "dns",
+            Phase::Connect => "connect",
+            Phase::Tls => "tls",
+            Phase::FirstByte => "first_byte",
+            Phase::Body => "body",
+        }
+    }
+
+    /// The phase of that name.
+    pub fn named(name: &str) -> Option<Phase> {
+        Phase::ALL.into_iter().find(|p| p.name() == name)
+    }
+}
+
+/// A value for each [`Phase`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PerPhase<T>([T; Phase::ALL.len()]);
+
+/// A distribution of times for each phase, ns; empty for what did not happen.
+pub type PhaseTimes = PerPhase<Latency>;
+
+impl<T> PerPhase<T> {
+    /// A value for each phase, made by `make`.
+    pub fn of(make: impl FnMut(Phase) -> T) -> PerPhase<T> {
+        PerPhase(Phase::ALL.map(make))
+    }
+
+    /// All of them, in the order of [`Phase::ALL`].
+    pub fn iter(&self) -> impl Iterator<Item = (Phase, &T)> {
+        Phase::ALL.into_iter().zip(&self.0)
+    }
+
+    /// All of them, to be changed.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (Phase, &mut T)> {
+        Phase::ALL.into_iter().zip(&mut self.0)
+    }
+}
+
+impl<T> std::ops::Index<Phase> for PerPhase<T> {
+    type Output = T;
+
+    fn index(&self, phase: Phase) -> &T {
+        &self.0[phase as usize]
+    }
+}
+
+impl<T> std::ops::IndexMut<Phase> for PerPhase<T> {
+    fn index_mut(&mut self, phase: Phase) -> &mut T {
+        &mut self.0[phase as usize]
+    }
 }
 
 /// How a request ended: a status, or a kind of failure named by errno or phase.
@@ -132,10 +201,15 @@ pub enum Outcome {
     ClosedEarly,
     /// The target's name could not be resolved.
     Unresolved,
+    /// The TLS handshake failed, or the stream was broken: no common version, a certificate that
+    /// is not trusted, a record that does not decrypt.
+    Tls,
+    /// A whole response came and was not the expected one.
+    Check(CheckKind),
 }
 
 impl Outcome {
-    /// Whether a whole response was read.
+    /// Whether a whole response was read and no check refused it.
     pub fn is_completed(self) -> bool {
         matches!(self, Outcome::Status(_))
     }
@@ -177,13 +251,23 @@ const ERRNO: &[(i32, &str)] = &[
 
 /// The outcomes that are neither a status nor an errno, with their names.
 const NAMED: &[(Outcome, &str)] = &[
+    (Outcome::Timeout(Phase::Dns), "timeout_dns"),
     (Outcome::Timeout(Phase::Connect), "timeout_connect"),
+    (Outcome::Timeout(Phase::Tls), "timeout_tls"),
     (Outcome::Timeout(Phase::FirstByte), "timeout_first_byte"),
     (Outcome::Timeout(Phase::Body), "timeout_body"),
     (Outcome::Malformed, "malformed_response"),
     (Outcome::HeadTooLarge, "head_too_large"),
     (Outcome::ClosedEarly, "closed_early"),
     (Outcome::Unresolved, "unresolved"),
+    (Outcome::Tls, "tls_failed"),
+    (Outcome::Check(CheckKind::Status), "check_status"),
+    (Outcome::Check(CheckKind::Recorded), "check_recorded_status"),
+    (Outcome::Check(CheckKind::Header), "check_header"),
+    (Outcome::Check(CheckKind::Body), "check_body"),
+    (Outcome::Check(CheckKind::Json), "check_json"),
+    (Outcome::Check(CheckKind::Cut), "check_body_too_long"),
+    (Outcome::Check(CheckKind::Capture), "capture_failed"),
 ];
 
 impl fmt::Display for Outcome {

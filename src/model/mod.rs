@@ -3,6 +3,7 @@
 //!
 //! Must not: read clocks, files or sockets, or import another room.
 
+mod answer;
 mod event;
 mod finding;
 mod interval;
@@ -14,12 +15,13 @@ mod stacks;
 mod text;
 mod time;
 
+pub use answer::{Answer, CheckKind};
 pub use event::{
-    CaptureId, CaptureNews, CaptureState, Closing, Event, Fault, HostFacts, LoadPlan, Mark, Opening, Skipped,
+    CaptureId, CaptureNews, CaptureState, Closing, Event, Fault, HostFacts, LoadPlan, Mark, MarkKind, Opening, Skipped,
     TrafficCounts,
 };
 pub use finding::{Evidence, Finding, Severity};
-pub use interval::{Exemplar, Interval, Outcome, OutcomeCount, Phase, RouteInterval};
+pub use interval::{Exemplar, Interval, Outcome, OutcomeCount, PerPhase, Phase, PhaseTimes, RouteInterval};
 pub use latency::{Latency, LatencyError, Quantiles, new_histogram, new_route_histogram};
 pub use metric::{Kind, Metric, Scope, Unit};
 pub use reading::{Instance, Reading, Readings};

@@ -38,10 +38,13 @@ fn object(t: &Timeline) -> Value {
         .map(|r| {
             json!({
                 "route": &*r.route, "requests": r.requests, "failed": r.failed, "server_errors": r.server_errors,
+                "mismatched": r.mismatched,
                 "p50_us": us(r.response.p50), "p99_us": us(r.response.p99),
             })
         })
         .collect();
+    let phases: serde_json::Map<String, Value> =
+        sum.phases.iter().map(|(phase, times)| (phase.name().into(), quantiles(times))).collect();
     json!({
         "schema": SCHEMA,
         "target": o.target,
@@ -50,16 +53,18 @@ fn object(t: &Timeline) -> Value {
             "engine": o.load.engine, "mode": o.load.mode, "connections": o.load.connections,
             "threads": o.load.threads, "connection": o.load.connection,
             "rate_per_s": o.load.rate_per_s, "speed": o.load.speed,
+            "phases": o.load.phases, "arrivals": o.load.arrivals, "overload": o.load.overload,
         },
         "requests": {
             "offered": sum.offered, "sent": sum.sent, "completed": sum.completed, "failed": sum.failed,
             "dropped": sum.dropped, "in_flight": sum.in_flight, "retried": sum.retried,
+            "connections_grown": sum.grown,
         },
         "outcomes": outcomes,
         "response_time_us": quantiles(&sum.response),
         "service_time_us": quantiles(&sum.service),
         "send_lag_us": quantiles(&sum.lag),
-        "connect_time_us": quantiles(&sum.connect),
+        "phases_us": phases,
         "throughput": {
             "completed_per_s": per_s(sum.completed),
             "received_bytes_per_s": per_s(sum.received_bytes),
@@ -70,7 +75,7 @@ fn object(t: &Timeline) -> Value {
         "routes": routes,
         "traffic": traffic(t),
         "captures": captures(t),
-        "marks": t.marks().iter().map(|m| json!({ "at_s": seconds(m.at), "label": m.label })).collect::<Vec<_>>(),
+        "marks": t.marks().iter().map(|m| json!({ "at_s": seconds(m.at), "kind": m.kind.name(), "label": m.label })).collect::<Vec<_>>(),
         "faults": t.faults().iter()
             .map(|f| json!({ "at_s": seconds(f.at), "place": f.place, "what": f.what, "mend": f.mend }))
             .collect::<Vec<_>>(),

@@ -3,7 +3,7 @@
 //!
 //! Must not: show text from outside uncleaned.
 
-use crate::model::{CaptureState, Metric, Quantiles, clean};
+use crate::model::{CaptureState, Metric, Phase, Quantiles, clean};
 use crate::timeline::Timeline;
 use std::fmt::Write as _;
 use unicode_width::UnicodeWidthStr as _;
@@ -137,7 +137,17 @@ fn latency(t: &Timeline, out: &mut String) {
     row("response time", &s.response);
     row("service time", &s.service);
     row("send lag", &s.lag);
-    row("connect time", &s.connect);
+    s.phases.iter().for_each(|(phase, times)| row(phase_title(phase), times));
+}
+
+fn phase_title(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Dns => "  name lookup",
+        Phase::Connect => "  connect",
+        Phase::Tls => "  TLS handshake",
+        Phase::FirstByte => "  to first byte",
+        Phase::Body => "  body",
+    }
 }
 
 fn routes(t: &Timeline, out: &mut String) {
@@ -145,15 +155,26 @@ fn routes(t: &Timeline, out: &mut String) {
     if routes.is_empty() {
         return;
     }
-    line!(out, "\n{:<48} {:>10} {:>8} {:>8} {:>10} {:>10}", "route", "requests", "failed", "5xx", "p50", "p99");
+    line!(
+        out,
+        "\n{:<48} {:>10} {:>8} {:>8} {:>8} {:>9} {:>9}",
+        "route",
+        "requests",
+        "failed",
+        "5xx",
+        "mismatch",
+        "p50",
+        "p99"
+    );
     for r in routes.iter().take(ROUTES) {
         line!(
             out,
-            "{:<48} {:>10} {:>8} {:>8} {:>10} {:>10}",
+            "{:<48} {:>10} {:>8} {:>8} {:>8} {:>9} {:>9}",
             clean(&r.route, 48),
             r.requests,
             r.failed,
             r.server_errors,
+            r.mismatched,
             time(r.response.p50 as f64),
             time(r.response.p99 as f64)
         );

@@ -5,7 +5,7 @@
 
 use super::error::SessionError;
 use super::owner::Owner;
-use super::schema::{APPLICATION_ID, SCHEMA, SCHEMA_VERSION};
+use super::schema::{APPLICATION_ID, SCHEMA, SCHEMA_VERSION, as_if_new, schema};
 use rusqlite::config::DbConfig;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
@@ -64,7 +64,7 @@ pub(super) fn open_to_read(path: &Path) -> Result<Connection, SessionError> {
         Err(e) => return Err(SessionError::from_sqlite(path, &e)),
     };
     match (application, version) {
-        (APPLICATION_ID, SCHEMA_VERSION) => {}
+        (APPLICATION_ID, 1..=SCHEMA_VERSION) => {}
         (APPLICATION_ID, found) if found > SCHEMA_VERSION => {
             return Err(SessionError::Newer { path: path.clone(), found, known: SCHEMA_VERSION });
         }
@@ -76,8 +76,14 @@ pub(super) fn open_to_read(path: &Path) -> Result<Connection, SessionError> {
         }
         _ => return not_a_session("is another program's SQLite file"),
     }
-    if !has_our_tables(&connection).map_err(|e| SessionError::from_sqlite(path, &e))? {
+    let sqlite = |e: rusqlite::Error| SessionError::from_sqlite(path, &e);
+    if !has_tables_of(version, &connection).map_err(sqlite)? {
         return Err(SessionError::Corrupt { path: path.clone(), what: "its tables are not those of a session".into() });
+    }
+    let views = as_if_new(version);
+    if !views.is_empty() {
+        let batch = format!("PRAGMA query_only = OFF; PRAGMA temp_store = MEMORY; {views} PRAGMA query_only = ON;");
+        connection.execute_batch(&batch).map_err(sqlite)?;
     }
     Ok(connection)
 }
@@ -113,12 +119,12 @@ fn identify(connection: &Connection) -> rusqlite::Result<(i32, i64)> {
     Ok((application, pragma("user_version")?))
 }
 
-/// Whether the tables are defined as we define them. A session may come from anywhere, and a
+/// Whether the tables are defined as that version of ours defined them. A session may come from anywhere, and a
 /// table could be a view that never ends or a column that computes a gigabyte.
-fn has_our_tables(connection: &Connection) -> rusqlite::Result<bool> {
+fn has_tables_of(version: i64, connection: &Connection) -> rusqlite::Result<bool> {
     const TABLES: &str = "SELECT name, sql FROM sqlite_schema WHERE type = 'table'";
     let ours = Connection::open_in_memory()?;
-    ours.execute_batch(SCHEMA)?;
+    ours.execute_batch(&schema(version))?;
     let mut wanted = ours.prepare(TABLES)?;
     let mut wanted = wanted.query([])?;
     let mut found = connection.prepare("SELECT sql FROM sqlite_schema WHERE type = 'table' AND name = ?1")?;

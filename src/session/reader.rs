@@ -161,3 +161,37 @@ impl Reader {
 fn given_or(events: Vec<Event>, e: SessionError) -> Result<Vec<Event>, SessionError> {
     if events.is_empty() { Err(e) } else { Ok(events) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Latency, MarkKind, Phase, new_histogram};
+    use crate::session::APPLICATION_ID;
+    use crate::session::schema::schema;
+
+    #[test]
+    fn a_session_of_version_1_reads_as_if_it_were_new() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("old.perfbench");
+        let mut dense = new_histogram();
+        dense.record(7_000).unwrap();
+        let (connect, none) = (Latency::encode(&dense), Latency::default());
+        {
+            let c = Connection::open(&path).unwrap();
+            let kind = format!("PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = 1;");
+            c.execute_batch(&(kind + &schema(1))).unwrap();
+            let interval = "INSERT INTO intervals VALUES (1,0,0,200,1,1,1,0,0,0,0,0,1,9,9,?1,?1,?1,?2)";
+            c.execute(interval, (none.bytes(), connect.bytes())).unwrap();
+            c.execute("INSERT INTO routes VALUES (1, '/a')", ()).unwrap();
+            c.execute("INSERT INTO route_intervals VALUES (1,0,1,1,0,0,?1)", [none.bytes()]).unwrap();
+            c.execute("INSERT INTO marks VALUES (2, 5, 'here')", ()).unwrap();
+        }
+        let mut reader = Reader::open(&path).unwrap();
+        let events = reader.next_batch(10).unwrap();
+        assert_eq!(reader.unread(), &Unread::default());
+        let [Event::Interval(i), Event::Mark(m)] = &events[..] else { panic!("{events:?}") };
+        assert_eq!((&i.phases[Phase::Connect], &i.phases[Phase::Tls], i.grown), (&connect, &none, 0));
+        assert_eq!((&*i.routes[0].route, i.routes[0].mismatched), ("/a", 0));
+        assert_eq!((m.kind, m.label.as_str()), (MarkKind::User, "here"));
+    }
+}

@@ -10,8 +10,8 @@
 use super::schema::Kind;
 use crate::model::{
     At, CaptureId, CaptureNews, CaptureState, Closing, Event, Exemplar, Fault, Frame, FrameId, Instance, Interval,
-    Latency, Mark, Metric, Opening, Outcome, OutcomeCount, Reading, Readings, RouteInterval, Sample, Skipped, Span,
-    StackId, Stacks, TrafficCounts,
+    Latency, Mark, MarkKind, Metric, Opening, Outcome, OutcomeCount, Phase, PhaseTimes, Reading, Readings,
+    RouteInterval, Sample, Skipped, Span, StackId, Stacks, TrafficCounts,
 };
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row};
@@ -239,8 +239,9 @@ impl Names {
                 capture,
             )?),
             Kind::Traffic => Event::Traffic(self.traffic(c, seq)?),
-            Kind::Mark => Event::Mark(one(c, "SELECT at_ns, label FROM marks WHERE seq = ?1", seq, |row| {
-                Ok(Mark { at: row.at(0)?, label: row.string(1)? })
+            Kind::Mark => Event::Mark(one(c, "SELECT at_ns, label, kind FROM marks WHERE seq = ?1", seq, |row| {
+                let kind = MarkKind::named(row.text(2)?).unwrap_or_default();
+                Ok(Mark { at: row.at(0)?, kind, label: row.string(1)? })
             })?),
             Kind::Fault => {
                 Event::Fault(one(c, "SELECT at_ns, place, what, mend FROM faults WHERE seq = ?1", seq, |row| {
@@ -277,7 +278,7 @@ impl Names {
         let mut e = one(
             c,
             "SELECT worker, from_ns, to_ns, offered, sent, completed, failed, dropped, retried, in_flight, queued,
-             connections_opened, received_bytes, sent_bytes, response_time, service_time, send_lag, connect_time
+             connections_opened, received_bytes, sent_bytes, response_time, service_time, send_lag, grown
              FROM intervals WHERE seq = ?1",
             seq,
             |row| {
@@ -299,7 +300,8 @@ impl Names {
                     response_time: row.latency(14)?,
                     service_time: row.latency(15)?,
                     send_lag: row.latency(16)?,
-                    connect_time: row.latency(17)?,
+                    grown: row.count(17)?,
+                    phases: PhaseTimes::default(),
                     outcomes: Vec::new(),
                     routes: Vec::new(),
                     exemplars: Vec::new(),
@@ -317,7 +319,18 @@ impl Names {
             }
             Ok(())
         })?;
-        let sql = "SELECT route_id, requests, failed, server_errors, response_time FROM route_intervals
+        let sql = "SELECT phase, time FROM phase_times WHERE seq = ?1 ORDER BY n LIMIT ?2";
+        each(c, sql, seq, |row| {
+            match Phase::named(row.text(0)?) {
+                Some(phase) => e.phases[phase] = row.latency(1)?,
+                None => {
+                    self.unread.values += 1;
+                    self.unread.unknown(row.text(0)?);
+                }
+            }
+            Ok(())
+        })?;
+        let sql = "SELECT route_id, requests, failed, server_errors, response_time, mismatched FROM route_intervals
                    WHERE seq = ?1 ORDER BY n LIMIT ?2";
         each(c, sql, seq, |row| {
             e.routes.push(RouteInterval {
@@ -326,6 +339,7 @@ impl Names {
                 failed: row.count(2)?,
                 server_errors: row.count(3)?,
                 response_time: row.latency(4)?,
+                mismatched: row.count(5)?,
             });
             Ok(())
         })?;

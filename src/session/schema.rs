@@ -18,7 +18,46 @@ use rusqlite::types::{ToSqlOutput, Value};
 pub const APPLICATION_ID: i32 = 0x5066_426e;
 
 /// `PRAGMA user_version` of a session made by this perfbench.
-pub const SCHEMA_VERSION: i64 = 1;
+pub const SCHEMA_VERSION: i64 = 2;
+
+/// The tables and views of an empty session of any version there was.
+///
+/// Version 1 had one column for the time to connect, and neither phases, mismatches nor kinds of
+/// marks.
+pub(super) fn schema(version: i64) -> String {
+    let mut schema = SCHEMA.to_owned();
+    if version == 1 {
+        for (now, then) in [
+            (PHASE_TIMES, ""),
+            ("  grown INTEGER NOT NULL);", "  connect_time BLOB NOT NULL);"),
+            (" mismatched INTEGER NOT NULL,", ""),
+            (" label TEXT NOT NULL,\n  kind TEXT NOT NULL", " label TEXT NOT NULL"),
+        ] {
+            schema = schema.replace(now, then);
+        }
+    }
+    schema
+}
+
+/// Makes a session of an older version look like one of ours: views of the reading connection
+/// alone, which go before the file's tables of the same names.
+pub(super) fn as_if_new(version: i64) -> &'static str {
+    match version {
+        1 => {
+            "CREATE TEMP VIEW intervals AS SELECT *, 0 AS grown FROM main.intervals;
+             CREATE TEMP VIEW phase_times AS
+               SELECT seq, 0 AS n, 'connect' AS phase, connect_time AS time FROM main.intervals;
+             CREATE TEMP VIEW route_intervals AS SELECT *, 0 AS mismatched FROM main.route_intervals;
+             CREATE TEMP VIEW marks AS SELECT *, 'user' AS kind FROM main.marks;"
+        }
+        _ => "",
+    }
+}
+
+/// As it stands in [`SCHEMA`].
+const PHASE_TIMES: &str = "CREATE TABLE phase_times(seq INTEGER NOT NULL, n INTEGER NOT NULL, phase TEXT NOT NULL,
+  time BLOB NOT NULL, PRIMARY KEY(seq, n)) WITHOUT ROWID;
+";
 
 /// The tables and views of an empty session.
 ///
@@ -46,12 +85,14 @@ CREATE TABLE intervals(seq INTEGER PRIMARY KEY, worker INTEGER NOT NULL,
   in_flight INTEGER NOT NULL, queued INTEGER NOT NULL, connections_opened INTEGER NOT NULL,
   received_bytes INTEGER NOT NULL, sent_bytes INTEGER NOT NULL,
   response_time BLOB NOT NULL, service_time BLOB NOT NULL, send_lag BLOB NOT NULL,
-  connect_time BLOB NOT NULL);
+  grown INTEGER NOT NULL);
+CREATE TABLE phase_times(seq INTEGER NOT NULL, n INTEGER NOT NULL, phase TEXT NOT NULL,
+  time BLOB NOT NULL, PRIMARY KEY(seq, n)) WITHOUT ROWID;
 CREATE TABLE outcomes(seq INTEGER NOT NULL, n INTEGER NOT NULL, outcome TEXT NOT NULL,
   count INTEGER NOT NULL, PRIMARY KEY(seq, n)) WITHOUT ROWID;
 CREATE TABLE route_intervals(seq INTEGER NOT NULL, n INTEGER NOT NULL, route_id INTEGER NOT NULL,
   requests INTEGER NOT NULL, failed INTEGER NOT NULL, server_errors INTEGER NOT NULL,
-  response_time BLOB NOT NULL, PRIMARY KEY(seq, n)) WITHOUT ROWID;
+  response_time BLOB NOT NULL, mismatched INTEGER NOT NULL, PRIMARY KEY(seq, n)) WITHOUT ROWID;
 CREATE TABLE exemplars(seq INTEGER NOT NULL, n INTEGER NOT NULL, due_ns INTEGER NOT NULL,
   response_ns INTEGER NOT NULL, service_ns INTEGER NOT NULL, route_id INTEGER NOT NULL,
   outcome TEXT NOT NULL, PRIMARY KEY(seq, n)) WITHOUT ROWID;
@@ -75,7 +116,8 @@ CREATE TABLE traffic(seq INTEGER PRIMARY KEY, at_ns INTEGER NOT NULL, format TEX
 CREATE TABLE skipped(seq INTEGER NOT NULL, n INTEGER NOT NULL, reason TEXT NOT NULL,
   count INTEGER NOT NULL, first TEXT NOT NULL, PRIMARY KEY(seq, n)) WITHOUT ROWID;
 
-CREATE TABLE marks(seq INTEGER PRIMARY KEY, at_ns INTEGER NOT NULL, label TEXT NOT NULL);
+CREATE TABLE marks(seq INTEGER PRIMARY KEY, at_ns INTEGER NOT NULL, label TEXT NOT NULL,
+  kind TEXT NOT NULL);
 CREATE TABLE faults(seq INTEGER PRIMARY KEY, at_ns INTEGER NOT NULL, place TEXT NOT NULL,
   what TEXT NOT NULL, mend TEXT);
 

@@ -183,7 +183,11 @@ impl Writer {
             Event::Stacks(e) => put_stacks(c, seq, e),
             Event::Capture(e) => put_capture(c, seq, e),
             Event::Traffic(e) => put_traffic(c, seq, e),
-            Event::Mark(e) => put(c, "INSERT INTO marks VALUES (?1, ?2, ?3)", params![seq, Number(e.at.0), e.label]),
+            Event::Mark(e) => put(
+                c,
+                "INSERT INTO marks VALUES (?1, ?2, ?3, ?4)",
+                params![seq, Number(e.at.0), e.label, e.kind.name()],
+            ),
             Event::Fault(e) => put(
                 c,
                 "INSERT INTO faults VALUES (?1, ?2, ?3, ?4, ?5)",
@@ -277,19 +281,26 @@ fn put_interval(c: &Connection, names: &mut Names, seq: i64, e: &Interval) -> ru
             e.response_time.bytes(),
             e.service_time.bytes(),
             e.send_lag.bytes(),
-            e.connect_time.bytes(),
+            Number(e.grown),
         ],
     )?;
+    for (n, (phase, time)) in e.phases.iter().filter(|(_, time)| !time.is_empty()).enumerate() {
+        put(
+            c,
+            "INSERT INTO phase_times VALUES (?1, ?2, ?3, ?4)",
+            params![seq, position(n), phase.name(), time.bytes()],
+        )?;
+    }
     for (n, OutcomeCount { outcome, count }) in e.outcomes.iter().enumerate() {
         let values = params![seq, position(n), outcome.to_string(), Number(*count)];
         put(c, "INSERT INTO outcomes VALUES (?1, ?2, ?3, ?4)", values)?;
     }
     for (n, r) in e.routes.iter().enumerate() {
-        let RouteInterval { route, requests, failed, server_errors, response_time } = r;
+        let RouteInterval { route, requests, failed, server_errors, mismatched, response_time } = r;
         let route = names.route(c, route)?;
         put(
             c,
-            "INSERT INTO route_intervals VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            "INSERT INTO route_intervals VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
             params![
                 seq,
                 position(n),
@@ -297,7 +308,8 @@ fn put_interval(c: &Connection, names: &mut Names, seq: i64, e: &Interval) -> ru
                 Number(*requests),
                 Number(*failed),
                 Number(*server_errors),
-                response_time.bytes()
+                response_time.bytes(),
+                Number(*mismatched)
             ],
         )?;
     }
@@ -406,7 +418,7 @@ mod tests {
     use crate::session::Reader;
 
     fn mark(ms: u64, label: impl Into<String>) -> Event {
-        Event::Mark(Mark { at: At(ms * 1_000_000), label: label.into() })
+        Event::Mark(Mark { at: At(ms * 1_000_000), kind: crate::model::MarkKind::User, label: label.into() })
     }
 
     #[test]

@@ -4,7 +4,9 @@
 //! since a session file may hold anything.
 
 use super::routes::{RouteSum, RouteTrack};
-use crate::model::{At, Exemplar, Interval, Latency, OutcomeCount, Quantiles, RouteInterval, Span, new_histogram};
+use crate::model::{
+    At, Exemplar, Interval, Latency, OutcomeCount, PerPhase, PhaseTimes, Quantiles, RouteInterval, Span, new_histogram,
+};
 use hdrhistogram::Histogram;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -46,6 +48,8 @@ pub struct Slot {
     pub queued: u64,
     /// Connections opened.
     pub connections_opened: u64,
+    /// Of them, those opened beyond the plan.
+    pub grown: u64,
     /// Bytes read.
     pub received_bytes: u64,
     /// Bytes written.
@@ -60,8 +64,8 @@ pub struct Slot {
     pub service: Latency,
     /// Send lag, ns.
     pub lag: Latency,
-    /// Time to connect, ns.
-    pub connect: Latency,
+    /// Time in each phase, ns.
+    pub phases: PhaseTimes,
 }
 
 impl LoadTrack {
@@ -100,6 +104,7 @@ impl LoadTrack {
                 (&mut s.dropped, i.dropped),
                 (&mut s.retried, i.retried),
                 (&mut s.connections_opened, i.connections_opened),
+                (&mut s.grown, i.grown),
                 (&mut s.received_bytes, i.received_bytes),
                 (&mut s.sent_bytes, i.sent_bytes),
             ] {
@@ -116,7 +121,7 @@ impl LoadTrack {
                 merge(&mut s.response, &i.response_time);
                 merge(&mut s.service, &i.service_time);
                 merge(&mut s.lag, &i.send_lag);
-                merge(&mut s.connect, &i.connect_time);
+                s.phases.iter_mut().for_each(|(phase, time)| merge(time, &i.phases[phase]));
             }
         }
         self.routes.apply(i, last);
@@ -141,7 +146,8 @@ impl LoadTrack {
     /// Everything of a stretch added up, to whole slots.
     pub fn sum(&self, span: Span) -> LoadSum {
         let mut sum = LoadSum::default();
-        let [mut response, mut service, mut lag, mut connect] = std::array::from_fn(|_| new_histogram());
+        let [mut response, mut service, mut lag] = std::array::from_fn(|_| new_histogram());
+        let mut phases = PerPhase::of(|_| new_histogram());
         for (at, s) in self.slots(span) {
             sum.offered = sum.offered.saturating_add(s.offered);
             sum.sent = sum.sent.saturating_add(s.sent);
@@ -150,6 +156,7 @@ impl LoadTrack {
             sum.dropped = sum.dropped.saturating_add(s.dropped);
             sum.retried = sum.retried.saturating_add(s.retried);
             sum.connections_opened = sum.connections_opened.saturating_add(s.connections_opened);
+            sum.grown = sum.grown.saturating_add(s.grown);
             sum.received_bytes = sum.received_bytes.saturating_add(s.received_bytes);
             sum.sent_bytes = sum.sent_bytes.saturating_add(s.sent_bytes);
             (sum.in_flight, sum.queued) = (s.in_flight, s.queued);
@@ -157,7 +164,7 @@ impl LoadTrack {
             s.response.add_to(&mut response);
             s.service.add_to(&mut service);
             s.lag.add_to(&mut lag);
-            s.connect.add_to(&mut connect);
+            phases.iter_mut().for_each(|(phase, time)| s.phases[phase].add_to(time));
             let from = At(at.0 - Interval::TICK_NS);
             sum.span = if sum.slots == 0 { Span { from, to: at } } else { Span { to: at, ..sum.span } };
             sum.slots = sum.slots.saturating_add(1);
@@ -171,7 +178,7 @@ impl LoadTrack {
         sum.response = (&response).into();
         sum.service = (&service).into();
         sum.lag = (&lag).into();
-        sum.connect = (&connect).into();
+        sum.phases = PerPhase::of(|phase| (&phases[phase]).into());
         sum
     }
 
@@ -285,6 +292,8 @@ pub struct LoadSum {
     pub queued: u64,
     /// Connections opened.
     pub connections_opened: u64,
+    /// Of them, those opened beyond the plan.
+    pub grown: u64,
     /// Bytes read.
     pub received_bytes: u64,
     /// Bytes written.
@@ -297,8 +306,8 @@ pub struct LoadSum {
     pub service: Quantiles,
     /// Send lag.
     pub lag: Quantiles,
-    /// Time to connect.
-    pub connect: Quantiles,
+    /// Time in each phase.
+    pub phases: PerPhase<Quantiles>,
 }
 
 impl LoadSum {
@@ -355,12 +364,13 @@ pub(super) mod tests {
             in_flight: 3,
             queued: 0,
             connections_opened: 0,
+            grown: 0,
             received_bytes: 10 * n,
             sent_bytes: n,
             response_time: Latency::encode(&dense),
             service_time: Latency::encode(&dense),
             send_lag: Latency::default(),
-            connect_time: Latency::default(),
+            phases: PhaseTimes::default(),
             outcomes: vec![OutcomeCount { outcome: Outcome::Status(200), count: n }],
             routes: vec![],
             exemplars: vec![],

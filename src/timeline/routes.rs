@@ -55,6 +55,8 @@ pub struct RouteSum {
     pub failed: u64,
     /// Of them, those with a 5xx status.
     pub server_errors: u64,
+    /// Of them, those with another status than when they were recorded.
+    pub mismatched: u64,
     /// Response time.
     pub response: Quantiles,
 }
@@ -106,6 +108,7 @@ impl RouteTrack {
                 requests: sum(|r| r.requests),
                 failed: sum(|r| r.failed),
                 server_errors: sum(|r| r.server_errors),
+                mismatched: sum(|r| r.mismatched),
                 response_time: Latency::encode(&dense),
             }
         });
@@ -144,6 +147,7 @@ impl RouteTrack {
             sum.requests = sum.requests.saturating_add(r.requests);
             sum.failed = sum.failed.saturating_add(r.failed);
             sum.server_errors = sum.server_errors.saturating_add(r.server_errors);
+            sum.mismatched = sum.mismatched.saturating_add(r.mismatched);
             r.response_time.add_to(dense);
         }
         let mut all: Vec<RouteSum> =
@@ -178,7 +182,8 @@ mod tests {
         let mut dense = new_route_histogram();
         dense.record_n(1_000_000, requests).unwrap();
         let response_time = Latency::encode(&dense);
-        let r = RouteInterval { route: route.into(), requests, failed: 1, server_errors: 0, response_time };
+        let r =
+            RouteInterval { route: route.into(), requests, failed: 1, server_errors: 0, mismatched: 0, response_time };
         let span = Span { from: At(from_ms * 1_000_000), to: At(to_ms * 1_000_000) };
         Interval { span, routes: vec![r], ..interval(worker, to_ms, &[1]) }
     }

@@ -102,7 +102,7 @@ mod tests {
     #[test]
     fn one_cursor_and_one_selection_decide_every_stretch() {
         let mut t = Timeline::new();
-        t.apply(&Event::Mark(Mark { at: At(90_000_000_000), label: "x".into() }));
+        t.apply(&Event::Mark(Mark { at: At(90_000_000_000), kind: Default::default(), label: "x".into() }));
         let none = Selection::default();
         let v = View { timeline: &t, cursor: Cursor::Follow, selection: &none, window_ns: 60_000_000_000 };
         assert_eq!(v.window(), Span { from: At(30_000_000_000), to: At(90_000_000_000) });

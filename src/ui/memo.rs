@@ -368,6 +368,7 @@ mod tests {
                 requests,
                 failed: 0,
                 server_errors: 0,
+                mismatched: 0,
                 response_time: Latency::default(),
             };
             let interval = Interval { span, routes: vec![route], ..silent(n as u64) };
@@ -402,7 +403,8 @@ mod tests {
             response_time: Latency::default(),
             service_time: Latency::default(),
             send_lag: Latency::default(),
-            connect_time: Latency::default(),
+            phases: Default::default(),
+            grown: 0,
             outcomes: vec![],
             routes: vec![],
             exemplars: vec![],

@@ -6,7 +6,7 @@ use super::{Command, Feed, FeedState, Workbench};
 use crate::clock::Clock;
 use crate::host::Watch;
 use crate::load::Run;
-use crate::model::{At, CaptureId, Closing, Event, Fault, Mark};
+use crate::model::{At, CaptureId, Closing, Event, Fault, Mark, MarkKind};
 use crate::profile::{self, Capture, CaptureRequest};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
@@ -156,7 +156,7 @@ impl Feed for Live {
         match command {
             Command::Capture { length } => self.capture(length),
             Command::Mark(label) => {
-                let mark = Event::Mark(Mark { at: self.clock.now(), label });
+                let mark = Event::Mark(Mark { at: self.clock.now(), kind: MarkKind::User, label });
                 self.sender.try_send(mark).map_err(|_| "too busy to set a mark; try again".to_owned())
             }
             Command::Stop => {

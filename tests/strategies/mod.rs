@@ -67,6 +67,10 @@ pub fn outcome() -> impl Strategy<Value = Outcome> {
             Outcome::HeadTooLarge,
             Outcome::ClosedEarly,
             Outcome::Unresolved,
+            Outcome::Tls,
+            Outcome::Timeout(Phase::Tls),
+            Outcome::Check(CheckKind::Json),
+            Outcome::Check(CheckKind::Recorded),
         ]),
     ]
 }
@@ -74,16 +78,25 @@ pub fn outcome() -> impl Strategy<Value = Outcome> {
 /// A session's beginning.
 pub fn opening() -> impl Strategy<Value = Opening> {
     let rate = || prop::option::of(prop::num::f64::NORMAL | prop::num::f64::SUBNORMAL | prop::num::f64::ZERO);
-    let load = (text(), text(), rate(), rate(), any::<u32>(), any::<u32>(), text(), prop::option::of(any::<u64>()))
-        .prop_map(|(engine, mode, rate_per_s, speed, connections, threads, connection, duration_ns)| LoadPlan {
-            engine,
-            mode,
-            rate_per_s,
-            speed,
-            connections,
-            threads,
-            connection,
-            duration_ns,
+    let more = (text(), text(), prop::collection::vec(text(), 0..3), prop::option::of(text()));
+    let load = (text(), text(), rate(), rate(), any::<[u32; 2]>(), text(), prop::option::of(any::<u64>()), more)
+        .prop_map(|(engine, mode, rate_per_s, speed, [connections, threads], connection, duration_ns, more)| {
+            LoadPlan {
+                phases: more.0.clone(),
+                arrivals: more.1.clone(),
+                overload: more.1,
+                fail_if: more.2.clone(),
+                stop_if: more.2,
+                find_max: more.3,
+                engine,
+                mode,
+                rate_per_s,
+                speed,
+                connections,
+                threads,
+                connection,
+                duration_ns,
+            }
         });
     let host = (text(), text(), any::<u32>(), any::<u64>(), any::<u32>()).prop_map(
         |(name, kernel, cpus, memory_bytes, ticks_per_s)| HostFacts { name, kernel, cpus, memory_bytes, ticks_per_s },
@@ -107,12 +120,13 @@ pub fn interval() -> impl Strategy<Value = Interval> {
     let outcomes =
         prop::collection::vec((outcome(), count()).prop_map(|(outcome, count)| OutcomeCount { outcome, count }), 0..6);
     let routes = prop::collection::vec(
-        (shared(), count(), count(), count(), latency()).prop_map(
-            |(route, requests, failed, server_errors, response_time)| RouteInterval {
+        (shared(), count(), count(), count(), count(), latency()).prop_map(
+            |(route, requests, failed, server_errors, mismatched, response_time)| RouteInterval {
                 route,
                 requests,
                 failed,
                 server_errors,
+                mismatched,
                 response_time,
             },
         ),
@@ -126,8 +140,8 @@ pub fn interval() -> impl Strategy<Value = Interval> {
     );
     (
         (any::<u16>(), span()),
-        prop::collection::vec(count(), 11),
-        prop::collection::vec(latency(), 4),
+        prop::collection::vec(count(), 12),
+        prop::collection::vec(latency(), 8),
         outcomes,
         routes,
         exemplars,
@@ -146,10 +160,11 @@ pub fn interval() -> impl Strategy<Value = Interval> {
             connections_opened: n[8],
             received_bytes: n[9],
             sent_bytes: n[10],
+            grown: n[11],
             response_time: l[0].clone(),
             service_time: l[1].clone(),
             send_lag: l[2].clone(),
-            connect_time: l[3].clone(),
+            phases: PhaseTimes::of(|p| l[3 + p as usize].clone()),
             outcomes,
             routes,
             exemplars,
@@ -233,7 +248,8 @@ pub fn event() -> impl Strategy<Value = Event> {
         2 => stacks().prop_map(Event::Stacks),
         2 => capture().prop_map(Event::Capture),
         2 => traffic().prop_map(Event::Traffic),
-        2 => (at(), text()).prop_map(|(at, label)| Event::Mark(Mark { at, label })),
+        2 => (at(), prop::sample::select(MarkKind::ALL.to_vec()), text())
+            .prop_map(|(at, kind, label)| Event::Mark(Mark { at, kind, label })),
         2 => (at(), text(), text(), prop::option::of(text()))
             .prop_map(|(at, place, what, mend)| Event::Fault(Fault { at, place, what, mend })),
         1 => (at(), text()).prop_map(|(at, why)| Event::Closing(Closing { at, why })),

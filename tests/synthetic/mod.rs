@@ -176,7 +176,7 @@ impl Synthetic {
         }
         if s == 44 {
             let label = if self.plan.hostile { HOSTILE[0].into() } else { "cache warmed".into() };
-            out.push(Event::Mark(Mark { at: now, label }));
+            out.push(Event::Mark(Mark { at: now, kind: MarkKind::User, label }));
         }
         if s == 30 {
             out.push(Event::Fault(Fault {
@@ -294,6 +294,7 @@ impl Synthetic {
                     requests: *n,
                     failed: if crowded { *n / 40 } else { 0 },
                     server_errors: *n / 400,
+                    mismatched: *n / 900,
                     response_time: Latency::encode(by),
                 };
                 *n = 0;
@@ -316,12 +317,15 @@ impl Synthetic {
             in_flight: if stalled { 32 } else { 20 + self.random.u64(0..8) },
             queued: if late > 0.0 { (self.backlog / 2.0) as u64 } else { 0 },
             connections_opened: ended / 16,
+            grown: 0,
             received_bytes: ended * 9_300,
             sent_bytes: ended * 240,
             response_time: Latency::encode(&self.dense[0]),
             service_time: Latency::encode(&self.dense[1]),
             send_lag: Latency::encode(&lag),
-            connect_time: Latency::encode(&connect),
+            phases: PhaseTimes::of(
+                |p| if p == Phase::Connect { Latency::encode(&connect) } else { Latency::default() },
+            ),
             outcomes,
             routes,
             exemplars,

@@ -3,6 +3,7 @@
 //! Must not: count sockets; the sockets pane does.
 
 use super::{Pane, chart_area};
+use crate::model::Phase;
 use crate::ui::memo::Needs;
 use crate::ui::scene::{Scene, round_up};
 use crate::ui::units;
@@ -64,10 +65,11 @@ impl Pane for Connections {
         x = scene.field(on, x, y, "per request", &per(sum.connections_opened, sum.sent), theme.text) + 2;
         let retried = if sum.retried > 0 { theme.warn } else { theme.dim };
         scene.field(on, x, y, "retried", &units::count(sum.retried), retried);
-        if sum.connect.count > 0 {
-            let x = scene.field(on, 0, y + 1, "connect p50", &units::time(sum.connect.p50 as f64), theme.text) + 2;
-            let x = scene.field(on, x, y + 1, "p99", &units::time(sum.connect.p99 as f64), theme.text) + 2;
-            scene.field(on, x, y + 1, "max", &units::time(sum.connect.max as f64), theme.text);
+        let connect = &sum.phases[Phase::Connect];
+        if connect.count > 0 {
+            let x = scene.field(on, 0, y + 1, "connect p50", &units::time(connect.p50 as f64), theme.text) + 2;
+            let x = scene.field(on, x, y + 1, "p99", &units::time(connect.p99 as f64), theme.text) + 2;
+            scene.field(on, x, y + 1, "max", &units::time(connect.max as f64), theme.text);
         } else {
             on.put(0, y + 1, "no connection was opened in this stretch", theme.dim);
         }
