@@ -1,113 +1,132 @@
-//! perfbench against wrk: requests per second of client CPU, on the real log, against nginx,
-//! 50 keep-alive connections. One command: `cargo bench --bench peers`.
+//! Requests per client-CPU-second: perfbench, recording, against wrk and oha at the same nginx.
 //!
-//! The machine is shared and noisy: runs come in alternating pairs, and only the median of
-//! the pairs' ratios with its spread is quoted. Client CPU is user + system of the process
-//! with all its threads as the kernel accounts it to its parent (getrusage RUSAGE_CHILDREN),
-//! which for perfbench includes reading, rendering, sampling the host and recording.
+//! Machines are shared and noisy, so the clients run in turns, another order every round, and
+//! only the median of the rounds' ratios with its spread is quoted.
 //!
-//! Two kinds of wrk: with the same requests out of the log, by a Lua script, and plain, with
-//! one fixed request and no script, which is the least a client can do.
+//! Two kinds of wrk: with the same requests out of the log, by a Lua script, and plain, with one
+//! fixed request and no script, which is the least a client can do.
 //!
-//! Needs wrk and nginx (Debian: `apt-get install wrk nginx`). Options behind `--`:
-//! `--pairs N` (7), `--seconds S` (5), `--log FILE`, `--close` (a connection per request).
+//! Needs nginx, openssl and wrk (Debian: `apt-get install nginx openssl wrk`), and oha, if it is
+//! to be compared (`cargo install oha`). Options behind `--`: `--pairs N` (15), `--seconds S` (3),
+//! `--log FILE`, `--case NAME` (one of the cases; all without it).
 
+mod clients;
+mod nginx;
+
+use clients::{Client, Job, OURS, PEERS, Run};
 use std::error::Error;
-use std::io::{BufReader, Read as _, Write as _};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
-type Outcome<T> = Result<T, Box<dyn Error>>;
+/// What can go wrong in a bench.
+pub type Outcome<T> = Result<T, Box<dyn Error>>;
 
-const CONNECTIONS: &str = "50";
-/// Below this share of wrk's requests per client-CPU-second the bench fails.
-const REQUIRED: f64 = 0.9;
+/// One comparison.
+pub struct Case {
+    /// What `--case` takes.
+    name: &'static str,
+    /// Connections of each client.
+    pub connections: u32,
+    /// A connection for each request.
+    pub close: bool,
+    /// Over TLS.
+    pub tls: bool,
+    /// What is promised against each client of that program, as a share of its requests per
+    /// client-CPU-second.
+    promised: &'static [(&'static str, f64)],
+}
 
-struct Options {
+static CASES: &[Case] = &[
+    Case { name: "keepalive", connections: 50, close: false, tls: false, promised: &[("wrk", 1.15), ("oha", 2.0)] },
+    Case { name: "close", connections: 50, close: true, tls: false, promised: &[("wrk", 1.1)] },
+    Case { name: "5000", connections: 5000, close: false, tls: false, promised: &[("wrk", 1.0)] },
+    Case { name: "tls", connections: 50, close: false, tls: true, promised: &[("wrk", 1.0)] },
+];
+
+/// What the bench was asked for.
+pub struct Options {
     pairs: usize,
-    seconds: u32,
-    log: PathBuf,
-    close: bool,
-}
-
-/// What one run of a client came to.
-#[derive(Clone, Copy)]
-struct Run {
-    requests: f64,
-    wall_s: f64,
-    cpu_s: f64,
-}
-
-impl Run {
-    fn per_cpu_s(self) -> f64 {
-        self.requests / self.cpu_s
-    }
+    /// Length of each run.
+    pub seconds: u32,
+    /// What is replayed.
+    pub log: PathBuf,
+    case: Option<String>,
 }
 
 fn main() -> Outcome<()> {
     let o = options()?;
     let folder = tempfile::tempdir()?;
-    let nginx = Nginx::start(folder.path())?;
-    let paths = write_wrk_script(&o, folder.path())?;
+    let nginx = nginx::Nginx::start(folder.path())?;
+    let count = clients::prepare(&o.log, folder.path())?;
+    raise_descriptors()?;
     println!(
-        "{} pairs of {} s, {CONNECTIONS} connections ({}), 1 client thread, nginx with 1 worker, {paths} requests in {}",
+        "{} rounds of {} s a client, 1 client thread, nginx with 1 worker, {count} requests in {}",
         o.pairs,
         o.seconds,
-        if o.close { "one request each" } else { "keep-alive" },
         o.log.display()
     );
-    println!(
-        "{:>4} {:>12} {:>12} {:>12} {:>12} {:>12} {:>12} {:>9} {:>9}",
-        "", "wrk log/s", "per CPU-s", "wrk plain/s", "per CPU-s", "perfbench/s", "per CPU-s", "/ log", "/ plain"
-    );
-    let (mut over_log, mut over_plain) = (Vec::new(), Vec::new());
-    for n in 0..o.pairs {
-        // Another order every time, so that a drift of the machine favours nobody.
-        let (mut log, mut plain, mut ours) = (None, None, None);
-        for turn in 0..3 {
-            match (turn + n) % 3 {
-                0 => log = Some(wrk(&o, &nginx, folder.path(), true)?),
-                1 => ours = Some(perfbench(&o, &nginx, folder.path())?),
-                _ => plain = Some(wrk(&o, &nginx, folder.path(), false)?),
-            }
-        }
-        let (Some(log), Some(plain), Some(ours)) = (log, plain, ours) else { continue };
-        over_log.push(ours.per_cpu_s() / log.per_cpu_s());
-        over_plain.push(ours.per_cpu_s() / plain.per_cpu_s());
-        println!(
-            "{:>4} {:>12.0} {:>12.0} {:>12.0} {:>12.0} {:>12.0} {:>12.0} {:>9.3} {:>9.3}",
-            n + 1,
-            log.requests / log.wall_s,
-            log.per_cpu_s(),
-            plain.requests / plain.wall_s,
-            plain.per_cpu_s(),
-            ours.requests / ours.wall_s,
-            ours.per_cpu_s(),
-            over_log[n],
-            over_plain[n]
-        );
+    let mut broken = Vec::new();
+    for case in CASES.iter().filter(|c| o.case.as_ref().is_none_or(|name| name == c.name)) {
+        broken.extend(compare(&Job { options: &o, case, nginx: &nginx, folder: folder.path() })?);
     }
-    let log = tell("wrk replaying the log", &mut over_log);
-    let plain = tell("wrk with one fixed request", &mut over_plain);
-    if log.min(plain) < REQUIRED {
-        return Err(format!("below the promised {REQUIRED} × wrk").into());
-    }
-    Ok(())
+    if broken.is_empty() { Ok(()) } else { Err(broken.join("; ").into()) }
 }
 
-/// Prints the median of ratios and their spread; gives the median.
-fn tell(what: &str, ratios: &mut [f64]) -> f64 {
-    ratios.sort_by(f64::total_cmp);
-    let median = ratios[ratios.len() / 2];
-    println!("perfbench / {what}: median {median:.3}, from {:.3} to {:.3}", ratios[0], ratios[ratios.len() - 1]);
-    median
+/// Runs one case; tells which promises it broke.
+fn compare(job: &Job<'_>) -> Outcome<Vec<String>> {
+    let case = job.case;
+    println!("\n{}: {} connections{}", case.name, case.connections, if case.tls { ", TLS" } else { "" });
+    let peers: Vec<&Client> = PEERS.iter().filter(|p| is_there(p.program)).collect();
+    for missing in PEERS.iter().filter(|p| !is_there(p.program)) {
+        println!("not compared with {}: {} is not installed", missing.name, missing.program);
+    }
+    let all: Vec<&Client> = peers.iter().copied().chain([&OURS]).collect();
+    print!("| round |");
+    all.iter().for_each(|c| print!(" {} /s | per CPU-s |", c.name));
+    println!("{}", peers.iter().map(|p| format!(" / {} |", p.name)).collect::<String>());
+    println!("|---:|{}", "---:|".repeat(2 * all.len() + peers.len()));
+    let mut ratios: Vec<Vec<f64>> = vec![Vec::new(); peers.len()];
+    for round in 0..job.options.pairs {
+        let mut runs: Vec<Option<Run>> = vec![None; all.len()];
+        // Another order every time, so that a drift of the machine favours nobody.
+        for turn in 0..all.len() {
+            let n = (turn + round) % all.len();
+            runs[n] = Some((all[n].run)(job)?);
+        }
+        let runs: Vec<Run> = runs.into_iter().flatten().collect();
+        let ours = runs[peers.len()];
+        print!("| {} |", round + 1);
+        runs.iter().for_each(|r| print!(" {:.0} | {:.0} |", r.requests / r.wall_s, r.per_cpu_s()));
+        for (n, ratios) in ratios.iter_mut().enumerate() {
+            ratios.push(ours.per_cpu_s() / runs[n].per_cpu_s());
+            print!(" {:.3} |", ratios[round]);
+        }
+        println!();
+    }
+    let mut broken = Vec::new();
+    for (peer, ratios) in peers.iter().zip(&mut ratios) {
+        ratios.sort_by(f64::total_cmp);
+        let median = ratios[ratios.len() / 2];
+        let quartile = |n: usize| ratios[(ratios.len() - 1) * n / 4];
+        let (low, high) = (ratios[0], ratios[ratios.len() - 1]);
+        println!(
+            "perfbench / {}: median {median:.3}, half of the rounds {:.3} to {:.3}, all {low:.3} to {high:.3}",
+            peer.name,
+            quartile(1),
+            quartile(3)
+        );
+        for (_, promised) in case.promised.iter().filter(|(program, p)| *program == peer.program && median < *p) {
+            broken.push(format!("{}: {median:.3} × {}, promised {promised}", case.name, peer.name));
+        }
+    }
+    Ok(broken)
 }
 
 fn options() -> Outcome<Options> {
     let shared = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/logs/nginx-combined.log.gz");
     let bundled = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/demo/access.log.gz");
-    let mut o = Options { pairs: 7, seconds: 5, log: if shared.exists() { shared } else { bundled }, close: false };
+    let log = if shared.exists() { shared } else { bundled };
+    let mut o = Options { pairs: 15, seconds: 3, log, case: None };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         let mut value = || words.next().ok_or(format!("{word} wants a value"));
@@ -115,150 +134,29 @@ fn options() -> Outcome<Options> {
             "--pairs" => o.pairs = value()?.parse()?,
             "--seconds" => o.seconds = value()?.parse()?,
             "--log" => o.log = value()?.into(),
-            "--close" => o.close = true,
+            "--case" => o.case = Some(value()?),
             "--bench" => {} // cargo's own
             other => return Err(format!("unknown option {other}").into()),
         }
     }
+    if o.pairs == 0 {
+        return Err("no rounds, no ratio".into());
+    }
+    if let Some(name) = o.case.as_ref().filter(|name| CASES.iter().all(|c| c.name != **name)) {
+        return Err(format!("no case {name}; known: {:?}", CASES.iter().map(|c| c.name).collect::<Vec<_>>()).into());
+    }
     Ok(o)
 }
 
-/// The CPU time of all ended children so far, seconds.
-fn children_cpu_s() -> Outcome<f64> {
-    // /proc/self/stat fields 16 and 17, cutime and cstime, in clock ticks (proc_pid_stat(5)).
-    let stat = std::fs::read_to_string("/proc/self/stat")?;
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or("").split_whitespace().collect();
-    let ticks = fields[13].parse::<f64>()? + fields[14].parse::<f64>()?;
-    Ok(ticks / rustix::param::clock_ticks_per_second() as f64)
+/// Whether a program can be run.
+fn is_there(program: &str) -> bool {
+    Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()
 }
 
-fn timed(command: &mut Command) -> Outcome<(String, f64)> {
-    let before = children_cpu_s()?;
-    let out = command.stdin(Stdio::null()).stderr(Stdio::piped()).output()?;
-    if !out.status.success() {
-        return Err(format!("{command:?}: {}", String::from_utf8_lossy(&out.stderr)).into());
-    }
-    Ok((String::from_utf8_lossy(&out.stdout).into_owned(), children_cpu_s()? - before))
-}
-
-fn wrk(o: &Options, nginx: &Nginx, folder: &Path, log: bool) -> Outcome<Run> {
-    let mut command = Command::new("wrk");
-    command.args(["-t1", "-c", CONNECTIONS, "-d"]).arg(format!("{}s", o.seconds));
-    if log {
-        command.arg("-s").arg(folder.join("paths.lua"));
-    }
-    if o.close {
-        command.args(["-H", "Connection: close"]);
-    }
-    let (out, cpu_s) = timed(command.arg(format!("http://127.0.0.1:{}", nginx.port)))?;
-    // "  123456 requests in 5.10s, 30.10MB read"
-    let line = out.lines().find(|l| l.contains(" requests in ")).ok_or(format!("wrk said: {out}"))?;
-    let words: Vec<&str> = line.split_whitespace().collect();
-    Ok(Run { requests: words[0].parse()?, wall_s: words[3].trim_end_matches("s,").parse()?, cpu_s })
-}
-
-fn perfbench(o: &Options, nginx: &Nginx, folder: &Path) -> Outcome<Run> {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_perfbench"));
-    command.arg(format!("http://127.0.0.1:{}", nginx.port)).arg("--replay").arg(&o.log);
-    command.args([
-        "--methods",
-        "GET",
-        "--threads",
-        "1",
-        "--connections",
-        CONNECTIONS,
-        "--json",
-        "--overwrite",
-        "--duration",
-    ]);
-    command.arg(format!("{}s", o.seconds)).arg("--record").arg(folder.join("s.perfbench"));
-    if o.close {
-        command.args(["--connection", "close"]);
-    }
-    let (out, cpu_s) = timed(&mut command)?;
-    let report: serde_json::Value = serde_json::from_str(&out)?;
-    let number = |path: &str| report.pointer(path).and_then(serde_json::Value::as_f64).ok_or(format!("no {path}"));
-    if number("/requests/failed")? > 0.0 {
-        return Err(format!("requests failed: {}", report["outcomes"]).into());
-    }
-    Ok(Run { requests: number("/requests/completed")?, wall_s: number("/duration_s")?, cpu_s })
-}
-
-/// wrk sends the same requests, in the log's order: path and the recorded header fields, made
-/// into bytes once when it starts, which is the cheapest wrk can do it. GET only, on both
-/// sides: wrk waits for a body behind the response to HEAD.
-fn write_wrk_script(o: &Options, folder: &Path) -> Outcome<usize> {
-    let gets = perfbench::traffic::Options { methods: "GET".parse()?, ..Default::default() };
-    let mut reader = perfbench::traffic::Reader::open(std::slice::from_ref(&o.log), gets)?;
-    let mut request = perfbench::traffic::Reader::blank();
-    let rendering = perfbench::load::Rendering { authority: "127.0.0.1".into(), close: o.close, ..Default::default() };
-    let mut wire = Vec::new();
-    let mut count = 0;
-    let mut script = std::io::BufWriter::new(std::fs::File::create(folder.join("paths.lua"))?);
-    writeln!(script, "local requests = {{}}\nfor line in io.lines(\"{}\") do", folder.join("wire").display())?;
-    writeln!(script, "  requests[#requests + 1] = line:gsub(\"\\1\", \"\\r\\n\")\nend")?;
-    writeln!(script, "local n = 0\nrequest = function() n = n % #requests + 1; return requests[n] end")?;
-    script.flush()?;
-    let mut lines = std::io::BufWriter::new(std::fs::File::create(folder.join("wire"))?);
-    while reader.next(&mut request)? {
-        wire.clear();
-        rendering.render(&request, &mut wire);
-        let text = String::from_utf8(wire.clone())?.replace("\r\n", "\u{1}");
-        writeln!(lines, "{text}")?;
-        count += 1;
-    }
-    lines.flush()?;
-    Ok(count)
-}
-
-struct Nginx {
-    child: Child,
-    port: u16,
-}
-
-impl Nginx {
-    fn start(folder: &Path) -> Outcome<Nginx> {
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let www = folder.join("www");
-        std::fs::create_dir_all(&www)?;
-        std::fs::write(
-            folder.join("nginx.conf"),
-            format!(
-                "worker_processes 1; daemon off; pid nginx.pid; error_log error.log;\n\
-                 events {{ worker_connections 4096; }}\n\
-                 http {{ access_log off; keepalive_requests 1000000000;\n\
-                 server {{ listen 127.0.0.1:{port} backlog=4096; location / {{ return 200 \"{}\"; }} }} }}\n",
-                "x".repeat(200)
-            ),
-        )?;
-        let mut child = Command::new("nginx")
-            .arg("-p")
-            .arg(folder)
-            .args(["-c", "nginx.conf", "-e", "stderr"])
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(|e| format!("nginx can't be started ({e}); install it: apt-get install nginx"))?;
-        for _ in 0..100 {
-            if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
-                return Ok(Nginx { child, port });
-            }
-            std::thread::sleep(std::time::Duration::from_millis(20));
-        }
-        let _ = child.kill();
-        let mut said = String::new();
-        if let Some(err) = child.stderr.take() {
-            BufReader::new(err).read_to_string(&mut said)?;
-        }
-        Err(format!("nginx does not listen: {}", said.lines().next().unwrap_or("it says nothing")).into())
-    }
-}
-
-impl Drop for Nginx {
-    fn drop(&mut self) {
-        // SIGTERM to the master: it takes its worker along, which SIGKILL would not.
-        if let Some(pid) = rustix::process::Pid::from_raw(self.child.id() as i32) {
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-        }
-        let _ = self.child.wait();
-    }
+/// 5000 connections need descriptors, in the clients as in nginx, which take over our limit.
+fn raise_descriptors() -> Outcome<()> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })?;
+    Ok(())
 }

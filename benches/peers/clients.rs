@@ -1,0 +1,194 @@
+//! The clients that are compared: how each is run, and what its run came to.
+//!
+//! Client CPU is user + system of the process with all its threads as the kernel accounts it to
+//! its parent (proc_pid_stat(5), cutime and cstime), which for perfbench includes reading,
+//! rendering, sampling the host and recording.
+//!
+//! Must not: judge.
+
+use super::nginx::Nginx;
+use super::{Case, Options, Outcome};
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// What one run of a client came to.
+#[derive(Clone, Copy)]
+pub struct Run {
+    /// Requests answered.
+    pub requests: f64,
+    /// Length of the run.
+    pub wall_s: f64,
+    /// CPU time of the client.
+    pub cpu_s: f64,
+}
+
+impl Run {
+    /// Requests per second of client CPU.
+    pub fn per_cpu_s(self) -> f64 {
+        self.requests / self.cpu_s
+    }
+}
+
+/// What a client is given.
+pub struct Job<'a> {
+    /// What the bench was asked for.
+    pub options: &'a Options,
+    /// Which comparison.
+    pub case: &'a Case,
+    /// The target.
+    pub nginx: &'a Nginx,
+    /// Where files may be put.
+    pub folder: &'a Path,
+}
+
+impl Job<'_> {
+    fn url(&self) -> String {
+        if self.case.tls {
+            format!("https://127.0.0.1:{}", self.nginx.tls_port)
+        } else {
+            format!("http://127.0.0.1:{}", self.nginx.port)
+        }
+    }
+}
+
+/// A client.
+pub struct Client {
+    /// Its name in tables.
+    pub name: &'static str,
+    /// What a system needs for it.
+    pub program: &'static str,
+    /// Runs it.
+    pub run: fn(&Job<'_>) -> Outcome<Run>,
+}
+
+/// The clients that perfbench is compared with.
+pub static PEERS: &[Client] = &[
+    Client { name: "wrk, the log", program: "wrk", run: |job| wrk(job, true) },
+    Client { name: "wrk, one request", program: "wrk", run: |job| wrk(job, false) },
+    Client { name: "oha, the log", program: "oha", run: oha },
+];
+
+/// Ours.
+pub static OURS: Client = Client { name: "perfbench", program: "perfbench", run: perfbench };
+
+/// The CPU time of all ended children so far, seconds.
+fn children_cpu_s() -> Outcome<f64> {
+    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or("").split_whitespace().collect();
+    let ticks = fields[13].parse::<f64>()? + fields[14].parse::<f64>()?;
+    Ok(ticks / rustix::param::clock_ticks_per_second() as f64)
+}
+
+fn timed(command: &mut Command) -> Outcome<(String, f64)> {
+    let before = children_cpu_s()?;
+    let out = command.stdin(Stdio::null()).stderr(Stdio::piped()).output()?;
+    if !out.status.success() {
+        return Err(format!("{command:?}: {}", String::from_utf8_lossy(&out.stderr)).into());
+    }
+    Ok((String::from_utf8_lossy(&out.stdout).into_owned(), children_cpu_s()? - before))
+}
+
+fn wrk(job: &Job<'_>, log: bool) -> Outcome<Run> {
+    let mut command = Command::new("wrk");
+    command.args(["-t1", "--timeout", "10s", "-c"]).arg(job.case.connections.to_string());
+    command.arg("-d").arg(format!("{}s", job.options.seconds));
+    if log {
+        command.arg("-s").arg(job.folder.join(if job.case.close { "close.lua" } else { "keep.lua" }));
+    }
+    if job.case.close {
+        command.args(["-H", "Connection: close"]);
+    }
+    let (out, cpu_s) = timed(command.arg(job.url()))?;
+    // "  123456 requests in 5.10s, 30.10MB read"
+    let line = out.lines().find(|l| l.contains(" requests in ")).ok_or(format!("wrk said: {out}"))?;
+    let words: Vec<&str> = line.split_whitespace().collect();
+    Ok(Run { requests: words[0].parse()?, wall_s: words[3].trim_end_matches("s,").parse()?, cpu_s })
+}
+
+fn oha(job: &Job<'_>) -> Outcome<Run> {
+    let urls = job.folder.join(format!("urls-{}", if job.case.tls { "https" } else { "http" }));
+    let mut list = std::io::BufWriter::new(std::fs::File::create(&urls)?);
+    for path in std::fs::read_to_string(job.folder.join("paths"))?.lines() {
+        writeln!(list, "{}{path}", job.url())?;
+    }
+    list.flush()?;
+    let mut command = Command::new("oha");
+    command.args(["--no-tui", "--output-format", "json", "--wait-ongoing-requests-after-deadline"]);
+    command.arg("-c").arg(job.case.connections.to_string()).arg("-z").arg(format!("{}s", job.options.seconds));
+    if job.case.close {
+        command.arg("--disable-keepalive");
+    }
+    if job.case.tls {
+        command.arg("--insecure");
+    }
+    // One thread, as the others have: its default is one for each CPU, and nginx needs the other.
+    command.env("TOKIO_WORKER_THREADS", "1").arg("--urls-from-file").arg(&urls);
+    let (out, cpu_s) = timed(&mut command)?;
+    let report: serde_json::Value = serde_json::from_str(&out)?;
+    let statuses = report["statusCodeDistribution"].as_object().ok_or("oha told no statuses")?;
+    let requests = statuses.values().filter_map(serde_json::Value::as_f64).sum();
+    let wall_s = report["summary"]["total"].as_f64().ok_or("oha told no time")?;
+    Ok(Run { requests, wall_s, cpu_s })
+}
+
+fn perfbench(job: &Job<'_>) -> Outcome<Run> {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_perfbench"));
+    command.arg(job.url()).arg("--replay").arg(&job.options.log);
+    command.args(["--methods", "GET", "--threads", "1", "--json", "--overwrite", "--connections"]);
+    command.arg(job.case.connections.to_string()).arg("--duration").arg(format!("{}s", job.options.seconds));
+    command.arg("--record").arg(job.folder.join("s.perfbench"));
+    if job.case.close {
+        command.args(["--connection", "close"]);
+    }
+    if job.case.tls {
+        command.arg("--insecure");
+    }
+    let (out, cpu_s) = timed(&mut command)?;
+    let report: serde_json::Value = serde_json::from_str(&out)?;
+    let number = |path: &str| report.pointer(path).and_then(serde_json::Value::as_f64).ok_or(format!("no {path}"));
+    if number("/requests/failed")? > 0.0 {
+        return Err(format!("requests failed: {}", report["outcomes"]).into());
+    }
+    Ok(Run { requests: number("/requests/completed")?, wall_s: number("/duration_s")?, cpu_s })
+}
+
+/// wrk sends the same requests, in the log's order: path and the recorded header fields, made
+/// into bytes once when it starts, which is the cheapest wrk can do it. GET only, on both
+/// sides: wrk waits for a body behind the response to HEAD. oha is given the URLs.
+pub fn prepare(log: &std::path::PathBuf, folder: &Path) -> Outcome<usize> {
+    let gets = perfbench::traffic::Options { methods: "GET".parse()?, ..Default::default() };
+    let mut reader = perfbench::traffic::Reader::open(std::slice::from_ref(log), gets)?;
+    let mut request = perfbench::traffic::Reader::blank();
+    let mut paths = std::io::BufWriter::new(std::fs::File::create(folder.join("paths"))?);
+    let mut lists = [("keep", false), ("close", true)].map(|(name, close)| {
+        let rendering = perfbench::load::Rendering { authority: "127.0.0.1".into(), close, ..Default::default() };
+        (name, rendering, Vec::<u8>::new())
+    });
+    let (mut wire, mut count) = (Vec::new(), 0);
+    while reader.next(&mut request)? {
+        writeln!(paths, "{}", request.path)?;
+        for (_, rendering, list) in &mut lists {
+            wire.clear();
+            rendering.render(&request, &mut wire);
+            list.extend(String::from_utf8(wire.clone())?.replace("\r\n", "\u{1}").bytes());
+            list.push(b'\n');
+        }
+        count += 1;
+    }
+    paths.flush()?;
+    for (name, _, list) in lists {
+        let wire = folder.join(format!("{name}.wire"));
+        std::fs::write(&wire, list)?;
+        std::fs::write(
+            folder.join(format!("{name}.lua")),
+            format!(
+                "local requests = {{}}\nfor line in io.lines(\"{}\") do\n\
+                 requests[#requests + 1] = line:gsub(\"\\1\", \"\\r\\n\")\nend\n\
+                 local n = 0\nrequest = function() n = n % #requests + 1; return requests[n] end\n",
+                wire.display()
+            ),
+        )?;
+    }
+    Ok(count)
+}
