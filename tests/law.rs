@@ -49,7 +49,7 @@ impl RequestSource for Log {
 #[test]
 fn a_live_run_and_its_session_are_the_same_timeline() {
     let server = Server::start(|asked| match asked.nth % 9 {
-        3 => vec![Do::Reset],
+        3 => vec![Do::send("HTTP/1.1 2"), Do::Reset], // in mid-answer: not to be tried again
         5 => vec![Do::send("HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n")],
         _ => ok(),
     });

@@ -4,17 +4,14 @@
 //! Must not: decide when a request is sent; workers own the schedule.
 
 use super::arena::Arena;
+use super::supply::{Batch, Giver, Refused};
 use super::{Control, Pace, Plan, RequestSource};
 use crate::clock::Clock;
 use crate::model::{At, Body, Event, Fault, Method, Request, Route};
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
-use tokio::sync::mpsc::Sender;
-use tokio::sync::mpsc::error::TrySendError;
 
-/// Batches a worker's channel holds.
-pub(super) const BATCHES_AHEAD: usize = 4;
 /// Requests in a batch once the run has got going; the first batches are small so that the
 /// first requests leave at once.
 const BATCH: usize = 128;
@@ -24,20 +21,11 @@ const KEEP_BYTES: usize = 64 << 20;
 /// How often the counts of the recording are told, ns.
 const COUNTS_EVERY_NS: u64 = 500_000_000;
 
-/// Requests for one worker.
-#[derive(Debug)]
-pub(crate) struct Batch {
-    /// The rendered requests.
-    pub(crate) arena: Arc<Arena>,
-    /// Added to their recorded times: the length of the passes before this one, ns.
-    pub(crate) base_ns: u64,
-}
-
 /// The feeder's state.
 pub(super) struct Feeder {
     plan: Arc<Plan>,
     source: Box<dyn RequestSource>,
-    supplies: Vec<Sender<Batch>>,
+    supplies: Vec<Giver>,
     control: Arc<Control>,
     clock: Clock,
     out: SyncSender<Event>,
@@ -64,7 +52,7 @@ impl Feeder {
     pub(super) fn new(
         plan: Arc<Plan>,
         source: Box<dyn RequestSource>,
-        supplies: Vec<Sender<Batch>>,
+        supplies: Vec<Giver>,
         control: Arc<Control>,
         clock: Clock,
         out: SyncSender<Event>,
@@ -223,15 +211,15 @@ impl Feeder {
     fn send(&mut self, worker: usize, mut batch: Batch) -> Result<(), Over> {
         self.tell(false);
         if self.plan.pace.is_open() || self.supplies.len() == 1 {
-            return self.supplies[worker].blocking_send(batch).map_err(|_| Over);
+            return if self.supplies[worker].give(batch) { Ok(()) } else { Err(Over) };
         }
         loop {
             let mut ended = 0;
             for n in 0..self.supplies.len() {
-                match self.supplies[(worker + n) % self.supplies.len()].try_send(batch) {
+                match self.supplies[(worker + n) % self.supplies.len()].try_give(batch) {
                     Ok(()) => return Ok(()),
-                    Err(TrySendError::Full(back)) => batch = back,
-                    Err(TrySendError::Closed(back)) => {
+                    Err(Refused::Full(back)) => batch = back,
+                    Err(Refused::Ended(back)) => {
                         batch = back;
                         ended += 1;
                     }

@@ -1,12 +1,13 @@
 //! Load: when requests are sent (schedule), how (engines), and what came of them (one
 //! [`Interval`](crate::model::Interval) per worker per tick).
 //!
-//! A feeder thread turns requests into wire bytes ahead of time; workers, one thread and
-//! one current-thread runtime each, only write those bytes, read responses and count.
+//! A feeder thread turns requests into wire bytes ahead of time; workers, one thread
+//! each, only write those bytes, read responses and count.
 //!
 //! Must not: know a log format, or who reads its events.
 
 mod arena;
+mod doorbell;
 pub mod engine;
 mod feeder;
 mod gate;
@@ -14,6 +15,7 @@ mod queue;
 mod record;
 mod schedule;
 mod source;
+mod supply;
 
 pub use arena::Rendering;
 pub use schedule::Pace;
@@ -21,6 +23,7 @@ pub use source::{RequestSource, SourceError};
 
 use crate::clock::Clock;
 use crate::model::{At, Event};
+use doorbell::Doorbell;
 use engine::{Engine, Worker};
 use gate::Gate;
 use std::net::SocketAddr;
@@ -71,6 +74,7 @@ const FEEDER_GRACE_NS: u64 = 500_000_000;
 pub struct Run {
     control: Arc<Control>,
     gate: Arc<Gate>,
+    bells: Vec<Arc<Doorbell>>,
     clock: Clock,
     workers: Vec<JoinHandle<()>>,
     feeder: Option<JoinHandle<()>>,
@@ -101,7 +105,7 @@ impl Run {
     /// whose channel is full merges into its next interval.
     ///
     /// # Errors
-    /// When a thread or a worker's runtime could not be made, or the plan names no engine.
+    /// When a thread or a worker's doorbell could not be made, or the plan names no engine.
     pub fn start(
         plan: Plan,
         source: Box<dyn RequestSource>,
@@ -121,6 +125,7 @@ impl Run {
         let mut run = Run {
             control: Arc::default(),
             gate: Arc::default(),
+            bells: Vec::new(),
             clock: clock.clone(),
             workers: Vec::new(),
             feeder: None,
@@ -129,12 +134,15 @@ impl Run {
         };
         let mut supplies = Vec::new();
         for index in 0..plan.threads {
-            let (give, take) = tokio::sync::mpsc::channel(feeder::BATCHES_AHEAD);
+            let bell = Arc::new(Doorbell::new()?);
+            run.bells.push(bell.clone());
+            let (give, take) = supply::supply(bell.clone());
             supplies.push(give);
             let worker = Worker {
                 index: index as u16,
                 plan: plan.clone(),
                 supply: take,
+                bell,
                 clock: clock.clone(),
                 out: out.clone(),
                 control: run.control.clone(),
@@ -158,6 +166,7 @@ impl Run {
     pub fn stop(&self) {
         self.control.stop.store(true, Ordering::Relaxed);
         self.gate.give_up();
+        self.bells.iter().for_each(|b| b.ring());
     }
 
     /// Whether the run is over: all workers have ended, so every interval was handed over,

@@ -8,8 +8,9 @@ mod response;
 
 pub use response::{Bad, Limits, Response};
 
-use super::feeder::Batch;
+use super::doorbell::Doorbell;
 use super::gate::Gate;
+use super::supply::Taker;
 use super::{Control, Plan};
 use crate::clock::Clock;
 use crate::model::Event;
@@ -34,7 +35,9 @@ pub static ENGINES: &[&dyn Engine] = &[&h1::H1];
 pub struct Worker {
     pub(crate) index: u16,
     pub(crate) plan: Arc<Plan>,
-    pub(crate) supply: tokio::sync::mpsc::Receiver<Batch>,
+    pub(crate) supply: Taker,
+    /// Rung when there is something to look at: requests, or the end of the run.
+    pub(crate) bell: Arc<Doorbell>,
     pub(crate) clock: Clock,
     pub(crate) out: SyncSender<Event>,
     pub(crate) control: Arc<Control>,

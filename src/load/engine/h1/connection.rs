@@ -1,0 +1,418 @@
+//! One connection: what it does for the request it carries, step by step, as far as each
+//! step goes without waiting.
+//!
+//! Kept small: twenty thousand of them are walked through at random, and what counts then is
+//! how many cache lines each of them is.
+//!
+//! Must not: wait, or choose which request comes next.
+
+use super::poll::Poll;
+use super::transport::Stream;
+use crate::clock::Clock;
+use crate::load::Plan;
+use crate::load::engine::response::{Bad, Response};
+use crate::load::queue::Ticket;
+use crate::load::record::{Ended, Recorder};
+use crate::model::{At, Outcome, Phase};
+use rustix::event::epoll::EventFlags;
+use rustix::io::Errno;
+use std::sync::Arc;
+
+/// The longest response head there may be, bytes.
+const HEAD: usize = 32 * 1024;
+/// Bytes read in one call at the most, unless part of a head lies before them.
+const BUFFER: usize = 64 * 1024;
+/// Reads of one connection before the others get their turn: an endless body is not to keep
+/// a worker to itself.
+const READS_IN_ONE_GO: u32 = 16;
+/// Requests longer than this go out in more than one segment: the Ethernet MTU less headers.
+const ONE_SEGMENT: usize = 1400;
+
+/// What all connections of a worker work with.
+pub(super) struct Shared {
+    pub(super) plan: Arc<Plan>,
+    pub(super) clock: Clock,
+    pub(super) poll: Poll,
+    pub(super) recorder: Recorder,
+    /// The instant read last.
+    pub(super) now: At,
+    /// When each connection's time for what it does is up, by its number.
+    pub(super) deadlines: Vec<At>,
+    buffer: Box<[u8]>,
+    /// Whether a fresh connection was last seen to be established at once.
+    at_once: bool,
+}
+
+/// A deadline that never comes.
+pub(super) const NEVER: At = At(u64::MAX);
+
+impl Shared {
+    pub(super) fn new(plan: Arc<Plan>, clock: Clock, poll: Poll, recorder: Recorder, connections: usize) -> Shared {
+        let now = clock.now();
+        let deadlines = vec![NEVER; connections];
+        let buffer = vec![0; HEAD + BUFFER].into_boxed_slice();
+        Shared { plan, clock, poll, recorder, now, deadlines, buffer, at_once: true }
+    }
+
+    /// Reads the clock.
+    pub(super) fn tell_time(&mut self) -> At {
+        self.now = self.clock.now();
+        self.now
+    }
+}
+
+/// What a connection is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Carries no request; may be open.
+    Idle,
+    /// Waits to be established.
+    Connecting,
+    /// The request is not wholly written.
+    Writing,
+    /// The response is not wholly read.
+    Reading,
+}
+
+/// How far a step went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// As far as it goes; an event will say when it goes on.
+    Waits,
+    /// There is more to read; it was the others' turn.
+    More,
+    /// The request has ended, `completed` or not.
+    Ended {
+        /// With a whole response.
+        completed: bool,
+    },
+}
+
+/// See the top of the file.
+pub(super) struct Connection {
+    stream: Option<Stream>,
+    /// Its number among the connections of its worker.
+    number: u32,
+    /// Counts the streams it has had, so that what is told of an earlier one is known as that.
+    generation: u32,
+    state: State,
+    /// The stream had carried a request before this one.
+    reused: bool,
+    /// Its stream reports room to write.
+    watches_writable: bool,
+    registered: bool,
+    hurried: bool,
+    /// The stream is at its end behind what there is to read.
+    gone: bool,
+    ticket: Option<Ticket>,
+    /// Bytes of the request that were written.
+    written: usize,
+    /// When connecting began.
+    dialled: At,
+    /// When the first byte of the request was written, the first time.
+    sent: Option<At>,
+    response: Response,
+    /// The beginning of a head whose end has not come yet.
+    begun_head: Vec<u8>,
+}
+
+/// A request failed.
+struct Failed {
+    outcome: Outcome,
+    /// Nothing of a response had been read.
+    unanswered: bool,
+}
+
+impl Connection {
+    pub(super) fn new(number: u32) -> Connection {
+        Connection {
+            stream: None,
+            number,
+            generation: 0,
+            state: State::Idle,
+            reused: false,
+            watches_writable: false,
+            registered: false,
+            hurried: false,
+            gone: false,
+            ticket: None,
+            written: 0,
+            dialled: At::START,
+            sent: None,
+            response: Response::to(false),
+            begun_head: Vec::new(),
+        }
+    }
+
+    /// The number of the connection that an event's token names.
+    pub(super) fn number_of(token: u64) -> usize {
+        (token & 0xffff_ffff) as usize
+    }
+
+    fn token(&self) -> u64 {
+        u64::from(self.generation) << 32 | u64::from(self.number)
+    }
+
+    /// Whether it has an open stream.
+    pub(super) fn is_open(&self) -> bool {
+        self.stream.is_some()
+    }
+
+    fn close(&mut self) {
+        self.stream = None;
+        self.begun_head = Vec::new();
+    }
+
+    /// Takes a request and carries it as far as it goes. The instant in `shared` is that of
+    /// the beginning.
+    pub(super) fn begin(&mut self, ticket: Ticket, shared: &mut Shared) -> Progress {
+        // In a closed loop due is now, and there is no schedule to lag behind.
+        let lag_ns = shared.plan.pace.is_open().then(|| shared.now.since_ns(ticket.due));
+        shared.recorder.begun(lag_ns);
+        self.ticket = Some(ticket);
+        self.sent = None;
+        self.reused = self.stream.is_some();
+        match self.attempt(shared) {
+            Ok(progress) => progress,
+            Err(failed) => self.fail(failed, shared),
+        }
+    }
+
+    /// What has happened to the socket that `token` names.
+    pub(super) fn on_event(&mut self, token: u64, flags: EventFlags, shared: &mut Shared) -> Progress {
+        if token != self.token() || self.stream.is_none() {
+            return Progress::Waits;
+        }
+        self.gone |= flags.intersects(EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR);
+        let readable = self.gone || flags.contains(EventFlags::IN);
+        let went = match self.state {
+            State::Idle => {
+                // What an idle connection has to read is its end, or an answer to nothing.
+                if readable && self.receive(shared, 0) != Err(Errno::AGAIN) {
+                    self.close();
+                }
+                return Progress::Waits;
+            }
+            State::Connecting | State::Writing => {
+                shared.tell_time();
+                match self.write(shared) {
+                    // An answer before the end of the request: a refusal of what is still to come.
+                    Ok(Progress::Waits) if readable && self.state != State::Connecting => self.read(shared, false),
+                    went => went,
+                }
+            }
+            State::Reading if readable => self.read(shared, false),
+            State::Reading => return Progress::Waits,
+        };
+        went.unwrap_or_else(|failed| self.fail(failed, shared))
+    }
+
+    /// Goes on reading after [`Progress::More`].
+    pub(super) fn read_on(&mut self, shared: &mut Shared) -> Progress {
+        if !matches!(self.state, State::Writing | State::Reading) {
+            return Progress::Waits;
+        }
+        self.read(shared, true).unwrap_or_else(|failed| self.fail(failed, shared))
+    }
+
+    /// The time for what it does is up.
+    pub(super) fn time_out(&mut self, shared: &mut Shared) -> Progress {
+        let phase = match self.state {
+            State::Idle => return Progress::Waits,
+            State::Connecting => Phase::Connect,
+            State::Writing | State::Reading if self.response.is_started() => Phase::Body,
+            State::Writing | State::Reading => Phase::FirstByte,
+        };
+        self.fail(Failed { outcome: Outcome::Timeout(phase), unanswered: false }, shared)
+    }
+
+    /// Sends the request, over a fresh stream if there is none.
+    fn attempt(&mut self, shared: &mut Shared) -> Result<Progress, Failed> {
+        self.written = 0;
+        self.response = Response::to(self.ticket.as_ref().is_some_and(|t| t.item().is_head));
+        if self.stream.is_some() {
+            shared.deadlines[self.number as usize] = shared.now + shared.plan.timeout;
+            self.state = State::Writing;
+            return self.write(shared);
+        }
+        shared.deadlines[self.number as usize] = shared.now + shared.plan.connect_timeout;
+        self.state = State::Connecting;
+        self.generation = self.generation.wrapping_add(1);
+        (self.watches_writable, self.registered, self.hurried, self.gone) = (false, false, false, false);
+        self.dialled = shared.now;
+        let stream = Stream::open(&shared.plan.address).map_err(|e| failed(e, false))?;
+        self.stream = Some(stream);
+        if shared.at_once {
+            shared.tell_time();
+            self.write(shared)
+        } else {
+            self.watch(shared, true)
+        }
+    }
+
+    /// Registers the stream, or has it report room to write as well.
+    fn watch(&mut self, shared: &mut Shared, writable: bool) -> Result<Progress, Failed> {
+        let token = self.token();
+        let Some(stream) = &self.stream else { return Ok(Progress::Waits) };
+        if !self.registered {
+            shared.poll.add(stream, token, writable).map_err(|e| failed(e, false))?;
+            (self.registered, self.watches_writable) = (true, writable);
+        } else if writable && !self.watches_writable {
+            shared.poll.add_writable(stream, token).map_err(|e| failed(e, false))?;
+            self.watches_writable = true;
+        }
+        Ok(Progress::Waits)
+    }
+
+    /// Writes what is left of the request. The instant in `shared` is that of the call.
+    fn write(&mut self, shared: &mut Shared) -> Result<Progress, Failed> {
+        let (Some(stream), Some(ticket)) = (&mut self.stream, &self.ticket) else { return Ok(Progress::Waits) };
+        let wire = ticket.wire();
+        if wire.len() > ONE_SEGMENT && !self.hurried {
+            stream.hurry();
+            self.hurried = true;
+        }
+        loop {
+            match stream.send(&wire[self.written..]) {
+                Ok(n) => {
+                    if self.state == State::Connecting {
+                        shared.recorder.connected(shared.now.since_ns(self.dialled));
+                        shared.deadlines[self.number as usize] = shared.now + shared.plan.timeout;
+                        shared.at_once = !self.registered;
+                    }
+                    shared.recorder.sent_bytes += n as u64;
+                    if self.written == 0 {
+                        match self.sent {
+                            None => shared.recorder.sent += 1,
+                            Some(_) => shared.recorder.retried += 1,
+                        }
+                        self.sent.get_or_insert(shared.now);
+                    }
+                    self.written += n;
+                    if self.written >= wire.len() {
+                        self.state = State::Reading;
+                        return if self.registered { Ok(Progress::Waits) } else { self.watch(shared, false) };
+                    }
+                    self.state = State::Writing;
+                }
+                Err(Errno::AGAIN | Errno::NOTCONN) => {
+                    if self.state == State::Connecting {
+                        shared.at_once = false;
+                    }
+                    return self.watch(shared, true);
+                }
+                Err(e) => return Err(failed(e, self.state != State::Connecting)),
+            }
+        }
+    }
+
+    /// Reads what has come of the response. `untold`: no event will tell of what is left.
+    fn read(&mut self, shared: &mut Shared, untold: bool) -> Result<Progress, Failed> {
+        for _ in 0..READS_IN_ONE_GO {
+            let held = self.begun_head.len();
+            let n = match self.receive(shared, held) {
+                Ok(n) => n,
+                Err(Errno::AGAIN) => return Ok(Progress::Waits),
+                Err(e) => return Err(failed(e, !self.response.is_started())),
+            };
+            if n == 0 {
+                if self.response.end_of_stream() {
+                    return Ok(self.complete(shared));
+                }
+                return Err(Failed { outcome: Outcome::ClosedEarly, unanswered: !self.response.is_started() });
+            }
+            shared.recorder.received_bytes += n as u64;
+            shared.buffer[..held].copy_from_slice(&self.begun_head);
+            let have = &shared.buffer[..held + n];
+            let used = match self.response.advance(have) {
+                Ok(used) => used,
+                Err(bad) => return Err(self.misread(bad, shared)),
+            };
+            if self.response.is_done() {
+                // Bytes behind the response answer nothing that was asked.
+                self.response.keep_alive &= used == have.len() && !self.gone && self.state == State::Reading;
+                self.begun_head.clear();
+                return Ok(self.complete(shared));
+            }
+            let rest = &have[used..];
+            if rest.len() >= HEAD {
+                return Err(Failed { outcome: Outcome::HeadTooLarge, unanswered: false });
+            }
+            self.begun_head.clear();
+            self.begun_head.extend_from_slice(rest);
+            if n < BUFFER && !self.gone && !untold {
+                return Ok(Progress::Waits);
+            }
+        }
+        Ok(Progress::More)
+    }
+
+    fn misread(&self, bad: Bad, shared: &Shared) -> Failed {
+        let to_itself = || self.stream.as_ref().is_some_and(|s| s.is_to_itself(&shared.plan.address));
+        let outcome = match bad {
+            Bad::TooLarge => Outcome::HeadTooLarge,
+            // It was our own request.
+            Bad::Malformed if to_itself() => Outcome::Errno(Errno::CONNREFUSED.raw_os_error()),
+            Bad::Malformed => Outcome::Malformed,
+        };
+        Failed { outcome, unanswered: false }
+    }
+
+    /// Reads into the shared buffer behind the first `held` bytes.
+    fn receive(&mut self, shared: &mut Shared, held: usize) -> Result<usize, Errno> {
+        let into = &mut shared.buffer[held..held + BUFFER];
+        self.stream.as_mut().map_or(Err(Errno::NOTCONN), |s| s.recv(into))
+    }
+
+    fn complete(&mut self, shared: &mut Shared) -> Progress {
+        if !self.response.keep_alive || shared.plan.close {
+            self.close();
+        }
+        self.end(Outcome::Status(self.response.status), shared)
+    }
+
+    fn fail(&mut self, failed: Failed, shared: &mut Shared) -> Progress {
+        self.close();
+        let Failed { outcome, unanswered } = failed;
+        let idle_closed = matches!(outcome, Outcome::ClosedEarly)
+            || [Errno::CONNRESET, Errno::PIPE].iter().any(|e| outcome == Outcome::Errno(e.raw_os_error()));
+        let may_repeat = self.ticket.as_ref().is_some_and(|t| t.item().is_idempotent);
+        if idle_closed && unanswered && may_repeat && std::mem::take(&mut self.reused) {
+            // The target closed an idle connection while the request was on its way
+            // (RFC 9112 section 9.3.1): once more on a fresh one.
+            shared.tell_time();
+            return match self.attempt(shared) {
+                Ok(progress) => progress,
+                Err(again) => {
+                    self.close();
+                    self.end(again.outcome, shared)
+                }
+            };
+        }
+        self.end(outcome, shared)
+    }
+
+    fn end(&mut self, outcome: Outcome, shared: &mut Shared) -> Progress {
+        self.state = State::Idle;
+        let end = shared.tell_time();
+        if let Some(ticket) = self.ticket.take() {
+            let route = &ticket.item().route;
+            shared.recorder.ended(&Ended { outcome, due: ticket.due, sent: self.sent, end, route });
+        }
+        Progress::Ended { completed: outcome.is_completed() }
+    }
+}
+
+fn failed(e: Errno, unanswered: bool) -> Failed {
+    Failed { outcome: Outcome::Errno(e.raw_os_error()), unanswered }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_stays_small() {
+        assert!(size_of::<Connection>() <= 256, "{} bytes", size_of::<Connection>());
+    }
+}

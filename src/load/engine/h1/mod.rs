@@ -1,0 +1,316 @@
+//! The `h1` engine: raw HTTP/1.1, one thread and one epoll per worker.
+//!
+//! A turn of the loop: what happened to sockets, requests that fall due, free connections,
+//! time limits, then the wait for whichever comes first. A request on an open connection
+//! costs one send(), one recv() and its share of an epoll_wait(), and allocates nothing.
+//!
+//! Must not: keep response bodies, or read the clock more often than the numbers need.
+
+mod connection;
+mod poll;
+mod transport;
+
+use super::{Engine, Worker};
+use crate::load::Control;
+use crate::load::queue::Queue;
+use crate::load::record::Recorder;
+use crate::model::{At, Event, Fault, Interval};
+use connection::{Connection, NEVER, Progress, Shared};
+use poll::Poll;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::num::NonZeroU64;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// See the top of the file.
+pub(super) struct H1;
+
+/// How long requests under way are waited for after a run was ended.
+const GRACE: Duration = Duration::from_secs(2);
+/// Longest pause between attempts of a connection that can't be established in a closed
+/// loop, where failing at once would burn the recording and the CPU.
+const BACK_OFF: Duration = Duration::from_millis(100);
+/// Requests begun on free connections before events get their turn.
+const BEGUN_IN_ONE_GO: u32 = 64;
+
+impl Engine for H1 {
+    fn name(&self) -> &'static str {
+        "h1"
+    }
+
+    fn about(&self) -> &'static str {
+        "HTTP/1.1, keep-alive or a connection per request, one thread per worker"
+    }
+
+    fn work(&self, worker: Worker) {
+        let poll = Poll::new(&worker.bell, worker.clock.origin_monotonic_ns());
+        // Timers go off when they are due, not up to 50 µs later (PR_SET_TIMERSLACK).
+        let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1));
+        let Some(start) = worker.gate.arrive() else { return };
+        match poll {
+            Ok(poll) => Loop::new(worker, poll, start).run(),
+            Err(e) => {
+                // Out of descriptors before the first request: the run has one worker less.
+                let _ = worker.out.send(Event::Fault(Fault {
+                    at: start,
+                    place: format!("load/worker {}", worker.index),
+                    what: format!("the worker could not start: {e}"),
+                    mend: Some("ulimit -n 65536".into()),
+                }));
+            }
+        }
+    }
+}
+
+/// One worker.
+struct Loop {
+    shared: Shared,
+    control: Arc<Control>,
+    queue: Queue,
+    connections: Vec<Connection>,
+    /// Failures in a row of each connection, in a closed loop.
+    failures: Vec<u8>,
+    /// Free connections that were open when they became free, the warmest last.
+    idle: Vec<u32>,
+    /// Free connections that are not open.
+    closed: Vec<u32>,
+    /// Connections that pause, by the instant they are free again.
+    resting: BinaryHeap<Reverse<(At, u32)>>,
+    /// Connections that have more to read.
+    unread: Vec<u32>,
+    /// Connections that carry a request.
+    busy: usize,
+    end: Option<At>,
+    next_tick: At,
+    next_sweep: At,
+    closed_at: Option<At>,
+}
+
+impl Loop {
+    fn new(worker: Worker, poll: Poll, start: At) -> Loop {
+        let Worker { index, plan, supply, clock, out, control, .. } = worker;
+        let queue = Queue::new(&plan, index, supply, start);
+        let end = plan.duration.map(|d| start + d);
+        let mine = share(plan.connections, plan.threads, u32::from(index));
+        let room = mine as usize;
+        Loop {
+            shared: Shared::new(plan, clock, poll, Recorder::new(index, start, out), room),
+            control,
+            queue,
+            connections: (0..mine).map(Connection::new).collect(),
+            failures: vec![0; room],
+            idle: Vec::with_capacity(room),
+            closed: (0..mine).rev().collect(),
+            resting: BinaryHeap::with_capacity(room),
+            unread: Vec::new(),
+            busy: 0,
+            end,
+            next_tick: start,
+            next_sweep: start,
+            closed_at: None,
+        }
+    }
+
+    fn run(mut self) {
+        let mut events = Poll::events();
+        let start = self.shared.now;
+        self.next_tick = next_tick(start);
+        loop {
+            for e in &events {
+                let token = e.data.u64();
+                let number = Connection::number_of(token);
+                let progress = self.connections[number].on_event(token, e.flags, &mut self.shared);
+                self.follow(number as u32, progress);
+            }
+            for number in std::mem::take(&mut self.unread) {
+                let progress = self.connections[number as usize].read_on(&mut self.shared);
+                self.follow(number, progress);
+            }
+            let now = self.shared.tell_time();
+            if self.closed_at.is_none() && (self.control.stopped() || self.end.is_some_and(|end| now >= end)) {
+                self.queue.close(now);
+            }
+            let more_due = self.queue.fall_due(now, self.idle.len() + self.closed.len());
+            self.wake_rested(now);
+            let more_begun = self.begin_on_free();
+            self.sweep();
+            let now = self.shared.now;
+            if now >= self.next_tick {
+                self.hand_over(false);
+                self.next_tick = next_tick(now);
+            }
+            if self.is_over(now) {
+                break;
+            }
+            let until = if more_due || more_begun || !self.unread.is_empty() { now } else { self.next_instant() };
+            self.shared.poll.wait(&mut events, now, Some(until));
+        }
+        if self.end.is_some_and(|end| self.shared.now >= end) {
+            self.control.out_of_time.store(true, Ordering::Relaxed);
+        }
+        self.hand_over(true);
+    }
+
+    /// What comes of a connection's step.
+    fn follow(&mut self, number: u32, progress: Progress) {
+        match progress {
+            Progress::Waits => {}
+            Progress::More => self.unread.push(number),
+            Progress::Ended { completed } => self.ended(number, completed),
+        }
+    }
+
+    /// A request has ended: the connection takes the next one at once, rests or is free.
+    fn ended(&mut self, number: u32, completed: bool) {
+        let n = number as usize;
+        self.busy -= 1;
+        let is_open = self.connections[n].is_open();
+        if completed || self.shared.plan.pace.is_open() {
+            self.failures[n] = 0;
+            // Not after a failure: a queue would be gone through in one go, failing.
+            if completed && let Some(ticket) = self.queue.take(self.shared.now) {
+                if self.shared.plan.pace.is_open() {
+                    self.shared.tell_time();
+                }
+                self.begin(number, ticket);
+                return;
+            }
+        } else if !self.queue.is_closed() {
+            self.failures[n] = self.failures[n].saturating_add(1);
+            let pause = Duration::from_millis(1 << self.failures[n].min(10)).min(BACK_OFF);
+            self.shared.deadlines[n] = NEVER;
+            self.resting.push(Reverse((self.shared.now + pause, number)));
+            return;
+        }
+        self.shared.deadlines[n] = NEVER;
+        if is_open { &mut self.idle } else { &mut self.closed }.push(number);
+    }
+
+    fn begin(&mut self, number: u32, ticket: crate::load::queue::Ticket) {
+        self.busy += 1;
+        let progress = self.connections[number as usize].begin(ticket, &mut self.shared);
+        match progress {
+            Progress::Ended { completed } => self.ended(number, completed),
+            other => self.follow(number, other),
+        }
+    }
+
+    /// Begins requests on free connections; true: there are more of both.
+    fn begin_on_free(&mut self) -> bool {
+        for _ in 0..BEGUN_IN_ONE_GO {
+            if self.idle.is_empty() && self.closed.is_empty() {
+                return false;
+            }
+            let Some(ticket) = self.queue.take(self.shared.now) else { return false };
+            let Some(number) = self.free() else { return false };
+            self.shared.tell_time();
+            self.begin(number, ticket);
+        }
+        self.queue.waiting() > 0 || !self.shared.plan.pace.is_open()
+    }
+
+    /// A free connection, if possible one that is open, of these the one used last.
+    fn free(&mut self) -> Option<u32> {
+        while let Some(number) = self.idle.pop() {
+            if self.connections[number as usize].is_open() {
+                return Some(number);
+            }
+            self.closed.push(number); // closed while it was idle
+        }
+        self.closed.pop()
+    }
+
+    fn wake_rested(&mut self, now: At) {
+        while self.resting.peek().is_some_and(|Reverse((at, _))| *at <= now) {
+            let Some(Reverse((_, number))) = self.resting.pop() else { return };
+            let is_open = self.connections[number as usize].is_open();
+            if is_open { &mut self.idle } else { &mut self.closed }.push(number);
+        }
+    }
+
+    /// Ends requests whose time is up.
+    fn sweep(&mut self) {
+        let now = self.shared.now;
+        if now < self.next_sweep {
+            return;
+        }
+        let mut earliest = NEVER;
+        for n in 0..self.connections.len() {
+            let deadline = self.shared.deadlines[n];
+            if deadline <= now {
+                let progress = self.connections[n].time_out(&mut self.shared);
+                if progress == Progress::Waits {
+                    self.shared.deadlines[n] = NEVER;
+                }
+                self.follow(n as u32, progress);
+            } else {
+                earliest = earliest.min(deadline);
+            }
+        }
+        // Whoever gets a time limit from now on has at least the shortest there is.
+        let shortest = self.shared.plan.timeout.min(self.shared.plan.connect_timeout);
+        let pause = (shortest / 20).clamp(Duration::from_millis(1), Duration::from_millis(50));
+        self.next_sweep = earliest.min(now + shortest).max(now + pause);
+    }
+
+    /// When something is to be done although nothing happens.
+    fn next_instant(&mut self) -> At {
+        let mut next = self.next_tick;
+        if self.busy > 0 {
+            next = next.min(self.next_sweep);
+        }
+        if let Some(due) = self.queue.next_due() {
+            next = next.min(due);
+        }
+        if let Some(Reverse((at, _))) = self.resting.peek() {
+            next = next.min(*at);
+        }
+        match (self.closed_at, self.end) {
+            (Some(at), _) => next.min(at + GRACE),
+            (None, Some(end)) => next.min(end),
+            _ => next,
+        }
+    }
+
+    /// Whether the recording is at its end, or the run was ended, and nothing is under way
+    /// or was waited for long enough.
+    fn is_over(&mut self, now: At) -> bool {
+        if self.queue.is_closed() && self.closed_at.is_none() {
+            self.closed_at = Some(now);
+        }
+        (self.busy == 0 && self.queue.is_exhausted()) || self.closed_at.is_some_and(|at| now >= at + GRACE)
+    }
+
+    fn hand_over(&mut self, last: bool) {
+        let dealt = std::mem::take(&mut self.queue.dealt);
+        let queued = self.queue.waiting() as u64;
+        let r = &mut self.shared.recorder;
+        r.offered += dealt.offered;
+        r.dropped += dealt.dropped;
+        r.hand_over(self.shared.now, queued, last);
+    }
+}
+
+/// The tick of the session's clock after `now`, the same for all workers.
+fn next_tick(now: At) -> At {
+    At((now.0 / Interval::TICK_NS + 1) * Interval::TICK_NS)
+}
+
+/// The `index`-th worker's share of `all`.
+fn share(all: u32, workers: u32, index: u32) -> u32 {
+    all / workers + u32::from(index < all % workers)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn connections_are_shared_out_evenly() {
+        for (all, workers) in [(50, 4), (3, 3), (7, 2)] {
+            let shares: Vec<u32> = (0..workers).map(|i| super::share(all, workers, i)).collect();
+            assert_eq!(shares.iter().sum::<u32>(), all);
+            assert!(shares.iter().max().unwrap() - shares.iter().min().unwrap() <= 1);
+        }
+    }
+}
