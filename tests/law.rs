@@ -8,13 +8,14 @@ mod strategies;
 
 use perfbench::clock::Clock;
 use perfbench::host;
-use perfbench::load::{Pace, Plan, Rendering, RequestSource, Run, SourceError};
+use perfbench::load::{Pace, Plan, Rendering, RequestSource, Run, Schedule, SourceError};
 use perfbench::model::*;
 use perfbench::session::Writer;
 use perfbench::timeline::Timeline;
 use perfbench::traffic::{Options, Reader, Source};
 use perfbench::workbench::{Feed, FeedState, Live, LiveParts, Playback, Recorder, Workbench};
 use proptest::prelude::*;
+use std::sync::Arc;
 use std::time::Duration;
 use support::{Do, Server, gets, ok};
 
@@ -68,6 +69,8 @@ fn a_live_run_and_its_session_are_the_same_timeline() {
         address,
         rendering: Rendering { authority: address.to_string(), ..Rendering::default() },
         pace: Pace::Rate { per_s: 300.0 },
+        schedule: Arc::new(Schedule::rate(300.0)),
+        max_recorded_gap: None,
         repeat: true,
         duration: Some(Duration::from_millis(1500)),
         requests: None,

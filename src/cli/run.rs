@@ -17,6 +17,7 @@ use anyhow::{Context as _, anyhow};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Rate of the demo: enough for every pane to move, not enough to make a laptop hot.
 const DEMO_RATE: f64 = 800.0;
@@ -183,6 +184,11 @@ fn plan(args: &RunArgs, load: &LoadPlan, target: &Target, address: SocketAddr) -
         (_, Some(speed)) => load::Pace::Recorded { speed },
         _ => load::Pace::Closed,
     };
+    let schedule = match pace {
+        load::Pace::Closed => load::Schedule::closed(),
+        load::Pace::Rate { per_s } => load::Schedule::rate(per_s),
+        load::Pace::Recorded { speed } => load::Schedule::recorded(speed),
+    };
     let bounded = args.duration.is_some() || args.requests.is_some();
     load::Plan {
         engine: load::engine::ENGINES[0].name(),
@@ -195,6 +201,8 @@ fn plan(args: &RunArgs, load: &LoadPlan, target: &Target, address: SocketAddr) -
             close,
         },
         pace,
+        schedule: Arc::new(schedule),
+        max_recorded_gap: None,
         repeat: args.repeat || is_demo || (bounded && load.speed.is_none()),
         duration: args.duration,
         requests: args.requests,

@@ -124,6 +124,9 @@ impl Feeder {
         };
         let mut open: Vec<Arena> = (0..workers).map(|_| Arena::default()).collect();
         let mut most = if base_ns == 0 { 4 } else { BATCH };
+        let most_ns = self.plan.max_recorded_gap.map_or(u64::MAX, |d| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX));
+        // What was left out of gaps so far.
+        let mut cut_ns = 0;
         let (mut first, mut last_ns, mut read) = (None, 0, 0u64);
         let at_end = loop {
             match self.source.next(&mut request) {
@@ -135,7 +138,10 @@ impl Feeder {
                 }
             }
             let first = *first.get_or_insert(request.recorded_unix_ns);
-            last_ns = u64::try_from(request.recorded_unix_ns.saturating_sub(first)).unwrap_or(0).max(last_ns);
+            let after_ns = u64::try_from(request.recorded_unix_ns.saturating_sub(first)).unwrap_or(0);
+            let after_ns = after_ns.saturating_sub(cut_ns).max(last_ns);
+            cut_ns += (after_ns - last_ns).saturating_sub(most_ns);
+            last_ns = after_ns.min(last_ns.saturating_add(most_ns));
             let worker = (self.dealt % workers as u64) as usize;
             open[worker].push(&request, last_ns, &self.plan.rendering);
             self.dealt += 1;
@@ -210,7 +216,7 @@ impl Feeder {
     /// whichever worker has room takes the batch, so that a stuck one holds nobody up.
     fn send(&mut self, worker: usize, mut batch: Batch) -> Result<(), Over> {
         self.tell(false);
-        if self.plan.pace.is_open() || self.supplies.len() == 1 {
+        if self.plan.schedule.is_open() || self.supplies.len() == 1 {
             return if self.supplies[worker].give(batch) { Ok(()) } else { Err(Over) };
         }
         loop {

@@ -34,8 +34,8 @@ impl Gate {
         state.start
     }
 
-    /// Starts the run once all `workers` have arrived.
-    pub(crate) fn open(&self, workers: u32, clock: &Clock) {
+    /// Starts the run once all `workers` have arrived; its start, unless it was given up.
+    pub(crate) fn open(&self, workers: u32, clock: &Clock) -> Option<At> {
         let mut state = self.lock();
         while state.arrived < workers && !state.given_up {
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -44,6 +44,7 @@ impl Gate {
             state.start = Some(clock.now());
             self.changed.notify_all();
         }
+        state.start
     }
 
     /// Lets everybody who waits go; nothing once the run has begun.
@@ -72,7 +73,7 @@ mod tests {
                 if give_up {
                     gate.give_up()
                 } else {
-                    gate.open(3, &clock)
+                    assert_eq!(gate.open(3, &clock), Some(At(7)));
                 }
                 workers.into_iter().map(|w| w.join().unwrap()).collect()
             });

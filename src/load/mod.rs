@@ -18,7 +18,7 @@ mod source;
 mod supply;
 
 pub use arena::Rendering;
-pub use schedule::Pace;
+pub use schedule::{Arrivals, Change, Course, Curve, Leg, Pace, PhaseError, Phases, Planned, Schedule};
 pub use source::{RequestSource, SourceError};
 
 use crate::clock::Clock;
@@ -44,6 +44,10 @@ pub struct Plan {
     pub rendering: Rendering,
     /// When requests fall due.
     pub pace: Pace,
+    /// When requests fall due, and may be changed to while the run is under way.
+    pub schedule: Arc<Schedule>,
+    /// Longest stretch of recorded time without a request that is kept; longer ones become this.
+    pub max_recorded_gap: Option<Duration>,
     /// Start the recording again after its end.
     pub repeat: bool,
     /// Offer requests for this long.
@@ -75,6 +79,7 @@ pub struct Run {
     control: Arc<Control>,
     gate: Arc<Gate>,
     bells: Vec<Arc<Doorbell>>,
+    schedule: Arc<Schedule>,
     clock: Clock,
     workers: Vec<JoinHandle<()>>,
     feeder: Option<JoinHandle<()>>,
@@ -126,6 +131,7 @@ impl Run {
             control: Arc::default(),
             gate: Arc::default(),
             bells: Vec::new(),
+            schedule: plan.schedule.clone(),
             clock: clock.clone(),
             workers: Vec::new(),
             feeder: None,
@@ -153,13 +159,27 @@ impl Run {
         }
         let workers = plan.threads;
         let feeding = feeder::Feeder::new(plan, source, supplies, run.control.clone(), clock.clone(), out.clone());
-        let (gate, clock) = (run.gate.clone(), clock.clone());
+        let (gate, clock, schedule) = (run.gate.clone(), clock.clone(), run.schedule.clone());
         run.feeder = Some(std::thread::Builder::new().name("feeder".into()).spawn(move || {
             let _ended = GiveUp(&gate); // should it panic, the workers don't wait for it
             // All workers stand ready and the first requests are rendered: time starts.
-            feeding.work(|| gate.open(workers, &clock));
+            feeding.work(|| {
+                if let Some(start) = gate.open(workers, &clock) {
+                    schedule.begin(start);
+                }
+            });
         })?);
         Ok(run)
+    }
+
+    /// When requests fall due.
+    pub fn schedule(&self) -> &Schedule {
+        &self.schedule
+    }
+
+    /// Changes what is offered from now on.
+    pub fn change(&self, change: Change) {
+        self.schedule.change(self.clock.now(), change);
     }
 
     /// Ends the run: no new requests; what is under way is waited for, for a while.
