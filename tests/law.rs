@@ -8,7 +8,7 @@ mod strategies;
 
 use perfbench::clock::Clock;
 use perfbench::host;
-use perfbench::load::{Pace, Plan, Rendering, RequestSource, Run, Schedule, SourceError};
+use perfbench::load::{Plan, Rendering, RequestSource, Run, Schedule, SourceError};
 use perfbench::model::*;
 use perfbench::session::Writer;
 use perfbench::timeline::Timeline;
@@ -68,7 +68,6 @@ fn a_live_run_and_its_session_are_the_same_timeline() {
         engine: "h1",
         address,
         rendering: Rendering { authority: address.to_string(), ..Rendering::default() },
-        pace: Pace::Rate { per_s: 300.0 },
         schedule: Arc::new(Schedule::rate(300.0)),
         max_recorded_gap: None,
         repeat: true,

@@ -179,15 +179,10 @@ fn opening(
 fn plan(args: &RunArgs, load: &LoadPlan, target: &Target, address: SocketAddr) -> load::Plan {
     let close = args.connection == Connection::Close;
     let is_demo = args.target.is_none() && args.replay.is_empty();
-    let pace = match (load.rate_per_s, load.speed) {
-        (Some(per_s), _) => load::Pace::Rate { per_s },
-        (_, Some(speed)) => load::Pace::Recorded { speed },
-        _ => load::Pace::Closed,
-    };
-    let schedule = match pace {
-        load::Pace::Closed => load::Schedule::closed(),
-        load::Pace::Rate { per_s } => load::Schedule::rate(per_s),
-        load::Pace::Recorded { speed } => load::Schedule::recorded(speed),
+    let schedule = match (load.rate_per_s, load.speed) {
+        (Some(per_s), _) => load::Schedule::rate(per_s),
+        (_, Some(speed)) => load::Schedule::recorded(speed),
+        _ => load::Schedule::closed(),
     };
     let bounded = args.duration.is_some() || args.requests.is_some();
     load::Plan {
@@ -200,7 +195,6 @@ fn plan(args: &RunArgs, load: &LoadPlan, target: &Target, address: SocketAddr) -
             headers: args.headers.clone(),
             close,
         },
-        pace,
         schedule: Arc::new(schedule),
         max_recorded_gap: None,
         repeat: args.repeat || is_demo || (bounded && load.speed.is_none()),

@@ -5,7 +5,7 @@
 
 use super::arena::Arena;
 use super::supply::{Batch, Giver, Refused};
-use super::{Control, Pace, Plan, RequestSource};
+use super::{Control, Plan, RequestSource};
 use crate::clock::Clock;
 use crate::model::{At, Body, Event, Fault, Method, Request, Route};
 use std::sync::Arc;
@@ -262,13 +262,5 @@ impl Feeder {
         } else {
             let _ = self.out.try_send(Event::Traffic(counts)); // cumulative: the next one has it all
         }
-    }
-}
-
-impl Pace {
-    /// When the `k`-th request (from 0) that worker `worker` of `workers` is dealt falls due,
-    /// ns from the start.
-    pub(super) fn due_of(self, k: u64, worker: u64, workers: u64, recorded_ns: u64) -> u64 {
-        self.due_ns(k * workers + worker, recorded_ns)
     }
 }

@@ -18,7 +18,7 @@ mod source;
 mod supply;
 
 pub use arena::Rendering;
-pub use schedule::{Arrivals, Change, Course, Curve, Leg, Pace, PhaseError, Phases, Planned, Schedule};
+pub use schedule::{Arrivals, Change, Course, Curve, Leg, PhaseError, Phases, Planned, Schedule};
 pub use source::{RequestSource, SourceError};
 
 use crate::clock::Clock;
@@ -42,8 +42,6 @@ pub struct Plan {
     pub address: SocketAddr,
     /// How requests become bytes.
     pub rendering: Rendering,
-    /// When requests fall due.
-    pub pace: Pace,
     /// When requests fall due, and may be changed to while the run is under way.
     pub schedule: Arc<Schedule>,
     /// Longest stretch of recorded time without a request that is kept; longer ones become this.
@@ -180,6 +178,7 @@ impl Run {
     /// Changes what is offered from now on.
     pub fn change(&self, change: Change) {
         self.schedule.change(self.clock.now(), change);
+        self.bells.iter().for_each(|b| b.ring());
     }
 
     /// Ends the run: no new requests; what is under way is waited for, for a while.

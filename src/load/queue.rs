@@ -5,9 +5,10 @@
 //!
 //! Must not: block, or know how an engine waits.
 
+use super::Plan;
 use super::arena::{Arena, Item};
-use super::supply::{Batch, Taken, Taker};
-use super::{Pace, Plan};
+use super::schedule::Pacer;
+use super::supply::{AHEAD, Batch, Taken, Taker};
 use crate::model::At;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -45,22 +46,21 @@ pub(crate) struct Dealt {
 
 /// See the top of the file.
 pub(crate) struct Queue {
-    pace: Pace,
-    worker: u64,
-    workers: u64,
-    start: At,
+    pacer: Pacer,
+    /// What the pacer said last of the next request, until that is taken.
+    due: Option<At>,
+    taken: u64,
+    /// No closed loop goes on until the schedule is changed again.
+    paused: bool,
     /// No request falls due from here on.
     end: Option<At>,
     limit: usize,
-    /// Requests of the whole run, when they were numbered.
-    requests: Option<u64>,
     /// None once there is no more to come, or no more wanted.
     supply: Option<Taker>,
     upcoming: VecDeque<Batch>,
     /// Index of the next request in the first batch of `upcoming`.
     next: usize,
     at_hand: usize,
-    taken: u64,
     waiting: VecDeque<Ticket>,
     closed: bool,
     pub(crate) dealt: Dealt,
@@ -68,20 +68,18 @@ pub(crate) struct Queue {
 
 impl Queue {
     pub(crate) fn new(plan: &Plan, worker: u16, supply: Taker, start: At) -> Queue {
-        let workers = u64::from(plan.threads);
+        let mut pacer = Pacer::new(plan.schedule.clone(), worker, plan.threads, start, plan.requests);
         Queue {
-            pace: plan.pace,
-            worker: u64::from(worker),
-            workers,
-            start,
+            due: None,
+            taken: 0,
+            paused: pacer.is_paused(),
+            pacer,
             end: plan.duration.map(|d| start + d),
-            requests: plan.requests,
-            limit: usize::try_from(plan.queue.div_ceil(workers)).unwrap_or(usize::MAX),
+            limit: usize::try_from(plan.queue.div_ceil(u64::from(plan.threads))).unwrap_or(usize::MAX),
             supply: Some(supply),
-            upcoming: VecDeque::with_capacity(8),
+            upcoming: VecDeque::with_capacity(AHEAD),
             next: 0,
             at_hand: 0,
-            taken: 0,
             waiting: VecDeque::new(),
             closed: false,
             dealt: Dealt::default(),
@@ -95,11 +93,17 @@ impl Queue {
         if self.closed {
             return None;
         }
-        if self.pace.is_open() {
+        if self.pacer.is_open() {
             return self.waiting.pop_front();
+        }
+        if self.pacer.version_changed() {
+            self.paused = self.pacer.is_paused();
         }
         if self.end.is_some_and(|end| now >= end) {
             self.close(now);
+            return None;
+        }
+        if self.paused {
             return None;
         }
         let ticket = self.pop(now)?;
@@ -130,22 +134,15 @@ impl Queue {
     /// When the next request falls due; None when that is not known yet (the bell will ring)
     /// or nothing more falls due.
     pub(crate) fn next_due(&mut self) -> Option<At> {
-        if self.closed || !self.pace.is_open() {
+        if self.closed || !self.pacer.is_open() {
             return None;
         }
-        self.fill();
-        let batch = self.upcoming.front()?;
-        let recorded_ns = batch.base_ns + batch.arena.item(self.next).recorded_ns;
-        let after_ns = self.pace.due_of(self.taken, self.worker, self.workers, recorded_ns);
-        let due = At(self.start.0.saturating_add(after_ns));
-        if self.end.is_some_and(|end| due >= end) {
-            // What waits is still sent.
-            self.supply = None;
-            self.upcoming.clear();
-            self.at_hand = 0;
-            return None;
+        if self.due.is_none() || self.pacer.version_changed() {
+            self.fill();
+            let batch = self.upcoming.front()?;
+            self.due = self.pacer.next_due(batch.base_ns + batch.arena.item(self.next).recorded_ns);
         }
-        Some(due)
+        self.due.filter(|due| self.end.is_none_or(|end| *due < end))
     }
 
     /// How many requests are due and wait for a connection.
@@ -169,19 +166,24 @@ impl Queue {
 
     /// Requests that the schedule had fall due and this worker did not get to: a client too
     /// slow for its rate must not look as if less had been asked of it.
-    fn missed(&self, now: At) -> u64 {
-        let until_ns = self.end.map_or(now, |end| end.min(now)).since_ns(self.start);
-        match self.pace {
-            Pace::Closed => 0,
-            Pace::Rate { per_s } => {
-                let fell_due = (until_ns as f64 * per_s / 1e9) as u64;
-                let fell_due = self.requests.map_or(fell_due, |all| all.min(fell_due));
-                let mine = fell_due / self.workers + u64::from(fell_due % self.workers > self.worker);
-                let missed = mine.saturating_sub(self.taken);
-                if self.supply.is_none() { missed.min(self.at_hand as u64) } else { missed }
-            }
-            Pace::Recorded { .. } => self.overdue(|ns| self.pace.due_ns(0, ns) < until_ns),
+    fn missed(&mut self, now: At) -> u64 {
+        let until = self.end.map_or(now, |end| end.min(now));
+        if !self.pacer.is_open() {
+            return 0;
         }
+        if self.pacer.is_rate() {
+            let missed = self.pacer.due_before(until).saturating_sub(self.taken);
+            return if self.supply.is_none() { missed.min(self.at_hand as u64) } else { missed };
+        }
+        let mut skip = self.next;
+        let mut count = 0;
+        for batch in &self.upcoming {
+            for n in std::mem::take(&mut skip)..batch.arena.len() {
+                let recorded_ns = batch.base_ns + batch.arena.item(n).recorded_ns;
+                count += u64::from(self.pacer.next_due(recorded_ns).is_some_and(|due| due < until));
+            }
+        }
+        count
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -193,25 +195,20 @@ impl Queue {
         self.closed || (self.supply.is_none() && self.upcoming.is_empty() && self.waiting.is_empty())
     }
 
-    /// How many of the requests at hand have a recorded time that `is_due`.
-    fn overdue(&self, is_due: impl Fn(u64) -> bool) -> u64 {
-        let mut skip = self.next;
-        let mut count = 0;
-        for batch in &self.upcoming {
-            let items = std::mem::take(&mut skip)..batch.arena.len();
-            count += items.filter(|n| is_due(batch.base_ns + batch.arena.item(*n).recorded_ns)).count() as u64;
-        }
-        count
-    }
-
+    /// Takes what lies ready when little is at hand. All of it: a feeder that waits for room is
+    /// woken once for many batches then, which costs both less than once for each.
     fn fill(&mut self) {
-        while self.at_hand < AT_HAND
-            && let Some(supply) = &self.supply
-        {
+        if self.at_hand >= AT_HAND {
+            return;
+        }
+        while let Some(supply) = &self.supply {
             match if self.at_hand == 0 { supply.take() } else { supply.glance() } {
                 Taken::Batch(batch) => {
                     self.at_hand += batch.arena.len();
                     self.upcoming.push_back(batch);
+                    if self.upcoming.len() >= AHEAD {
+                        return;
+                    }
                 }
                 Taken::NotYet => return,
                 Taken::Ended => self.supply = None,
@@ -227,6 +224,10 @@ impl Queue {
         let ticket = Ticket { arena: batch.arena.clone(), n: self.next as u32, due };
         self.next += 1;
         self.taken += 1;
+        self.due = None;
+        if self.pacer.is_open() {
+            self.pacer.taken();
+        }
         self.at_hand -= 1;
         if self.next == batch.arena.len() {
             self.upcoming.pop_front();

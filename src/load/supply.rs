@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
 
 /// Batches that may lie ready for a worker.
-const AHEAD: usize = 4;
+pub(super) const AHEAD: usize = 16;
 
 /// Requests for one worker.
 #[derive(Debug)]

@@ -3,8 +3,6 @@
 //!
 //! Must not: read a clock or wait.
 
-#![allow(dead_code, unused_imports)] // until the engine asks pacers
-
 mod course;
 mod curve;
 mod pacer;
@@ -193,40 +191,6 @@ impl Schedule {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// When requests fall due, in the one form that the queue read before there was a [`Schedule`].
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Pace {
-    /// As soon as a connection is free: a closed loop.
-    Closed,
-    /// At a constant rate: request n at n / rate.
-    Rate {
-        /// Requests per second, more than 0.
-        per_s: f64,
-    },
-    /// At their recorded times, counted from the first request.
-    Recorded {
-        /// Factor on the recorded timing, more than 0: 2 plays twice as fast.
-        speed: f64,
-    },
-}
-
-impl Pace {
-    /// Whether requests fall due whether or not a connection is free.
-    pub fn is_open(self) -> bool {
-        !matches!(self, Pace::Closed)
-    }
-
-    /// When request `n` of the run falls due, ns from its start; its recorded time is
-    /// `recorded_ns` after that of the first request. A closed loop has no due times.
-    pub fn due_ns(self, n: u64, recorded_ns: u64) -> u64 {
-        match self {
-            Pace::Closed => 0,
-            Pace::Rate { per_s } => (n as f64 * (1e9 / per_s)) as u64,
-            Pace::Recorded { speed } => (recorded_ns as f64 / speed) as u64,
-        }
     }
 }
 

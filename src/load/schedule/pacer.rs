@@ -131,6 +131,11 @@ impl Pacer {
         self.schedule.is_open()
     }
 
+    /// Whether requests fall due by their number, not by their recorded times.
+    pub(crate) fn is_rate(&self) -> bool {
+        self.schedule.is_rate()
+    }
+
     fn refresh(&mut self) {
         if self.version_changed() {
             (self.version, self.curve) = self.schedule.read();

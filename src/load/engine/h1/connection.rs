@@ -31,6 +31,8 @@ const ONE_SEGMENT: usize = 1400;
 /// What all connections of a worker work with.
 pub(super) struct Shared {
     pub(super) plan: Arc<Plan>,
+    /// Requests fall due whether or not a connection is free.
+    pub(super) is_open: bool,
     pub(super) clock: Clock,
     pub(super) poll: Poll,
     pub(super) recorder: Recorder,
@@ -51,7 +53,8 @@ impl Shared {
         let now = clock.now();
         let deadlines = vec![NEVER; connections];
         let buffer = vec![0; HEAD + BUFFER].into_boxed_slice();
-        Shared { plan, clock, poll, recorder, now, deadlines, buffer, at_once: true }
+        let is_open = plan.schedule.is_open();
+        Shared { plan, is_open, clock, poll, recorder, now, deadlines, buffer, at_once: true }
     }
 
     /// Reads the clock.
@@ -167,7 +170,7 @@ impl Connection {
     /// the beginning.
     pub(super) fn begin(&mut self, ticket: Ticket, shared: &mut Shared) -> Progress {
         // In a closed loop due is now, and there is no schedule to lag behind.
-        let lag_ns = shared.plan.pace.is_open().then(|| shared.now.since_ns(ticket.due));
+        let lag_ns = shared.is_open.then(|| shared.now.since_ns(ticket.due));
         shared.recorder.begun(lag_ns);
         self.ticket = Some(ticket);
         self.sent = None;

@@ -167,11 +167,11 @@ impl Loop {
         let n = number as usize;
         self.busy -= 1;
         let is_open = self.connections[n].is_open();
-        if completed || self.shared.plan.pace.is_open() {
+        if completed || self.shared.is_open {
             self.failures[n] = 0;
             // Not after a failure: a queue would be gone through in one go, failing.
             if completed && let Some(ticket) = self.queue.take(self.shared.now) {
-                if self.shared.plan.pace.is_open() {
+                if self.shared.is_open {
                     self.shared.tell_time();
                 }
                 self.begin(number, ticket);
@@ -208,7 +208,7 @@ impl Loop {
             self.shared.tell_time();
             self.begin(number, ticket);
         }
-        self.queue.waiting() > 0 || !self.shared.plan.pace.is_open()
+        self.queue.waiting() > 0 || !self.shared.is_open
     }
 
     /// A free connection, if possible one that is open, of these the one used last.
