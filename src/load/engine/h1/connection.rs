@@ -114,6 +114,8 @@ pub(super) struct Connection {
     dialled: At,
     /// When the first byte of the request was written, the first time.
     sent: Option<At>,
+    /// When the first bytes of the response had come.
+    answered: Option<At>,
     response: Response,
     /// The beginning of a head whose end has not come yet.
     begun_head: Vec<u8>,
@@ -142,6 +144,7 @@ impl Connection {
             written: 0,
             dialled: At::START,
             sent: None,
+            answered: None,
             response: Response::to(false),
             begun_head: Vec::new(),
         }
@@ -232,6 +235,7 @@ impl Connection {
     /// Sends the request, over a fresh stream if there is none.
     fn attempt(&mut self, shared: &mut Shared) -> Result<Progress, Failed> {
         self.written = 0;
+        self.answered = None;
         self.response = Response::to(self.ticket.as_ref().is_some_and(|t| t.item().is_head));
         if self.stream.is_some() {
             shared.deadlines[self.number as usize] = shared.now + shared.plan.timeout;
@@ -320,11 +324,16 @@ impl Connection {
             };
             if n == 0 {
                 if self.response.end_of_stream() {
+                    shared.tell_time();
                     return Ok(self.complete(shared));
                 }
                 return Err(Failed { outcome: Outcome::ClosedEarly, unanswered: !self.response.is_started() });
             }
             shared.recorder.received_bytes += n as u64;
+            let at_first = self.answered.is_none();
+            if at_first {
+                self.answered = Some(shared.tell_time());
+            }
             shared.buffer[..held].copy_from_slice(&self.begun_head);
             let have = &shared.buffer[..held + n];
             let used = match self.response.advance(have) {
@@ -335,6 +344,9 @@ impl Connection {
                 // Bytes behind the response answer nothing that was asked.
                 self.response.keep_alive &= used == have.len() && !self.gone && self.state == State::Reading;
                 self.begun_head.clear();
+                if !at_first {
+                    shared.tell_time();
+                }
                 return Ok(self.complete(shared));
             }
             let rest = &have[used..];
@@ -376,6 +388,7 @@ impl Connection {
 
     fn fail(&mut self, failed: Failed, shared: &mut Shared) -> Progress {
         self.close();
+        shared.tell_time();
         let Failed { outcome, unanswered } = failed;
         let idle_closed = matches!(outcome, Outcome::ClosedEarly)
             || [Errno::CONNRESET, Errno::PIPE].iter().any(|e| outcome == Outcome::Errno(e.raw_os_error()));
@@ -383,11 +396,11 @@ impl Connection {
         if idle_closed && unanswered && may_repeat && std::mem::take(&mut self.reused) {
             // The target closed an idle connection while the request was on its way
             // (RFC 9112 section 9.3.1): once more on a fresh one.
-            shared.tell_time();
             return match self.attempt(shared) {
                 Ok(progress) => progress,
                 Err(again) => {
                     self.close();
+                    shared.tell_time();
                     self.end(again.outcome, shared)
                 }
             };
@@ -395,12 +408,14 @@ impl Connection {
         self.end(outcome, shared)
     }
 
+    /// Counts the end of the request: at the instant in `shared`, which was just read.
     fn end(&mut self, outcome: Outcome, shared: &mut Shared) -> Progress {
         self.state = State::Idle;
-        let end = shared.tell_time();
         if let Some(ticket) = self.ticket.take() {
-            let route = &ticket.item().route;
-            shared.recorder.ended(&Ended { outcome, due: ticket.due, sent: self.sent, end, route });
+            let item = ticket.item();
+            let (due, sent, answered, end) = (ticket.due, self.sent, self.answered, shared.now);
+            let (route, recorded_status) = (&item.route, item.recorded_status);
+            shared.recorder.ended(&Ended { outcome, due, sent, answered, end, route, recorded_status });
         }
         Progress::Ended { completed: outcome.is_completed() }
     }
