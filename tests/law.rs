@@ -66,7 +66,7 @@ fn a_live_run_and_its_session_are_the_same_timeline() {
     let watch = host::Watch::start(config, clock.clone(), channel.0.clone());
     let plan = Plan {
         engine: "h1",
-        address,
+        way: address.into(),
         rendering: Rendering { authority: address.to_string(), ..Rendering::default() },
         schedule: Arc::new(Schedule::rate(300.0)),
         max_recorded_gap: None,

@@ -59,7 +59,7 @@ pub(super) enum Connection {
 /// Options of a run.
 #[derive(Debug, clap::Args)]
 pub(super) struct RunArgs {
-    /// What to load: http://HOST[:PORT][/PREFIX]; without it, a demo target on loopback
+    /// What to load: http://HOST[:PORT][/PREFIX] or https://...; without it, a demo target on loopback
     pub(super) target: Option<String>,
 
     /// Recorded traffic to replay, plain or compressed with gzip or zstd; - for stdin
@@ -109,6 +109,9 @@ pub(super) struct RunArgs {
     /// Time limit of establishing a connection
     #[arg(long, value_name = "TIME", default_value = "3s", value_parser = duration, help_heading = "Connections")]
     pub(super) connect_timeout: Duration,
+
+    #[command(flatten)]
+    pub(super) connect: super::connect::ConnectArgs,
 
     /// Header field to send with every request, in place of a recorded one of that name
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = header, action = ArgAction::Append, help_heading = "Requests")]

@@ -14,6 +14,7 @@ macro_rules! say_err {
 }
 
 mod args;
+mod connect;
 mod doctor;
 mod flamegraph;
 mod play;

@@ -3,6 +3,7 @@
 //! Must not: hold logic that a room could hold.
 
 use super::args::{Connection, RunArgs, ScreenArgs};
+use super::connect::Found;
 use super::progress::Progress;
 use super::target::{self, Target};
 use super::{Failure, failed, print, signals, tell, usage};
@@ -39,7 +40,7 @@ pub(super) fn run(mut args: RunArgs) -> Result<(), Failure> {
     }
     let is_demo = args.target.is_none() && args.replay.is_empty();
     let source = Replay::open(&args).map_err(usage)?;
-    let (target, address, lab) = find_target(&args)?;
+    let (target, Found { way, address }, lab) = find_target(&args)?;
 
     let clock = Clock::start();
     let opening = opening(&args, &clock, &target, address, &source, is_demo);
@@ -54,7 +55,7 @@ pub(super) fn run(mut args: RunArgs) -> Result<(), Failure> {
             Err(e) => early_faults.push(format!("this session is not kept: {e:#}")),
         }
     }
-    let plan = plan(&args, &opening.load, &target, address);
+    let plan = plan(&args, &opening.load, &target, way);
     workbench.ingest(Event::Opening(opening));
     for what in early_faults {
         workbench.ingest(Event::Fault(Fault { at: clock.now(), place: "start".into(), what, mend: None }));
@@ -122,18 +123,19 @@ fn verdict(t: &Timeline) -> Result<(), Failure> {
     Err(failed(anyhow!("no request was completed: {why}")))
 }
 
-fn find_target(args: &RunArgs) -> Result<(Target, SocketAddr, Option<lab::Target>), Failure> {
+fn find_target(args: &RunArgs) -> Result<(Target, Found, Option<lab::Target>), Failure> {
     match &args.target {
         Some(text) => {
             let target = target::parse(text).map_err(usage)?;
-            let address = target.resolve().map_err(failed)?;
-            Ok((target, address, None))
+            let tls = args.connect.tls(&target).map_err(usage)?;
+            let found = args.connect.find(&target, tls).map_err(failed)?;
+            Ok((target, found, None))
         }
         None => {
             let program = std::env::current_exe().map_err(failed)?;
             let lab = lab::Target::start(&program).context("the demo target did not start").map_err(failed)?;
             let address = lab.address();
-            Ok((Target::at(address), address, Some(lab)))
+            Ok((Target::at(address), Found { way: address.into(), address: Some(address) }, Some(lab)))
         }
     }
 }
@@ -142,7 +144,7 @@ fn opening(
     args: &RunArgs,
     clock: &Clock,
     target: &Target,
-    address: SocketAddr,
+    address: Option<SocketAddr>,
     source: &Replay,
     is_demo: bool,
 ) -> Opening {
@@ -159,7 +161,7 @@ fn opening(
         started_unix_ns: clock.origin_unix_ns(),
         monotonic_ns: clock.origin_monotonic_ns(),
         target: target.shown.clone(),
-        target_address: address.to_string(),
+        target_address: address.map(|a| a.to_string()).unwrap_or_default(),
         traffic: source.names.clone(),
         load: LoadPlan {
             engine: load::engine::ENGINES[0].name().into(),
@@ -176,7 +178,7 @@ fn opening(
     }
 }
 
-fn plan(args: &RunArgs, load: &LoadPlan, target: &Target, address: SocketAddr) -> load::Plan {
+fn plan(args: &RunArgs, load: &LoadPlan, target: &Target, way: load::Way) -> load::Plan {
     let close = args.connection == Connection::Close;
     let is_demo = args.target.is_none() && args.replay.is_empty();
     let schedule = match (load.rate_per_s, load.speed) {
@@ -187,7 +189,7 @@ fn plan(args: &RunArgs, load: &LoadPlan, target: &Target, address: SocketAddr) -
     let bounded = args.duration.is_some() || args.requests.is_some();
     load::Plan {
         engine: load::engine::ENGINES[0].name(),
-        address,
+        way,
         rendering: load::Rendering {
             authority: target.authority.clone(),
             host: args.host.clone(),
@@ -214,12 +216,11 @@ fn start(
     plan: load::Plan,
     source: Replay,
     clock: &Clock,
-    address: SocketAddr,
+    address: Option<SocketAddr>,
     lab: Option<&lab::Target>,
 ) -> anyhow::Result<Live> {
     let channel = Live::channel();
-    let config =
-        host::Config { target: Some(address), pid: args.pid.or(lab.map(lab::Target::pid)), period: args.period };
+    let config = host::Config { target: address, pid: args.pid.or(lab.map(lab::Target::pid)), period: args.period };
     let watch = host::Watch::start(config, clock.clone(), channel.0.clone());
     let run = load::Run::start(plan, Box::new(source), clock, &channel.0).context("the load could not start")?;
     let captures = args.capture.iter().map(|(at, length)| (At::START + *at, *length)).collect();

@@ -17,20 +17,22 @@ pub(super) struct Target {
     pub(super) authority: String,
     /// Path before every request's, without a slash at its end.
     pub(super) base_path: String,
-    host: String,
-    port: u16,
+    /// Over TLS.
+    pub(super) tls: bool,
+    pub(super) host: String,
+    pub(super) port: u16,
 }
 
-/// Reads `http://HOST[:PORT][/PREFIX]`; the scheme may be left out.
+/// Reads `http://HOST[:PORT][/PREFIX]` or `https://…`; the scheme may be left out.
 pub(super) fn parse(text: &str) -> anyhow::Result<Target> {
     let shown = crate::model::clean(text, 200);
     let full = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
     let uri: Uri = full.parse().with_context(|| format!("`{shown}` is no target; give http://HOST[:PORT]"))?;
-    match uri.scheme_str() {
-        Some("http") => {}
-        Some("https") => bail!("`{shown}`: https is not supported yet; give an http:// target"),
-        _ => bail!("`{shown}` is no target; give http://HOST[:PORT]"),
-    }
+    let tls = match uri.scheme_str() {
+        Some("http") => false,
+        Some("https") => true,
+        _ => bail!("`{shown}` is no target; give http://HOST[:PORT] or https://HOST[:PORT]"),
+    };
     let authority = uri.authority().with_context(|| format!("`{shown}` names no host; give http://HOST[:PORT]"))?;
     if authority.as_str().contains('@') {
         bail!("`{shown}`: credentials in a target are not sent; use -H 'Authorization: ...'");
@@ -46,13 +48,14 @@ pub(super) fn parse(text: &str) -> anyhow::Result<Target> {
     if has_port && authority.port_u16().is_none() {
         bail!("`{shown}`: the port is a number from 1 to 65535");
     }
-    let port = authority.port_u16().unwrap_or(80);
+    let port = authority.port_u16().unwrap_or(if tls { 443 } else { 80 });
     if port == 0 {
         bail!("`{shown}`: the port is a number from 1 to 65535");
     }
     let authority = authority.as_str().to_owned();
     let base_path = uri.path().trim_end_matches('/').to_owned();
-    Ok(Target { shown: format!("http://{authority}{base_path}"), authority, base_path, host, port })
+    let scheme = if tls { "https" } else { "http" };
+    Ok(Target { shown: format!("{scheme}://{authority}{base_path}"), authority, base_path, tls, host, port })
 }
 
 impl Target {
@@ -62,6 +65,7 @@ impl Target {
             shown: format!("http://{address}"),
             authority: address.to_string(),
             base_path: String::new(),
+            tls: false,
             host: address.ip().to_string(),
             port: address.port(),
         }
@@ -77,8 +81,21 @@ impl Target {
             .to_socket_addrs()
             .with_context(|| format!("{}: the name `{}` does not resolve", self.shown, self.host))?
             .collect();
+        self.answering(&found)
+    }
+
+    /// Whether it is the target that a name and a port mean.
+    pub(super) fn is_at(&self, host: &str, port: u16) -> bool {
+        self.port == port && self.host.eq_ignore_ascii_case(host)
+    }
+
+    /// The first of `found` that answers, as [`Target::resolve`] says.
+    ///
+    /// # Errors
+    /// When nothing listens on any of them.
+    pub(super) fn answering(&self, found: &[SocketAddr]) -> anyhow::Result<SocketAddr> {
         let mut refused = None;
-        for address in &found {
+        for address in found {
             match TcpStream::connect_timeout(address, Duration::from_secs(1)) {
                 // Nobody listens, and the kernel joined our end to itself (RFC 9293 section 3.5).
                 Ok(open) if open.local_addr().is_ok_and(|own| own == *address) => {
@@ -107,13 +124,14 @@ mod tests {
         assert_eq!(parse("localhost:80").unwrap().host, "localhost");
         assert_eq!(parse("http://[::1]:8080").unwrap().host, "::1");
         assert_eq!(parse("http://service").unwrap().port, 80);
+        let t = parse("https://service/v2").unwrap();
+        assert_eq!((t.shown.as_str(), t.port, t.tls), ("https://service/v2", 443, true));
     }
 
     #[test]
     fn what_is_no_target_is_said_in_one_line() {
         for wrong in [
             "",
-            "https://h",
             "ftp://h",
             "http://",
             "http://h:99999",

@@ -16,17 +16,20 @@ mod record;
 mod schedule;
 mod source;
 mod supply;
+mod tls;
+mod way;
 
 pub use arena::Rendering;
 pub use schedule::{Arrivals, Change, Course, Curve, Leg, PhaseError, Phases, Planned, Schedule};
 pub use source::{RequestSource, SourceError};
+pub use tls::{Tls, TlsError, TlsOptions};
+pub use way::{Place, ProxyHeader, Way};
 
 use crate::clock::Clock;
 use crate::model::{At, Event};
 use doorbell::Doorbell;
 use engine::{Engine, Worker};
 use gate::Gate;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::SyncSender;
@@ -38,8 +41,8 @@ use std::time::Duration;
 pub struct Plan {
     /// The engine's name, a row of [`engine::ENGINES`].
     pub engine: &'static str,
-    /// Where connections go.
-    pub address: SocketAddr,
+    /// How connections get to the target.
+    pub way: Way,
     /// How requests become bytes.
     pub rendering: Rendering,
     /// When requests fall due, and may be changed to while the run is under way.

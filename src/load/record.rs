@@ -3,8 +3,8 @@
 //! Must not: allocate per request, or block.
 
 use crate::model::{
-    At, Event, Exemplar, Interval, Latency, Outcome, OutcomeCount, PerPhase, Phase, PhaseTimes, Route, RouteInterval,
-    Span, new_histogram, new_route_histogram,
+    At, Event, Exemplar, Fault, Interval, Latency, Outcome, OutcomeCount, PerPhase, Phase, PhaseTimes, Route,
+    RouteInterval, Span, new_histogram, new_route_histogram,
 };
 use hdrhistogram::Histogram;
 use std::sync::Arc;
@@ -133,6 +133,13 @@ impl Recorder {
     /// A connection has spent `ns` in one of the phases before its first request.
     pub(crate) fn phase(&mut self, phase: Phase, ns: u64) {
         self.phases[phase].saturating_record(ns);
+    }
+
+    /// Tells what a count can't: in words, and only when there is room.
+    pub(crate) fn tell_fault(&self, at: At, what: String) {
+        let what = crate::model::clean(&what, 300);
+        let place = format!("load/worker {}", self.worker);
+        let _ = self.out.try_send(Event::Fault(Fault { at, place, what, mend: None }));
     }
 
     /// A request ended.

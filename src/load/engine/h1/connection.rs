@@ -7,7 +7,9 @@
 //! Must not: wait, or choose which request comes next.
 
 use super::poll::Poll;
-use super::transport::Stream;
+use super::resolver::{Answer, Resolver};
+use super::tls_stream::{BROKEN, Prepared};
+use super::transport::{Dialer, Stream};
 use crate::clock::Clock;
 use crate::load::Plan;
 use crate::load::engine::response::{Bad, Response};
@@ -16,6 +18,7 @@ use crate::load::record::{Ended, Recorder};
 use crate::model::{At, Outcome, Phase};
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// The longest response head there may be, bytes.
@@ -36,6 +39,9 @@ pub(super) struct Shared {
     pub(super) clock: Clock,
     pub(super) poll: Poll,
     pub(super) recorder: Recorder,
+    dialer: Dialer,
+    /// Where names are looked up, when they are for every connection.
+    pub(super) resolver: Option<Resolver>,
     /// The instant read last.
     pub(super) now: At,
     /// When each connection's time for what it does is up, by its number.
@@ -43,18 +49,40 @@ pub(super) struct Shared {
     buffer: Box<[u8]>,
     /// Whether a fresh connection was last seen to be established at once.
     at_once: bool,
+    /// Why the first TLS stream broke was told.
+    told_reason: bool,
 }
 
 /// A deadline that never comes.
 pub(super) const NEVER: At = At(u64::MAX);
 
 impl Shared {
-    pub(super) fn new(plan: Arc<Plan>, clock: Clock, poll: Poll, recorder: Recorder, connections: usize) -> Shared {
+    pub(super) fn new(
+        plan: Arc<Plan>,
+        clock: Clock,
+        poll: Poll,
+        recorder: Recorder,
+        dialer: Dialer,
+        connections: usize,
+    ) -> Shared {
         let now = clock.now();
         let deadlines = vec![NEVER; connections];
         let buffer = vec![0; HEAD + BUFFER].into_boxed_slice();
         let is_open = plan.schedule.is_open();
-        Shared { plan, is_open, clock, poll, recorder, now, deadlines, buffer, at_once: true }
+        Shared {
+            plan,
+            is_open,
+            clock,
+            poll,
+            recorder,
+            dialer,
+            resolver: None,
+            now,
+            deadlines,
+            buffer,
+            at_once: true,
+            told_reason: false,
+        }
     }
 
     /// Reads the clock.
@@ -69,8 +97,12 @@ impl Shared {
 enum State {
     /// Carries no request; may be open.
     Idle,
+    /// Waits for the address of the target.
+    Resolving,
     /// Waits to be established.
     Connecting,
+    /// Is established and not ready for a request: TLS.
+    Handshaking,
     /// The request is not wholly written.
     Writing,
     /// The response is not wholly read.
@@ -199,16 +231,22 @@ impl Connection {
                 }
                 return Progress::Waits;
             }
-            State::Connecting | State::Writing => {
+            State::Resolving => return Progress::Waits,
+            State::Connecting | State::Handshaking | State::Writing => {
                 shared.tell_time();
                 match self.write(shared) {
                     // An answer before the end of the request: a refusal of what is still to come.
-                    Ok(Progress::Waits) if readable && self.state != State::Connecting => self.read(shared, false),
+                    Ok(Progress::Waits) if readable && matches!(self.state, State::Writing | State::Reading) => {
+                        self.read(shared, false)
+                    }
                     went => went,
                 }
             }
-            State::Reading if readable => self.read(shared, false),
-            State::Reading => return Progress::Waits,
+            State::Reading => match self.flush() {
+                Ok(()) if readable => self.read(shared, false),
+                Ok(()) => return Progress::Waits,
+                Err(failed) => Err(failed),
+            },
         };
         went.unwrap_or_else(|failed| self.fail(failed, shared))
     }
@@ -225,7 +263,9 @@ impl Connection {
     pub(super) fn time_out(&mut self, shared: &mut Shared) -> Progress {
         let phase = match self.state {
             State::Idle => return Progress::Waits,
+            State::Resolving => Phase::Dns,
             State::Connecting => Phase::Connect,
+            State::Handshaking => Phase::Tls,
             State::Writing | State::Reading if self.response.is_started() => Phase::Body,
             State::Writing | State::Reading => Phase::FirstByte,
         };
@@ -243,12 +283,35 @@ impl Connection {
             return self.write(shared);
         }
         shared.deadlines[self.number as usize] = shared.now + shared.plan.connect_timeout;
-        self.state = State::Connecting;
         self.generation = self.generation.wrapping_add(1);
+        if let Some(resolver) = &shared.resolver {
+            self.state = State::Resolving;
+            resolver.ask(self.token());
+            return Ok(Progress::Waits);
+        }
+        self.dial(None, shared)
+    }
+
+    /// The target's name was looked up.
+    pub(super) fn resolved(&mut self, answer: &Answer, shared: &mut Shared) -> Progress {
+        if answer.token != self.token() || self.state != State::Resolving {
+            return Progress::Waits; // too late
+        }
+        shared.tell_time();
+        shared.recorder.phase(Phase::Dns, answer.took_ns);
+        let went = match answer.address {
+            Some(address) => self.dial(Some(address), shared),
+            None => Err(Failed { outcome: Outcome::Unresolved, unanswered: false }),
+        };
+        went.unwrap_or_else(|failed| self.fail(failed, shared))
+    }
+
+    /// Opens a stream and writes to it if it is likely to take it.
+    fn dial(&mut self, found: Option<SocketAddr>, shared: &mut Shared) -> Result<Progress, Failed> {
+        self.state = State::Connecting;
         (self.watches_writable, self.registered, self.hurried, self.gone) = (false, false, false, false);
         self.dialled = shared.now;
-        let stream = Stream::open(&shared.plan.address).map_err(|e| failed(e, false))?;
-        self.stream = Some(stream);
+        self.stream = Some(shared.dialer.dial(found).map_err(|e| failed(e, false))?);
         if shared.at_once {
             shared.tell_time();
             self.write(shared)
@@ -273,6 +336,10 @@ impl Connection {
 
     /// Writes what is left of the request. The instant in `shared` is that of the call.
     fn write(&mut self, shared: &mut Shared) -> Result<Progress, Failed> {
+        if self.stream.as_ref().is_some_and(Stream::is_unprepared) && !self.prepare(shared)? {
+            let writable = self.state == State::Connecting || self.stream.as_ref().is_some_and(Stream::is_unflushed);
+            return self.watch(shared, writable);
+        }
         let (Some(stream), Some(ticket)) = (&mut self.stream, &self.ticket) else { return Ok(Progress::Waits) };
         let wire = ticket.wire();
         if wire.len() > ONE_SEGMENT && !self.hurried {
@@ -298,7 +365,12 @@ impl Connection {
                     self.written += n;
                     if self.written >= wire.len() {
                         self.state = State::Reading;
-                        return if self.registered { Ok(Progress::Waits) } else { self.watch(shared, false) };
+                        let unflushed = stream.is_unflushed();
+                        return if self.registered && !unflushed {
+                            Ok(Progress::Waits)
+                        } else {
+                            self.watch(shared, unflushed)
+                        };
                     }
                     self.state = State::Writing;
                 }
@@ -310,6 +382,54 @@ impl Connection {
                 }
                 Err(e) => return Err(failed(e, self.state != State::Connecting)),
             }
+        }
+    }
+
+    /// Carries greeting and handshake as far as they go; true: requests can be written.
+    fn prepare(&mut self, shared: &mut Shared) -> Result<bool, Failed> {
+        let Some(mut stream) = self.stream.take() else { return Ok(false) };
+        let went = stream.prepare();
+        shared.tell_time();
+        let established = matches!(went, Ok(Prepared::Ready | Prepared::Waits { connected: true }));
+        if established && self.state == State::Connecting {
+            shared.recorder.connected(shared.now.since_ns(self.dialled));
+            shared.at_once = !self.registered;
+            // From here on the handshake's time counts.
+            self.dialled = shared.now;
+            self.state = State::Handshaking;
+        } else if !established && went.is_ok() {
+            shared.at_once = false;
+        }
+        match went {
+            Ok(Prepared::Waits { .. }) => {
+                self.stream = Some(stream);
+                Ok(false)
+            }
+            Ok(Prepared::Ready) => {
+                if matches!(stream, Stream::Tls(_)) {
+                    shared.recorder.phase(Phase::Tls, shared.now.since_ns(self.dialled));
+                }
+                self.stream = Some(stream.prepared());
+                self.state = State::Writing;
+                shared.deadlines[self.number as usize] = shared.now + shared.plan.timeout;
+                Ok(true)
+            }
+            Err(_) if stream.is_to_itself() => Err(failed(Errno::CONNREFUSED, false)),
+            Err(e) => {
+                if let Some(reason) = stream.take_reason().filter(|_| !std::mem::replace(&mut shared.told_reason, true))
+                {
+                    shared.recorder.tell_fault(shared.now, format!("the TLS handshake failed: {reason}"));
+                }
+                Err(failed(e, false))
+            }
+        }
+    }
+
+    /// Sends what the stream has taken and not sent.
+    fn flush(&mut self) -> Result<(), Failed> {
+        match &mut self.stream {
+            Some(stream) if stream.is_unflushed() => stream.flush().map_err(|e| failed(e, true)),
+            _ => Ok(()),
         }
     }
 
@@ -338,7 +458,7 @@ impl Connection {
             let have = &shared.buffer[..held + n];
             let used = match self.response.advance(have) {
                 Ok(used) => used,
-                Err(bad) => return Err(self.misread(bad, shared)),
+                Err(bad) => return Err(self.misread(bad)),
             };
             if self.response.is_done() {
                 // Bytes behind the response answer nothing that was asked.
@@ -362,8 +482,8 @@ impl Connection {
         Ok(Progress::More)
     }
 
-    fn misread(&self, bad: Bad, shared: &Shared) -> Failed {
-        let to_itself = || self.stream.as_ref().is_some_and(|s| s.is_to_itself(&shared.plan.address));
+    fn misread(&self, bad: Bad) -> Failed {
+        let to_itself = || self.stream.as_ref().is_some_and(Stream::is_to_itself);
         let outcome = match bad {
             Bad::TooLarge => Outcome::HeadTooLarge,
             // It was our own request.
@@ -376,11 +496,17 @@ impl Connection {
     /// Reads into the shared buffer behind the first `held` bytes.
     fn receive(&mut self, shared: &mut Shared, held: usize) -> Result<usize, Errno> {
         let into = &mut shared.buffer[held..held + BUFFER];
-        self.stream.as_mut().map_or(Err(Errno::NOTCONN), |s| s.recv(into))
+        let stream = self.stream.as_mut().ok_or(Errno::NOTCONN)?;
+        let n = stream.recv(into);
+        self.gone |= stream.is_ended();
+        n
     }
 
     fn complete(&mut self, shared: &mut Shared) -> Progress {
         if !self.response.keep_alive || shared.plan.close {
+            if let Some(stream) = &mut self.stream {
+                stream.say_goodbye();
+            }
             self.close();
         }
         self.end(Outcome::Status(self.response.status), shared)
@@ -422,7 +548,8 @@ impl Connection {
 }
 
 fn failed(e: Errno, unanswered: bool) -> Failed {
-    Failed { outcome: Outcome::Errno(e.raw_os_error()), unanswered }
+    let outcome = if e == BROKEN { Outcome::Tls } else { Outcome::Errno(e.raw_os_error()) };
+    Failed { outcome, unanswered }
 }
 
 #[cfg(test)]

@@ -8,6 +8,8 @@
 
 mod connection;
 mod poll;
+mod resolver;
+mod tls_stream;
 mod transport;
 
 use super::{Engine, Worker};
@@ -17,12 +19,14 @@ use crate::load::record::Recorder;
 use crate::model::{At, Event, Fault, Interval};
 use connection::{Connection, NEVER, Progress, Shared};
 use poll::Poll;
+use resolver::Resolver;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use transport::Dialer;
 
 /// See the top of the file.
 pub(super) struct H1;
@@ -49,8 +53,15 @@ impl Engine for H1 {
         // Timers go off when they are due, not up to 50 µs later (PR_SET_TIMERSLACK).
         let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1));
         let Some(start) = worker.gate.arrive() else { return };
-        match poll {
-            Ok(poll) => Loop::new(worker, poll, start).run(),
+        let dialer = Dialer::new(worker.plan.way.clone(), usize::from(worker.index));
+        let resolver =
+            dialer.name().map(|(host, port)| Resolver::new(host, port, &worker.clock, &worker.bell)).transpose();
+        match poll.and_then(|poll| Ok((poll, resolver?))) {
+            Ok((poll, resolver)) => {
+                let mut work = Loop::new(worker, poll, dialer, start);
+                work.shared.resolver = resolver;
+                work.run();
+            }
             Err(e) => {
                 // Out of descriptors before the first request: the run has one worker less.
                 let _ = worker.out.send(Event::Fault(Fault {
@@ -89,14 +100,14 @@ struct Loop {
 }
 
 impl Loop {
-    fn new(worker: Worker, poll: Poll, start: At) -> Loop {
+    fn new(worker: Worker, poll: Poll, dialer: Dialer, start: At) -> Loop {
         let Worker { index, plan, supply, clock, out, control, .. } = worker;
         let queue = Queue::new(&plan, index, supply, start);
         let end = plan.duration.map(|d| start + d);
         let mine = share(plan.connections, plan.threads, u32::from(index));
         let room = mine as usize;
         Loop {
-            shared: Shared::new(plan, clock, poll, Recorder::new(index, start, out), room),
+            shared: Shared::new(plan, clock, poll, Recorder::new(index, start, out), dialer, room),
             control,
             queue,
             connections: (0..mine).map(Connection::new).collect(),
@@ -122,6 +133,11 @@ impl Loop {
                 let token = e.data.u64();
                 let number = Connection::number_of(token);
                 let progress = self.connections[number].on_event(token, e.flags, &mut self.shared);
+                self.follow(number as u32, progress);
+            }
+            while let Some(answer) = self.shared.resolver.as_ref().and_then(Resolver::answer) {
+                let number = Connection::number_of(answer.token);
+                let progress = self.connections[number].resolved(&answer, &mut self.shared);
                 self.follow(number as u32, progress);
             }
             for number in std::mem::take(&mut self.unread) {

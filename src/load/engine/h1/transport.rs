@@ -6,36 +6,156 @@
 //!
 //! Must not: know HTTP, clocks or how readiness is waited for.
 
+use super::tls_stream::{Prepared, TlsStream};
+use crate::load::way::{Place, ProxyHeader, Way};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, connect, getsockname, ipproto, recv, send,
-    socket_with, sockopt,
+    AddressFamily, RecvFlags, SendFlags, SocketAddrAny, SocketAddrUnix, SocketFlags, SocketType, bind, connect,
+    getpeername, getsockname, ipproto, recv, send, socket_with, sockopt,
 };
 use std::net::SocketAddr;
 
-/// One connection's byte stream.
+/// Opens streams the way the plan says.
 #[derive(Debug)]
+pub(super) struct Dialer {
+    way: Way,
+    /// Which of the source addresses comes next.
+    next_source: usize,
+}
+
+impl Dialer {
+    /// `index` and `workers`: every worker begins with another source address.
+    pub(super) fn new(way: Way, index: usize) -> Dialer {
+        Dialer { way, next_source: index }
+    }
+
+    /// Whether the target's name is to be looked up first.
+    pub(super) fn name(&self) -> Option<(&str, u16)> {
+        match &self.way.place {
+            Place::Name { host, port } => Some((host, *port)),
+            Place::Address(_) | Place::Unix(_) => None,
+        }
+    }
+
+    /// Begins to connect, to `found` if the target is known by a name. The stream is established
+    /// once a [`Stream::send`] is taken or [`Stream::prepare`] says so: on loopback mostly at
+    /// once, although connect() says EINPROGRESS there too, because the target's SYN-ACK waits in
+    /// the backlog of our own socket until the call returns (`net/ipv4/af_inet.c`,
+    /// `__inet_stream_connect`).
+    ///
+    /// # Errors
+    /// What socket(), bind() and connect() say: EMFILE, EADDRNOTAVAIL, ...
+    pub(super) fn dial(&mut self, found: Option<SocketAddr>) -> Result<Stream, Errno> {
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        let to = match (&self.way.place, found) {
+            (Place::Address(address), _) => *address,
+            (Place::Name { .. }, Some(address)) => address,
+            (Place::Name { .. }, None) => return Err(Errno::ADDRNOTAVAIL), // asked for without an answer
+            (Place::Unix(path), _) => {
+                let fd = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+                // A full backlog is EAGAIN here (unix(7)), and nothing would tell of room.
+                connect(&fd, &SocketAddrUnix::new(path)?)?;
+                return self.wrap(fd, None);
+            }
+        };
+        let family = if to.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+        let fd = socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP))?;
+        if !self.way.sources.is_empty() {
+            let source = self.way.sources[self.next_source % self.way.sources.len()];
+            self.next_source = self.next_source.wrapping_add(1);
+            // The port is chosen by connect(), when the destination is known: else bind() would
+            // take one that is free for all destinations (ip(7), IP_BIND_ADDRESS_NO_PORT).
+            let _ = nix::sys::socket::setsockopt(&fd, nix::sys::socket::sockopt::IpBindAddressNoPort, &true);
+            bind(&fd, &SocketAddr::new(source, 0))?;
+        }
+        match connect(&fd, &to) {
+            Ok(()) | Err(Errno::INPROGRESS) => {}
+            Err(e) => return Err(e),
+        }
+        self.wrap(fd, Some(to))
+    }
+
+    fn wrap(&self, fd: OwnedFd, to: Option<SocketAddr>) -> Result<Stream, Errno> {
+        let ends = || {
+            let own = getsockname(&fd).ok().and_then(|own| SocketAddr::try_from(own).ok());
+            own.zip(to)
+        };
+        let greeting = self.way.proxy_header.map(|header: ProxyHeader| header.bytes(ends()));
+        match (&self.way.tls, greeting) {
+            (Some(tls), greeting) => Ok(Stream::Tls(Box::new(TlsStream::over(fd, tls, greeting.unwrap_or_default())?))),
+            (None, Some(bytes)) => Ok(Stream::Greeting(Box::new(Greeting { fd, bytes, sent: 0 }))),
+            (None, None) => Ok(Stream::Plain(fd)),
+        }
+    }
+}
+
+/// One connection's byte stream.
 pub(super) enum Stream {
-    /// TCP, nothing between us and the socket.
-    Tcp(OwnedFd),
+    /// Nothing between us and the socket.
+    Plain(OwnedFd),
+    /// The same, once something was said that goes before all requests.
+    Greeting(Box<Greeting>),
+    /// TLS.
+    Tls(Box<TlsStream>),
+}
+
+/// See [`Stream::Greeting`].
+pub(super) struct Greeting {
+    fd: OwnedFd,
+    bytes: Vec<u8>,
+    sent: usize,
 }
 
 impl Stream {
-    /// Begins to connect. It is established once a [`Stream::send`] is taken: on loopback
-    /// mostly at once, although connect() says EINPROGRESS there too, because the target's
-    /// SYN-ACK waits in the backlog of our own socket until the call returns
-    /// (`net/ipv4/af_inet.c`, `__inet_stream_connect`).
+    /// Whether [`Stream::prepare`] has to be called, again and again, before a request can be
+    /// written. A plain stream is written to at once.
+    pub(super) fn is_unprepared(&self) -> bool {
+        match self {
+            Stream::Plain(_) => false,
+            Stream::Greeting(_) => true,
+            Stream::Tls(tls) => tls.is_unprepared(),
+        }
+    }
+
+    /// Carries greeting and handshake as far as they go without waiting.
     ///
     /// # Errors
-    /// What socket() and connect() say: EMFILE, EADDRNOTAVAIL, ...
-    pub(super) fn open(address: &SocketAddr) -> Result<Stream, Errno> {
-        let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-        let fd = socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP))?;
-        match connect(&fd, address) {
-            Ok(()) | Err(Errno::INPROGRESS) => Ok(Stream::Tcp(fd)),
-            Err(e) => Err(e),
+    /// What the socket says; [`super::tls_stream::BROKEN`] when the handshake failed, see
+    /// [`Stream::take_reason`].
+    pub(super) fn prepare(&mut self) -> Result<Prepared, Errno> {
+        match self {
+            Stream::Plain(_) => Ok(Prepared::Ready),
+            Stream::Tls(tls) => tls.prepare(),
+            Stream::Greeting(greeting) => {
+                while greeting.sent < greeting.bytes.len() {
+                    let left = &greeting.bytes[greeting.sent..];
+                    match again(|| send(&greeting.fd, left, SendFlags::NOSIGNAL)) {
+                        Ok(n) => greeting.sent += n,
+                        Err(Errno::AGAIN | Errno::NOTCONN) => {
+                            return Ok(Prepared::Waits { connected: greeting.sent > 0 });
+                        }
+                        Err(e) => return Err(e),
+                    }
+                }
+                Ok(Prepared::Ready)
+            }
+        }
+    }
+
+    /// Leaves preparations behind that have come to their end.
+    pub(super) fn prepared(self) -> Stream {
+        match self {
+            Stream::Greeting(greeting) => Stream::Plain(greeting.fd),
+            other => other,
+        }
+    }
+
+    /// Why the stream broke, in words, once.
+    pub(super) fn take_reason(&mut self) -> Option<String> {
+        match self {
+            Stream::Tls(tls) => tls.reason.take(),
+            _ => None,
         }
     }
 
@@ -44,7 +164,26 @@ impl Stream {
     /// (`net/ipv4/tcp.c`, `tcp_sendmsg_locked` waits for and reports the connect).
     pub(super) fn send(&mut self, bytes: &[u8]) -> Result<usize, Errno> {
         match self {
-            Stream::Tcp(fd) => again(|| send(&*fd, bytes, SendFlags::NOSIGNAL)),
+            Stream::Plain(fd) => again(|| send(&*fd, bytes, SendFlags::NOSIGNAL)),
+            Stream::Tls(tls) => tls.send(bytes),
+            Stream::Greeting(_) => Err(Errno::AGAIN), // to be prepared first
+        }
+    }
+
+    /// Whether something that was taken has not gone yet: call [`Stream::flush`] when the socket
+    /// is writable.
+    pub(super) fn is_unflushed(&self) -> bool {
+        match self {
+            Stream::Tls(tls) => tls.is_unflushed(),
+            Stream::Plain(_) | Stream::Greeting(_) => false,
+        }
+    }
+
+    /// Sends what was taken and has not gone yet.
+    pub(super) fn flush(&mut self) -> Result<(), Errno> {
+        match self {
+            Stream::Tls(tls) => tls.flush().map(drop),
+            Stream::Plain(_) | Stream::Greeting(_) => Ok(()),
         }
     }
 
@@ -53,15 +192,31 @@ impl Stream {
     /// (epoll(7), question 9).
     pub(super) fn recv(&mut self, into: &mut [u8]) -> Result<usize, Errno> {
         match self {
-            Stream::Tcp(fd) => again(|| recv(&*fd, &mut *into, RecvFlags::empty()).map(|(_, n)| n)),
+            Stream::Plain(fd) => again(|| recv(&*fd, &mut *into, RecvFlags::empty()).map(|(_, n)| n)),
+            Stream::Tls(tls) => tls.recv(into),
+            Stream::Greeting(_) => Err(Errno::AGAIN),
+        }
+    }
+
+    /// Whether the stream is known to be at its end behind what there is to read, although the
+    /// socket may not say so.
+    pub(super) fn is_ended(&self) -> bool {
+        match self {
+            Stream::Tls(tls) => tls.is_ended(),
+            Stream::Plain(_) | Stream::Greeting(_) => false,
         }
     }
 
     /// Lets small pieces go at once instead of waiting for the acknowledgement of what went
     /// before: a request of one segment never waits, so only longer ones ask for it.
     pub(super) fn hurry(&self) {
-        match self {
-            Stream::Tcp(fd) => drop(sockopt::set_tcp_nodelay(fd, true)),
+        let _ = sockopt::set_tcp_nodelay(self, true); // a unix socket has no such option
+    }
+
+    /// Takes leave as the stream's protocol wants it.
+    pub(super) fn say_goodbye(&mut self) {
+        if let Stream::Tls(tls) = self {
+            tls.say_goodbye();
         }
     }
 
@@ -69,16 +224,19 @@ impl Stream {
     /// ephemeral range, the kernel picks that very port for our end, and the two SYNs cross
     /// (RFC 9293 section 3.5): we would read our own request, and hold the port against the
     /// target's return.
-    pub(super) fn is_to_itself(&self, peer: &SocketAddr) -> bool {
-        let own = getsockname(self).ok().and_then(|own| SocketAddr::try_from(own).ok());
-        peer.ip().is_loopback() && own.is_some_and(|own| own == *peer)
+    pub(super) fn is_to_itself(&self) -> bool {
+        let tcp = |address: SocketAddrAny| SocketAddr::try_from(address).ok();
+        let peer = getpeername(self).ok().flatten().and_then(tcp);
+        peer.is_some() && getsockname(self).ok().and_then(tcp) == peer
     }
 }
 
 impl AsFd for Stream {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
-            Stream::Tcp(fd) => fd.as_fd(),
+            Stream::Plain(fd) => fd.as_fd(),
+            Stream::Greeting(greeting) => greeting.fd.as_fd(),
+            Stream::Tls(tls) => tls.fd.as_fd(),
         }
     }
 }
@@ -95,25 +253,39 @@ fn again(mut call: impl FnMut() -> Result<usize, Errno>) -> Result<usize, Errno>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rustix::net::bind;
     use std::net::TcpListener;
+
+    fn open(to: SocketAddr) -> Result<Stream, Errno> {
+        Dialer::new(to.into(), 0).dial(None)
+    }
 
     #[test]
     fn a_connection_to_itself_is_told_from_one_to_a_listener() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let there = listener.local_addr().unwrap();
-        assert!(!Stream::open(&there).unwrap().is_to_itself(&there));
+        assert!(!open(listener.local_addr().unwrap()).unwrap().is_to_itself());
         let fd = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::empty(), None).unwrap();
         bind(&fd, &"127.0.0.1:0".parse::<SocketAddr>().unwrap()).unwrap();
         let own = SocketAddr::try_from(getsockname(&fd).unwrap()).unwrap();
         connect(&fd, &own).unwrap();
-        assert!(Stream::Tcp(fd).is_to_itself(&own));
+        assert!(Stream::Plain(fd).is_to_itself());
+    }
+
+    #[test]
+    fn source_addresses_take_turns() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let sources: Vec<std::net::IpAddr> = ["127.0.0.2", "127.0.0.3"].map(|ip| ip.parse().unwrap()).into();
+        let way = Way { sources: sources.clone().into(), ..listener.local_addr().unwrap().into() };
+        let mut dialer = Dialer::new(way, 1);
+        let _open: Vec<Stream> = (0..3).map(|_| dialer.dial(None).unwrap()).collect();
+        let mut came: Vec<_> = (0..3).map(|_| listener.accept().unwrap().1.ip()).collect();
+        came.sort();
+        assert_eq!(came, [sources[0], sources[1], sources[1]]);
     }
 
     #[test]
     fn a_refused_connection_says_so_when_written_to() {
         let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let mut stream = match Stream::open(&nobody) {
+        let mut stream = match open(nobody) {
             Ok(stream) => stream,
             Err(e) => return assert_eq!(e, Errno::CONNREFUSED),
         };
