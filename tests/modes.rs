@@ -329,7 +329,6 @@ fn wrong_input_is_one_line_and_exit_code_2() {
         ("request", vec![&url, "--replay", &posts, "--record", "s"]),
         ("binary", vec![&url, "--replay", &binary, "--record", "s"]),
         ("nonsense", vec![&url, "--replay", &fine, "--format", "nonsense", "--record", "s"]),
-        ("https", vec!["https://127.0.0.1", "--replay", &fine, "--record", "s"]),
         ("no target", vec!["ftp://127.0.0.1", "--replay", &fine, "--record", "s"]),
         ("port", vec!["http://127.0.0.1:0", "--replay", &fine, "--record", "s"]),
         ("there.perfbench", vec![&url, "--replay", &fine, "--record", &there]),

@@ -18,12 +18,19 @@ pub struct Nginx {
 impl Nginx {
     /// Starts it; `None` where there is none.
     pub fn start() -> Option<Nginx> {
+        Nginx::with(|_| String::new())
+    }
+
+    /// Starts it with further blocks of its `http` section, for the folder it is given, where
+    /// there may be files for it.
+    pub fn with(more: impl FnOnce(&Path) -> String) -> Option<Nginx> {
         let program = ["/usr/sbin/nginx", "/usr/bin/nginx", "/usr/local/sbin/nginx"]
             .into_iter()
             .find(|p| Path::new(p).exists())?;
         let dir = tempfile::tempdir().unwrap();
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
         let at = dir.path().display();
+        let more = more(dir.path());
         let user = if rustix::process::geteuid().is_root() { "user root;" } else { "" };
         let conf = format!(
             "{user} daemon off; master_process on; worker_processes 1; pid {at}/pid; error_log {at}/error.log;
@@ -41,6 +48,7 @@ impl Nginx {
                      location /empty {{ return 204; }}
                      location /files/ {{ root {at}; }}
                  }}
+                 {more}
              }}"
         );
         std::fs::write(dir.path().join("conf"), conf).unwrap();
@@ -64,6 +72,11 @@ impl Nginx {
 
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// A file of its folder.
+    pub fn file(&self, name: &str) -> std::path::PathBuf {
+        self.dir.path().join(name)
     }
 
     /// The lines of its access log once there are `n` of them, or after a while.
