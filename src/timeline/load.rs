@@ -145,9 +145,26 @@ impl LoadTrack {
 
     /// Everything of a stretch added up, to whole slots.
     pub fn sum(&self, span: Span) -> LoadSum {
-        let mut sum = LoadSum::default();
         let [mut response, mut service, mut lag] = std::array::from_fn(|_| new_histogram());
         let mut phases = PerPhase::of(|_| new_histogram());
+        for (_, s) in self.slots(span) {
+            s.response.add_to(&mut response);
+            s.service.add_to(&mut service);
+            s.lag.add_to(&mut lag);
+            phases.iter_mut().for_each(|(phase, time)| s.phases[phase].add_to(time));
+        }
+        LoadSum {
+            response: (&response).into(),
+            service: (&service).into(),
+            lag: (&lag).into(),
+            phases: PerPhase::of(|phase| (&phases[phase]).into()),
+            ..self.counts(span)
+        }
+    }
+
+    /// The same without distributions, which are most of the work.
+    pub fn counts(&self, span: Span) -> LoadSum {
+        let mut sum = LoadSum::default();
         for (at, s) in self.slots(span) {
             sum.offered = sum.offered.saturating_add(s.offered);
             sum.sent = sum.sent.saturating_add(s.sent);
@@ -161,10 +178,6 @@ impl LoadTrack {
             sum.sent_bytes = sum.sent_bytes.saturating_add(s.sent_bytes);
             (sum.in_flight, sum.queued) = (s.in_flight, s.queued);
             add_outcomes(&mut sum.outcomes, s.outcomes.iter().copied());
-            s.response.add_to(&mut response);
-            s.service.add_to(&mut service);
-            s.lag.add_to(&mut lag);
-            phases.iter_mut().for_each(|(phase, time)| s.phases[phase].add_to(time));
             let from = At(at.0 - Interval::TICK_NS);
             sum.span = if sum.slots == 0 { Span { from, to: at } } else { Span { to: at, ..sum.span } };
             sum.slots = sum.slots.saturating_add(1);
@@ -175,10 +188,6 @@ impl LoadTrack {
             let to = if is_last { self.span.to } else { sum.span.to.min(self.span.to) };
             sum.span = Span { from: sum.span.from.max(self.span.from).min(to), to };
         }
-        sum.response = (&response).into();
-        sum.service = (&service).into();
-        sum.lag = (&lag).into();
-        sum.phases = PerPhase::of(|phase| (&phases[phase]).into());
         sum
     }
 

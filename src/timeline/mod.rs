@@ -7,9 +7,11 @@
 
 mod host;
 mod load;
+pub mod objective;
 mod routes;
 mod series;
 pub mod stacks;
+pub mod steer;
 mod view;
 
 pub use host::{CpuSplit, DiskUse, InterfaceUse, MemoryUse, Moved, PortUse, ProcessUse};
