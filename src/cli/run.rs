@@ -12,7 +12,7 @@ use crate::model::{At, Event, Fault, LoadPlan, Opening, Request, TrafficCounts};
 use crate::session::Writer;
 use crate::timeline::Timeline;
 use crate::traffic::{self, Reader, Source};
-use crate::workbench::{Feed, Interrupt, Live, LiveParts, Recorder, Workbench, run_headless};
+use crate::workbench::{Control, Feed, Interrupt, Live, LiveParts, Recorder, Workbench, run_headless};
 use crate::{host, lab, load, report, ui};
 use anyhow::{Context as _, anyhow};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -224,7 +224,8 @@ fn start(
     let watch = host::Watch::start(config, clock.clone(), channel.0.clone());
     let run = load::Run::start(plan, Box::new(source), clock, &channel.0).context("the load could not start")?;
     let captures = args.capture.iter().map(|(at, length)| (At::START + *at, *length)).collect();
-    let parts = LiveParts { clock: clock.clone(), run, watch, captures, capture_hz: args.capture_hz };
+    let parts =
+        LiveParts { clock: clock.clone(), run, watch, captures, capture_hz: args.capture_hz, control: Control::none() };
     Ok(Live::new(parts, channel))
 }
 

@@ -2,12 +2,13 @@
 //!
 //! Must not: know where requests come from or how events are shown.
 
-use super::{Command, Feed, FeedState, Workbench};
+use super::{Command, Control, Feed, FeedState, Order, Workbench};
 use crate::clock::Clock;
 use crate::host::Watch;
-use crate::load::Run;
+use crate::load::{Change, Run};
 use crate::model::{At, CaptureId, Closing, Event, Fault, Mark, MarkKind};
 use crate::profile::{self, Capture, CaptureRequest};
+use crate::timeline::steer::{GOING_ON, PAUSED, Target};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
@@ -29,6 +30,8 @@ pub struct LiveParts {
     pub captures: Vec<(At, Duration)>,
     /// Samples per second and CPU of captures.
     pub capture_hz: u32,
+    /// What steers the load.
+    pub control: Control,
 }
 
 /// See the top of the file.
@@ -43,7 +46,10 @@ pub struct Live {
     scheduled: Vec<(At, Duration)>,
     capture_hz: u32,
     captures_started: u32,
+    control: Control,
     stopped: bool,
+    /// Why the control has ended the run.
+    ended_by: Option<String>,
     ended: bool,
 }
 
@@ -67,7 +73,9 @@ impl Live {
             scheduled,
             capture_hz: parts.capture_hz,
             captures_started: 0,
+            control: parts.control,
             stopped: false,
+            ended_by: None,
             ended: false,
         }
     }
@@ -96,6 +104,60 @@ impl Live {
         }
     }
 
+    /// Lets the control look at what has come, and does what it says.
+    fn steer(&mut self, into: &mut Workbench) {
+        let Some(run) = self.run.as_ref().filter(|_| !self.stopped && self.ended_by.is_none()) else { return };
+        for order in self.control.step(self.clock.now(), run.schedule().start(), into.timeline()) {
+            match order {
+                Order::Mark(mark) => into.ingest(Event::Mark(mark)),
+                Order::Change(change) => run.change(change),
+                Order::Stop(why) => {
+                    self.ended_by = Some(why);
+                    run.stop();
+                }
+            }
+        }
+    }
+
+    /// A mark at the present instant.
+    fn mark(&self, kind: MarkKind, label: String) -> Result<(), String> {
+        let mark = Event::Mark(Mark { at: self.clock.now(), kind, label });
+        self.sender.try_send(mark).map_err(|_| "too busy to set a mark; try again".to_owned())
+    }
+
+    /// Changes the rate or speed.
+    fn change_rate(&self, factor: f64) -> Result<(), String> {
+        let Some(run) = &self.run else { return Err("the run has ended".into()) };
+        let schedule = run.schedule();
+        if self.control.is_searching() {
+            return Err("the search for the highest rate sets the rate".into());
+        }
+        if !schedule.is_open() {
+            return Err("a closed loop has no rate: give --rate, --speed or --load".into());
+        }
+        run.change(Change::Times(factor));
+        let label = match schedule.steady() {
+            Some(rate) if schedule.is_rate() => Target::Rate(rate),
+            Some(speed) => Target::Speed(speed),
+            None => Target::Scaled(schedule.factor()),
+        };
+        self.mark(MarkKind::Rate, label.label())
+    }
+
+    /// Pauses the load, or lets it go on.
+    fn pause_or_go_on(&self) -> Result<(), String> {
+        let Some(run) = &self.run else { return Err("the run has ended".into()) };
+        if self.control.is_searching() {
+            return Err("the search for the highest rate can't be paused".into());
+        }
+        let (change, label) = match run.schedule().is_paused() {
+            true => (Change::Resume, GOING_ON),
+            false => (Change::Pause, PAUSED),
+        };
+        run.change(change);
+        self.mark(MarkKind::Pause, label.into())
+    }
+
     /// Whether everything that could send has ended.
     fn is_over(&mut self) -> bool {
         self.captures.retain(|c| !c.is_finished());
@@ -111,7 +173,9 @@ impl Live {
         let at = self.clock.now();
         let mut why = "interrupted".to_owned();
         if let Some(run) = self.run.take() {
-            if !self.stopped {
+            if let Some(ended_by) = self.ended_by.take() {
+                why = ended_by;
+            } else if !self.stopped {
                 why = run.why_ended().to_owned();
             }
             if let Some(error) = run.source_error() {
@@ -141,6 +205,7 @@ impl Feed for Live {
             into.ingest(event);
             self.events.try_iter().take(BATCH).for_each(|e| into.ingest(e));
         }
+        self.steer(into);
         // Asked every time: a busy watch leaves no pause to notice the end in.
         if self.is_over() {
             self.close(into);
@@ -155,10 +220,9 @@ impl Feed for Live {
         }
         match command {
             Command::Capture { length } => self.capture(length),
-            Command::Mark(label) => {
-                let mark = Event::Mark(Mark { at: self.clock.now(), kind: MarkKind::User, label });
-                self.sender.try_send(mark).map_err(|_| "too busy to set a mark; try again".to_owned())
-            }
+            Command::Mark(label) => self.mark(MarkKind::User, label),
+            Command::Rate { factor } => self.change_rate(factor),
+            Command::Pause => self.pause_or_go_on(),
             Command::Stop => {
                 self.stopped = true;
                 self.scheduled.clear();

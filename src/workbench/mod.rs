@@ -3,15 +3,19 @@
 //!
 //! Must not: draw, or parse arguments.
 
+mod control;
 mod headless;
 mod live;
 mod playback;
 mod recorder;
+mod search;
 
+pub use control::{Control, FindMax, Order, Searching};
 pub use headless::{Interrupt, run_headless};
 pub use live::{Live, LiveParts};
 pub use playback::Playback;
 pub use recorder::Recorder;
+pub use search::Search;
 
 use crate::diagnosis;
 use crate::model::{At, Event, Fault, Finding};
@@ -96,6 +100,13 @@ pub enum Command {
     },
     /// Set a mark at the present instant.
     Mark(String),
+    /// Change the rate or speed of the load.
+    Rate {
+        /// The present one times this.
+        factor: f64,
+    },
+    /// Offer nothing more for now, or go on when that was asked before.
+    Pause,
     /// End the run: no new requests; what is under way is waited for.
     Stop,
 }

@@ -109,7 +109,7 @@ impl Feed for Playback {
     }
 
     fn command(&mut self, _: Command) -> Result<(), String> {
-        Err("this is a recorded session: nothing can be captured, marked or stopped in it".into())
+        Err("this is a recorded session: nothing can be captured, marked, changed or stopped in it".into())
     }
 
     fn now(&self) -> At {

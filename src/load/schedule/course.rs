@@ -96,6 +96,14 @@ impl Course {
         Course { repeats: true, ..self }
     }
 
+    /// Its rate, where it is one without end.
+    pub fn steady(&self) -> Option<f64> {
+        match self.legs[..] {
+            [leg] if leg.to_ns == u64::MAX => Some(leg.from_per_s),
+            _ => None,
+        }
+    }
+
     /// Its length, ns; `None` when it is without end.
     pub fn length_ns(&self) -> Option<u64> {
         (self.end_ns != u64::MAX && !self.repeats).then_some(self.end_ns)

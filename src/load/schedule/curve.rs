@@ -40,6 +40,11 @@ impl Curve {
         Curve { course, pieces: vec![whole] }
     }
 
+    /// The course as it was planned.
+    pub fn course(&self) -> &Course {
+        &self.course
+    }
+
     /// The course times `factor` from `t_ns` on; 0 pauses. A change before the last one counts
     /// from the last one on.
     pub fn change(&mut self, t_ns: u64, factor: f64) {

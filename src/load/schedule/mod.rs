@@ -168,6 +168,23 @@ impl Schedule {
         }
     }
 
+    /// The rate or speed now, pauses aside, where the plan is one for the whole run; `None` where
+    /// it changes over time, and in a closed loop.
+    pub fn steady(&self) -> Option<f64> {
+        let state = self.lock();
+        let per_s = state.curve.course().steady()? * state.factor;
+        match self.kind {
+            Kind::Closed => None,
+            Kind::Rate => Some(per_s),
+            Kind::Recorded => Some(per_s / 1e9),
+        }
+    }
+
+    /// What the plan is multiplied with now, pauses aside.
+    pub fn factor(&self) -> f64 {
+        self.lock().factor
+    }
+
     pub(crate) fn kind(&self) -> Kind {
         self.kind
     }
