@@ -2,6 +2,7 @@
 //!
 //! Must not: open files or resolve names.
 
+use super::pace::PaceArgs;
 use crate::traffic::MethodFilter;
 use crate::ui::THEMES;
 use clap::builder::PossibleValuesParser;
@@ -71,7 +72,7 @@ pub(super) struct RunArgs {
     /// Methods to replay, or `all`; others are skipped and counted
     #[arg(long, value_name = "LIST", default_value = "GET,HEAD", help_heading = "Traffic")]
     pub(super) methods: MethodFilter,
-    /// Seed of the spreading of whole-second times
+    /// Seed of the spreading of whole-second times and of random arrivals
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Traffic")]
     pub(super) seed: u64,
 
@@ -93,6 +94,8 @@ pub(super) struct RunArgs {
     /// Requests that may wait for a connection in an open loop before more are dropped
     #[arg(long, value_name = "N", default_value_t = 100_000, help_heading = "Pace")]
     pub(super) queue: u64,
+    #[command(flatten)]
+    pub(super) pace: PaceArgs,
 
     /// Connections, all threads together
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=65_536), help_heading = "Connections")]
@@ -232,7 +235,7 @@ pub(super) struct TrafficArgs {
     pub(super) json: bool,
 }
 
-fn positive(text: &str) -> Result<f64, String> {
+pub(super) fn positive(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(x) if x.is_finite() && x > 0.0 && x <= 1e9 => Ok(x),
         _ => Err("give a number above 0".into()),

@@ -17,6 +17,7 @@ mod args;
 mod connect;
 mod doctor;
 mod flamegraph;
+mod pace;
 mod play;
 mod progress;
 mod report;

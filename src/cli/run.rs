@@ -8,11 +8,12 @@ use super::progress::Progress;
 use super::target::{self, Target};
 use super::{Failure, failed, print, signals, tell, usage};
 use crate::clock::Clock;
+use crate::load::RateCurve;
 use crate::model::{At, Event, Fault, LoadPlan, Opening, Request, TrafficCounts};
 use crate::session::Writer;
 use crate::timeline::Timeline;
 use crate::traffic::{self, Reader, Source};
-use crate::workbench::{Control, Feed, Interrupt, Live, LiveParts, Recorder, Workbench, run_headless};
+use crate::workbench::{Feed, Interrupt, Live, LiveParts, Recorder, Workbench, run_headless};
 use crate::{host, lab, load, report, ui};
 use anyhow::{Context as _, anyhow};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -20,8 +21,6 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Rate of the demo: enough for every pane to move, not enough to make a laptop hot.
-const DEMO_RATE: f64 = 800.0;
 /// Descriptors that are needed besides connections.
 const OTHER_FDS: u64 = 200;
 
@@ -38,12 +37,13 @@ pub(super) fn run(mut args: RunArgs) -> Result<(), Failure> {
     if args.target.is_some() && args.replay.is_empty() {
         return Err(usage(anyhow!("give --replay FILE: a target of yours is sent nothing but what you name")));
     }
-    let is_demo = args.target.is_none() && args.replay.is_empty();
+    args.check_pace().map_err(usage)?;
     let source = Replay::open(&args).map_err(usage)?;
+    let curve = args.pace.scale_to.map(|_| Replay::rate_curve(&args)).transpose().map_err(usage)?;
     let (target, Found { way, address }, lab) = find_target(&args)?;
 
     let clock = Clock::start();
-    let opening = opening(&args, &clock, &target, address, &source, is_demo);
+    let opening = opening(&args, &clock, &target, address, &source, curve.as_ref());
     let mut early_faults = raise_fd_limit(u64::from(args.connections));
     let mut workbench = Workbench::new();
     if let Some(path) = &args.record {
@@ -55,7 +55,7 @@ pub(super) fn run(mut args: RunArgs) -> Result<(), Failure> {
             Err(e) => early_faults.push(format!("this session is not kept: {e:#}")),
         }
     }
-    let plan = plan(&args, &opening.load, &target, way);
+    let plan = plan(&args, &opening.load, &target, way, curve.as_ref());
     workbench.ingest(Event::Opening(opening));
     for what in early_faults {
         workbench.ingest(Event::Fault(Fault { at: clock.now(), place: "start".into(), what, mend: None }));
@@ -74,7 +74,8 @@ pub(super) fn run(mut args: RunArgs) -> Result<(), Failure> {
 }
 
 fn headless(args: &RunArgs, interrupt: &Interrupt, workbench: &mut Workbench, live: &mut Live) -> Result<(), Failure> {
-    let mut progress = Progress::new(args.duration);
+    let length = workbench.timeline().opening().load.duration_ns.map(std::time::Duration::from_nanos);
+    let mut progress = Progress::new(length);
     run_headless(workbench, live, interrupt, |w| progress.show(w));
     progress.show(workbench);
     progress.clear();
@@ -104,7 +105,10 @@ fn on_screen(screen: &ScreenArgs, workbench: &mut Workbench, feed: &mut dyn Feed
         Ok(None) => {}
         Err(why) => say_err!("perfbench: {}", crate::model::clean(&why, 500)),
     }
-    shown.map(drop).map_err(failed)
+    shown.map_err(failed)?;
+    let load = &workbench.timeline().opening().load;
+    // Leaving the screen is no verdict, unless one was asked for.
+    if load.fail_if.is_empty() && load.find_max.is_none() { Ok(()) } else { verdict(workbench.timeline()) }
 }
 
 /// The report of that name.
@@ -112,11 +116,11 @@ pub(super) fn render(form: &str, timeline: &Timeline) -> String {
     report::REPORTS.iter().find(|(name, _)| *name == form).map_or_else(String::new, |(_, render)| render(timeline))
 }
 
-/// A run that completed nothing has failed.
+/// A run that completed nothing has failed, and so has one that broke its objectives.
 fn verdict(t: &Timeline) -> Result<(), Failure> {
     let sum = t.load().sum(t.whole());
     if sum.completed > 0 {
-        return Ok(());
+        return super::pace::judge(t).map_err(failed);
     }
     let most = sum.outcomes.iter().max_by_key(|o| o.count);
     let why = most.map_or("none was sent".into(), |o| format!("{} of {} ended in {}", o.count, sum.failed, o.outcome));
@@ -146,15 +150,16 @@ fn opening(
     target: &Target,
     address: Option<SocketAddr>,
     source: &Replay,
-    is_demo: bool,
+    curve: Option<&RateCurve>,
 ) -> Opening {
     let half = std::thread::available_parallelism().map_or(1, |n| n.get() as u32 / 2);
     let threads = args.threads.unwrap_or(half.clamp(1, 8)).min(args.connections);
-    let rate = args.rate.or((is_demo && args.speed.is_none()).then_some(DEMO_RATE));
-    let mode = match (rate, args.speed) {
-        (Some(_), _) => "rate",
-        (_, Some(_)) => "speed",
-        _ => "closed",
+    let load = LoadPlan {
+        engine: load::engine::ENGINES[0].name().into(),
+        connections: args.connections,
+        threads,
+        connection: if args.connection == Connection::Close { "close" } else { "keepalive" }.into(),
+        ..LoadPlan::default()
     };
     Opening {
         perfbench: env!("CARGO_PKG_VERSION").into(),
@@ -163,30 +168,13 @@ fn opening(
         target: target.shown.clone(),
         target_address: address.map(|a| a.to_string()).unwrap_or_default(),
         traffic: source.names.clone(),
-        load: LoadPlan {
-            engine: load::engine::ENGINES[0].name().into(),
-            mode: mode.into(),
-            rate_per_s: rate,
-            speed: args.speed,
-            connections: args.connections,
-            threads,
-            connection: if args.connection == Connection::Close { "close" } else { "keepalive" }.into(),
-            duration_ns: args.duration.map(|d| d.as_nanos() as u64),
-            ..LoadPlan::default()
-        },
+        load: args.describe(curve, load),
         host: host::facts(),
     }
 }
 
-fn plan(args: &RunArgs, load: &LoadPlan, target: &Target, way: load::Way) -> load::Plan {
+fn plan(args: &RunArgs, load: &LoadPlan, target: &Target, way: load::Way, curve: Option<&RateCurve>) -> load::Plan {
     let close = args.connection == Connection::Close;
-    let is_demo = args.target.is_none() && args.replay.is_empty();
-    let schedule = match (load.rate_per_s, load.speed) {
-        (Some(per_s), _) => load::Schedule::rate(per_s),
-        (_, Some(speed)) => load::Schedule::recorded(speed),
-        _ => load::Schedule::closed(),
-    };
-    let bounded = args.duration.is_some() || args.requests.is_some();
     load::Plan {
         engine: load::engine::ENGINES[0].name(),
         way,
@@ -197,10 +185,10 @@ fn plan(args: &RunArgs, load: &LoadPlan, target: &Target, way: load::Way) -> loa
             headers: args.headers.clone(),
             close,
         },
-        schedule: Arc::new(schedule),
-        max_recorded_gap: None,
-        repeat: args.repeat || is_demo || (bounded && load.speed.is_none()),
-        duration: args.duration,
+        schedule: Arc::new(args.schedule(curve)),
+        max_recorded_gap: args.max_recorded_gap(),
+        repeat: args.repeats(),
+        duration: args.length(curve),
         requests: args.requests,
         connections: args.connections,
         threads: load.threads,
@@ -225,7 +213,7 @@ fn start(
     let run = load::Run::start(plan, Box::new(source), clock, &channel.0).context("the load could not start")?;
     let captures = args.capture.iter().map(|(at, length)| (At::START + *at, *length)).collect();
     let parts =
-        LiveParts { clock: clock.clone(), run, watch, captures, capture_hz: args.capture_hz, control: Control::none() };
+        LiveParts { clock: clock.clone(), run, watch, captures, capture_hz: args.capture_hz, control: args.control() };
     Ok(Live::new(parts, channel))
 }
 
@@ -291,6 +279,22 @@ impl Replay {
             return Err(anyhow!("there is no request to replay"));
         }
         Ok(Replay { reader, first: Some(first), names })
+    }
+}
+
+impl Replay {
+    /// Reads the traffic once for its rate over time.
+    fn rate_curve(args: &RunArgs) -> anyhow::Result<RateCurve> {
+        let mut all = Replay::open(args)?;
+        if !all.reader.can_reopen() {
+            return Err(anyhow!("--scale-to reads the recording twice: give --replay a file"));
+        }
+        let mut curve = RateCurve::default();
+        let mut request = Reader::blank();
+        while load::RequestSource::next(&mut all, &mut request).map_err(|e| anyhow!(e))? {
+            curve.push(request.recorded_unix_ns);
+        }
+        Ok(curve)
     }
 }
 

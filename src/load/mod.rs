@@ -20,7 +20,7 @@ mod tls;
 mod way;
 
 pub use arena::Rendering;
-pub use schedule::{Arrivals, Change, Course, Curve, Leg, PhaseError, Phases, Planned, Schedule};
+pub use schedule::{Arrivals, Change, Course, Curve, Leg, PhaseError, Phases, Planned, RateCurve, Schedule};
 pub use source::{RequestSource, SourceError};
 pub use tls::{Tls, TlsError, TlsOptions};
 pub use way::{Place, ProxyHeader, Way};

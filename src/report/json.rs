@@ -3,6 +3,8 @@
 //! Must not: hold a number that was not measured; what is not known is `null` or absent.
 
 use crate::model::{At, CaptureState, Metric, Quantiles, Span, is_obeyed};
+use crate::timeline::objective::{self, Unit};
+use crate::timeline::steer::{Found, Probe};
 use crate::timeline::{CpuSplit, Timeline};
 use serde_json::{Map, Value, json};
 
@@ -52,7 +54,8 @@ fn object(t: &Timeline) -> Value {
         "load": {
             "engine": o.load.engine, "mode": o.load.mode, "connections": o.load.connections,
             "threads": o.load.threads, "connection": o.load.connection,
-            "rate_per_s": o.load.rate_per_s, "speed": o.load.speed,
+            "rate_per_s": o.load.rate_per_s, "speed": o.load.speed, "phases": o.load.phases,
+            "arrivals": o.load.arrivals,
             "phases": o.load.phases, "arrivals": o.load.arrivals, "overload": o.load.overload,
         },
         "requests": {
@@ -60,6 +63,13 @@ fn object(t: &Timeline) -> Value {
             "dropped": sum.dropped, "in_flight": sum.in_flight, "retried": sum.retried,
             "connections_grown": sum.grown,
         },
+        "objectives": objective::judge(t.load(), &o.load.fail_if).iter()
+            .map(|j| json!({
+                "fail_if": j.text, "held": j.held, "value": j.value.map(unrounded), "unit": unit(j.unit), "shown": j.shown,
+            }))
+            .collect::<Vec<_>>(),
+        "stop_if": o.load.stop_if,
+        "find_max": o.load.find_max.as_deref().map(|objective| find_max(t, objective)),
         "outcomes": outcomes,
         "response_time_us": quantiles(&sum.response),
         "service_time_us": quantiles(&sum.service),
@@ -80,6 +90,37 @@ fn object(t: &Timeline) -> Value {
             .map(|f| json!({ "at_s": seconds(f.at), "place": f.place, "what": f.what, "mend": f.mend }))
             .collect::<Vec<_>>(),
         "ended": t.closing().map(|c| c.why.clone()),
+    })
+}
+
+/// The unit of an objective's value.
+fn unit(unit: Unit) -> &'static str {
+    match unit {
+        Unit::Time => "ns",
+        Unit::Count => "requests",
+        Unit::Share => "share",
+        Unit::PerSecond => "per_s",
+    }
+}
+
+/// Shares need more digits than three.
+fn unrounded(x: f64) -> f64 {
+    (x * 1e6).round() / 1e6
+}
+
+fn find_max(t: &Timeline, objective: &str) -> Value {
+    let probes = Probe::all(t);
+    let found = Found::of(&probes);
+    json!({
+        "objective": objective,
+        "rate_per_s": found.per_s,
+        "not_at_per_s": found.not_at,
+        "limited_by_client": found.by_client,
+        "result": found.line(objective),
+        "probes": probes.iter().map(|p| json!({
+            "at_s": seconds(p.span.from), "for_s": round(p.span.secs()), "rate_per_s": p.per_s,
+            "verdict": p.verdict.as_ref().map(|(v, _)| v.name()), "why": p.verdict.as_ref().map(|(_, why)| why),
+        })).collect::<Vec<_>>(),
     })
 }
 

@@ -3,8 +3,9 @@
 //!
 //! Must not: show text from outside uncleaned.
 
-use crate::model::{CaptureState, Metric, Phase, Quantiles, clean};
-use crate::timeline::Timeline;
+use crate::model::{CaptureState, LoadPlan, Metric, Phase, Quantiles, clean};
+use crate::timeline::steer::{Found, Probe};
+use crate::timeline::{Timeline, objective};
 use std::fmt::Write as _;
 use unicode_width::UnicodeWidthStr as _;
 
@@ -18,6 +19,7 @@ pub(super) fn render(t: &Timeline) -> String {
     let mut out = String::new();
     head(t, &mut out);
     load(t, &mut out);
+    objectives(t, &mut out);
     latency(t, &mut out);
     routes(t, &mut out);
     host(t, &mut out);
@@ -70,11 +72,7 @@ fn head(t: &Timeline, out: &mut String) {
     let o = t.opening();
     let files: Vec<String> = o.traffic.iter().map(|f| clean(f, 60)).collect();
     line!(out, "perfbench {}   {}   {}", clean(&o.perfbench, 40), clean(&o.target, 80), files.join(" "));
-    let mode = match (o.load.rate_per_s, o.load.speed) {
-        (Some(r), _) => format!("rate {r}/s"),
-        (_, Some(s)) => format!("recorded timing × {s}"),
-        _ => "closed loop".into(),
-    };
+    let mode = mode(&o.load);
     line!(
         out,
         "{} engine, {mode}, {} connections ({}), {} threads",
@@ -85,8 +83,50 @@ fn head(t: &Timeline, out: &mut String) {
     );
     let memory = bytes(o.host.memory_bytes as f64);
     line!(out, "on {}, Linux {}, {} CPUs, {memory}", clean(&o.host.name, 60), clean(&o.host.kernel, 60), o.host.cpus);
-    let ended = t.closing().map_or("not closed".into(), |c| clean(&c.why, 80));
+    let ended = t.closing().map_or("not closed".into(), |c| clean(&c.why, 200));
     line!(out, "ran {:.1} s: {ended}", super::run_span(t).secs());
+}
+
+/// How load was made, in a few words.
+fn mode(load: &LoadPlan) -> String {
+    let poisson = if load.arrivals == "poisson" { ", Poisson arrivals" } else { "" };
+    let times = load.speed.map_or(String::new(), |s| format!(", its time × {s}"));
+    match (load.mode.as_str(), load.rate_per_s, load.speed) {
+        ("phases", ..) => format!("phases {}{poisson}", clean(&load.phases, 300)),
+        ("find-max", ..) => format!("searching the highest rate{poisson}"),
+        ("scale", Some(r), _) => format!("the recording's rate scaled to {r}/s{times}{poisson}"),
+        (_, Some(r), _) => format!("rate {r}/s{poisson}"),
+        (_, _, Some(s)) => format!("recorded timing × {s}"),
+        _ => "closed loop".into(),
+    }
+}
+
+/// What the run was to keep to, and whether it did.
+fn objectives(t: &Timeline, out: &mut String) {
+    let plan = &t.opening().load;
+    let judged = objective::judge(t.load(), &plan.fail_if);
+    if !judged.is_empty() {
+        line!(out, "\nfails the run if");
+    }
+    for j in &judged {
+        let verdict = match j.held {
+            Some(true) => "no",
+            Some(false) => "YES",
+            None => "NOT MEASURED",
+        };
+        line!(out, "  {:<30} {verdict:<4}  {}", clean(&j.text, 60), clean(&j.shown, 100));
+    }
+    if let Some(objective) = &plan.find_max {
+        let probes = Probe::all(t);
+        line!(out, "\n{}", clean(&Found::of(&probes).line(objective), 300));
+        for p in &probes {
+            let (verdict, why) = match &p.verdict {
+                Some((verdict, why)) => (verdict.name(), why.as_str()),
+                None => ("not finished", ""),
+            };
+            line!(out, "  {:>8}  {:>12}/s  {verdict}: {}", p.span.from.to_string(), p.per_s, clean(why, 200));
+        }
+    }
 }
 
 fn load(t: &Timeline, out: &mut String) {

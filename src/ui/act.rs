@@ -7,12 +7,14 @@ use super::app::{App, Tone};
 use super::axis;
 use super::panes;
 use super::scene::{Scene, clock};
-use crate::model::{At, Span};
+use crate::model::{At, Mark, MarkKind, Span};
 use crate::timeline::{Cursor, Selection};
 use crate::workbench::{Command, FeedState, Workbench};
 
 /// The stretches of time there are to choose from, s.
 const WINDOWS_S: [u64; 9] = [10, 20, 30, 60, 120, 300, 600, 1800, 3600];
+/// By how much a key changes what is offered; the other key takes exactly that back.
+const RATE_STEP: f64 = 1.1;
 /// The speeds of playback there are to choose from.
 const SPEEDS: [f64; 9] = [0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0];
 
@@ -56,10 +58,13 @@ impl App {
                 self.commands.push(Command::Capture { length: self.options.capture_length });
             }
             Action::Mark => {
-                let n = workbench.timeline().marks().len() + 1;
+                let by_hand = |m: &&Mark| m.kind == MarkKind::User;
+                let n = workbench.timeline().marks().iter().filter(by_hand).count() + 1;
                 self.commands.push(Command::Mark(format!("mark {n}")));
                 self.tell(format!("mark {n} at {}", clock(end)), Tone::Plain);
             }
+            Action::Rate(by) => self.commands.push(Command::Rate { factor: RATE_STEP.powi(by) }),
+            Action::PauseLoad => self.commands.push(Command::Pause),
             Action::Row(by) => self.step_row(by, workbench),
             Action::RowAt(pane, n) => {
                 self.set_focus(pane);

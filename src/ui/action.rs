@@ -105,6 +105,10 @@ pub enum Action {
     Capture,
     /// Set a mark.
     Mark,
+    /// Offer more (positive) or less: ten per cent each.
+    Rate(i32),
+    /// Pause the load, or let it go on.
+    PauseLoad,
     /// Point at another row, so many further down.
     Row(i32),
     /// Point at this row of a pane.

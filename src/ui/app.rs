@@ -12,7 +12,7 @@ use super::memo::{Memo, Needs};
 use super::panes;
 use super::scene::Scene;
 use super::theme::Theme;
-use crate::model::{At, CaptureState, Span};
+use crate::model::{At, CaptureState, MarkKind, Span};
 use crate::timeline::{Cursor, Selection, View};
 use crate::workbench::{Command, FeedState, Workbench};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
@@ -112,6 +112,7 @@ pub struct App {
     pub(super) suspend: bool,
     pub(super) captures_seen: usize,
     pub(super) faults_seen: usize,
+    pub(super) marks_seen: usize,
 }
 
 /// The windows that the time axes go through by themselves while a session is young, s: in
@@ -157,6 +158,7 @@ impl App {
             suspend: false,
             captures_seen: 0,
             faults_seen: 0,
+            marks_seen: 0,
             options,
         }
     }
@@ -343,7 +345,14 @@ impl App {
         let timeline = workbench.timeline();
         let captures: usize = timeline.captures().map(|(_, news)| news.len()).sum();
         let faults = timeline.faults().len();
+        let marks = timeline.marks().len();
         if self.options.playback.is_none() {
+            // Those that a user set were told when the key was pressed.
+            if marks > self.marks_seen
+                && let Some(m) = timeline.marks().last().filter(|m| m.kind != MarkKind::User)
+            {
+                self.tell(m.label.clone(), Tone::Plain);
+            }
             if faults > self.faults_seen
                 && let Some(f) = timeline.faults().last()
             {
@@ -368,7 +377,7 @@ impl App {
                 }
             }
         }
-        (self.captures_seen, self.faults_seen) = (captures, faults);
+        (self.captures_seen, self.faults_seen, self.marks_seen) = (captures, faults, marks);
     }
 
     /// Lays out the screen for a window and computes what its panes need. To be called

@@ -84,7 +84,10 @@ keymap! {
     Flame "Enter" [(KeyCode::Enter, NONE)] => [Action::Open], "zoom", "zoom into the frame of the flame graph; Esc zooms out";
     Live "c" [ch('c')] => [Action::Capture], "capture", "take a profile from now on";
     Live "m" [ch('m')] => [Action::Mark], "mark", "set a mark at the present instant";
-    Live "p space" [ch('p'), ch(' ')] => [Action::HoldOrFollow], "hold", "hold the view, or follow again; the run goes on";
+    Live "+ -" [ch('+'), ch('-')] => [Action::Rate(1), Action::Rate(-1)], "rate", "offer ten per cent more or less; not in a closed loop";
+    Live "p" [ch('p')] => [Action::PauseLoad], "pause", "pause the load, or let it go on";
+    Live "space" [ch(' ')] => [Action::HoldOrFollow], "hold", "hold the view, or follow again; the run goes on";
+    Playback "+ -" [ch('+'), ch('-')] => [Action::Rate(1), Action::Rate(-1)], "", "nothing here: the rate of a recorded session is what it was";
     Playback "p space" [ch('p'), ch(' ')] => [Action::PlayPause], "play/pause", "play, or hold";
     Playback "< >" [ch('<'), ch('>')] => [Action::Speed(-1), Action::Speed(1)], "speed", "play slower or faster";
     Everywhere "←→ h l" [(KeyCode::Left, NONE), (KeyCode::Right, NONE), ch('h'), ch('l')]

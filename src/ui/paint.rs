@@ -11,8 +11,9 @@ use super::panes;
 use super::scene::{Scene, clock};
 use super::units;
 use super::widgets::{Canvas, Grid, to_ascii};
-use crate::model::{At, CaptureState, Outcome};
+use crate::model::{At, CaptureState, MarkKind, Outcome};
 use crate::timeline::Cursor;
+use crate::timeline::steer::Steered;
 use crate::workbench::{FeedState, Workbench};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -181,6 +182,16 @@ fn header(scene: &Scene<'_>, on: &mut Canvas<'_>) {
     // From the right: what changes. From the left: what it is.
     let mut parts: Vec<(&str, String, Style)> = vec![];
     if scene.timeline.load().known_until() > At::START {
+        let steered = Steered::at(scene.timeline, at);
+        let was_steered = scene.timeline.marks().iter().any(|m| m.kind == MarkKind::Rate);
+        match steered.target {
+            _ if steered.paused => parts.push(("", "load paused".into(), theme.warn)),
+            Some(target) if was_steered => parts.push(("", target.label(), theme.accent)),
+            _ => {}
+        }
+        if let Some(phase) = steered.phase.filter(|_| width >= 110) {
+            parts.push(("", units::cut(&phase, 24), theme.accent));
+        }
         if opening.load.mode != "closed" || width >= 100 {
             parts.push(("offered ", rate(recent.offered), theme.strong));
         }

@@ -7,11 +7,13 @@ mod course;
 mod curve;
 mod pacer;
 mod phases;
+mod scale;
 
 pub use course::{Course, Leg};
 pub use curve::Curve;
 pub(crate) use pacer::Pacer;
 pub use phases::{PhaseError, Phases, Planned};
+pub use scale::RateCurve;
 
 use crate::model::At;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -40,6 +40,7 @@ pub struct Planned {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Phases {
     all: Vec<Planned>,
+    text: String,
 }
 
 /// What a phase is called and which arguments it takes.
@@ -59,7 +60,7 @@ impl Phases {
     /// # Errors
     /// With the place and what is wanted there.
     pub fn parse(text: &str) -> Result<Phases, PhaseError> {
-        let mut phases = Phases { all: Vec::new() };
+        let mut phases = Phases { all: Vec::new(), text: crate::model::clean(text.trim(), 4000) };
         let mut rest = Rest { text, at: 0 };
         rest.blanks();
         while !rest.left().is_empty() {
@@ -117,6 +118,11 @@ impl Phases {
     fn push(&mut self, label: String, leg: Leg) {
         let from_ns = self.length_ns();
         self.all.push(Planned { label, from_ns, leg });
+    }
+
+    /// As they were written.
+    pub fn text(&self) -> &str {
+        &self.text
     }
 
     /// The phases in order.
