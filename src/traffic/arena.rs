@@ -1,25 +1,92 @@
-//! Where requests wait for their turn: their texts lie end to end in chunks that are reused,
-//! so that waiting costs neither an allocation each nor fragmentation.
+//! Where requests wait for their turn: their texts and bodies lie end to end in chunks that are
+//! reused, so that waiting costs neither an allocation each nor fragmentation.
 //!
 //! Must not: know when a request is due.
 
 /// Size of a chunk, bytes. A longer request has a chunk of its own size.
 const CHUNK_BYTES: usize = 64 << 10;
 
-/// The texts of one request: method, path, host, referer, user agent.
-pub(super) const TEXTS: usize = 5;
+/// The fixed texts of one request, in the order they are written.
+pub(super) const METHOD: usize = 0;
+/// Path and query.
+pub(super) const PATH: usize = 1;
+/// The host it named, or nothing.
+pub(super) const HOST: usize = 2;
+const TEXTS: usize = 3;
 
-/// A request being put together.
+/// Names of header fields that need not be kept with every request, and are handed out without an
+/// allocation. Compared as they are written: a recorded `user-agent` stays one.
+const KNOWN: [&str; 24] = [
+    "Referer",
+    "User-Agent",
+    "Accept",
+    "Accept-Encoding",
+    "Accept-Language",
+    "Authorization",
+    "Cache-Control",
+    "Connection",
+    "Content-Type",
+    "Cookie",
+    "If-Modified-Since",
+    "If-None-Match",
+    "Origin",
+    "Pragma",
+    "Range",
+    "Upgrade-Insecure-Requests",
+    "X-Forwarded-For",
+    "X-Requested-With",
+    "accept",
+    "accept-encoding",
+    "accept-language",
+    "content-type",
+    "cookie",
+    "user-agent",
+];
+
+/// The name of a header field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct FieldName(u16);
+
+/// From here on a [`FieldName`] is a place in [`KNOWN`], below it the length of a name that lies
+/// before its value.
+const FIRST_KNOWN: u16 = 0x8000;
+
+impl FieldName {
+    /// `Referer`.
+    pub(super) const REFERER: FieldName = FieldName(FIRST_KNOWN);
+    /// `User-Agent`.
+    pub(super) const USER_AGENT: FieldName = FieldName(FIRST_KNOWN + 1);
+
+    fn known(self) -> Option<&'static str> {
+        KNOWN.get(usize::from(self.0.checked_sub(FIRST_KNOWN)?)).copied()
+    }
+}
+
+/// Most header fields of one request; servers take far fewer.
+pub(super) const MAX_FIELDS: usize = 1000;
+/// The longest name of a header field, bytes.
+pub(super) const MAX_NAME_BYTES: usize = 256;
+
+/// A request being put together: first method, path and host, each written to [`Draft::text`] and
+/// ended with [`Draft::close`]; then its fields; then its body.
 #[derive(Default)]
 pub(super) struct Draft {
-    bytes: Vec<u8>,
+    /// Who made it; 0 when nobody knows.
+    pub(super) client: u64,
+    /// The status it was answered with; 0 when nobody knows.
+    pub(super) status: u16,
     ends: [u32; TEXTS],
+    fields: Vec<(FieldName, u32)>,
+    text_bytes: u32,
+    bytes: Vec<u8>,
 }
 
 impl Draft {
     /// Empties it.
     pub(super) fn clear(&mut self) {
+        (self.client, self.status, self.text_bytes) = (0, 0, 0);
         self.bytes.clear();
+        self.fields.clear();
     }
 
     /// Where to append the text that [`Draft::close`] ends.
@@ -29,8 +96,131 @@ impl Draft {
 
     /// Ends text number `n`; they are written in order, each closed once, empty or not.
     pub(super) fn close(&mut self, n: usize) {
-        // A line holds at most 64 KiB and percent-encoding triples it.
-        self.ends[n] = u32::try_from(self.bytes.len()).unwrap_or(u32::MAX);
+        // A record holds at most 16 MiB and percent-encoding triples it.
+        self.text_bytes = small(self.bytes.len());
+        self.ends[n] = self.text_bytes;
+    }
+
+    /// Appends a header field whose name needs no keeping.
+    pub(super) fn known_field(&mut self, name: FieldName, value: &[u8]) {
+        self.bytes.extend_from_slice(value);
+        self.fields.push((name, small(value.len())));
+        self.text_bytes = small(self.bytes.len());
+    }
+
+    /// Appends a header field; `name` is a token. Whether there was room for it.
+    pub(super) fn field(&mut self, name: &[u8], value: &[u8]) -> bool {
+        if name.len() > MAX_NAME_BYTES || self.fields.len() >= MAX_FIELDS {
+            return false;
+        }
+        let known = (FIRST_KNOWN..).zip(KNOWN).find(|(_, k)| k.as_bytes() == name);
+        if let Some((n, _)) = known {
+            self.known_field(FieldName(n), value);
+        } else if let Ok(length) = u16::try_from(name.len()) {
+            self.bytes.extend_from_slice(name);
+            self.known_field(FieldName(length), value);
+        }
+        true
+    }
+
+    /// Appends the body, after all fields.
+    pub(super) fn body(&mut self, body: &[u8]) {
+        self.bytes.extend_from_slice(body);
+    }
+
+    /// Appends all of it to `out`, as [`Waiting::read`] takes it.
+    fn write(&self, out: &mut Vec<u8>) {
+        let mut head = [0u8; HEAD_BYTES];
+        head[..8].copy_from_slice(&self.client.to_le_bytes());
+        head[8..10].copy_from_slice(&self.status.to_le_bytes());
+        head[10..12].copy_from_slice(&u16::try_from(self.fields.len()).unwrap_or(0).to_le_bytes());
+        let [method, path, host] = self.ends;
+        for (n, v) in [method, path, host, self.text_bytes].into_iter().enumerate() {
+            head[12 + 4 * n..][..4].copy_from_slice(&v.to_le_bytes());
+        }
+        out.extend_from_slice(&head);
+        for (name, length) in &self.fields {
+            let mut entry = [0u8; FIELD_BYTES];
+            entry[..2].copy_from_slice(&name.0.to_le_bytes());
+            entry[2..].copy_from_slice(&length.to_le_bytes());
+            out.extend_from_slice(&entry);
+        }
+        out.extend_from_slice(&self.bytes);
+    }
+
+    fn len(&self) -> usize {
+        HEAD_BYTES + FIELD_BYTES * self.fields.len() + self.bytes.len()
+    }
+}
+
+fn small(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}
+
+/// Client, status, number of fields, ends of the texts and of all text.
+const HEAD_BYTES: usize = 28;
+/// A field's name and the length of its value.
+const FIELD_BYTES: usize = 6;
+
+/// A request that waits, as it lies in the arena.
+#[derive(Clone, Copy)]
+pub(super) struct Waiting<'a> {
+    /// Who made it; 0 when nobody knows.
+    pub(super) client: u64,
+    /// The status it was answered with.
+    pub(super) status: Option<u16>,
+    /// Its method.
+    pub(super) method: &'a str,
+    /// Its path and query.
+    pub(super) path: &'a str,
+    /// The host it named, or nothing.
+    pub(super) host: &'a str,
+    /// Its body.
+    pub(super) body: &'a [u8],
+    fields: &'a [u8],
+    values: &'a str,
+}
+
+impl<'a> Waiting<'a> {
+    /// Reads what [`Draft::write`] wrote. A draft's texts are UTF-8, and what is none reads as empty.
+    fn read(bytes: &'a [u8]) -> Option<Waiting<'a>> {
+        let (head, rest) = bytes.split_at_checked(HEAD_BYTES)?;
+        let number = |at: usize| head[at..at + 4].try_into().map(|b| u32::from_le_bytes(b) as usize).unwrap_or(0);
+        let short = |at: usize| u16::from_le_bytes([head[at], head[at + 1]]);
+        let (fields, rest) = rest.split_at_checked(FIELD_BYTES * usize::from(short(10)))?;
+        let (text, body) = rest.split_at_checked(number(24))?;
+        let text = std::str::from_utf8(text).unwrap_or_default();
+        let (method, path, host) = (number(12), number(16), number(20));
+        Some(Waiting {
+            client: head[..8].try_into().map(u64::from_le_bytes).unwrap_or(0),
+            status: Some(short(8)).filter(|s| *s > 0),
+            method: text.get(..method).unwrap_or_default(),
+            path: text.get(method..path).unwrap_or_default(),
+            host: text.get(path..host).unwrap_or_default(),
+            body,
+            fields,
+            values: text.get(host..).unwrap_or_default(),
+        })
+    }
+
+    /// How many header fields it has.
+    pub(super) fn field_count(&self) -> usize {
+        self.fields.len() / FIELD_BYTES
+    }
+
+    /// Its header fields in order; a name that is among the known ones is static.
+    pub(super) fn fields(&self) -> impl Iterator<Item = (Result<&'static str, &'a str>, &'a str)> {
+        let (values, mut from) = (self.values, 0);
+        let mut take = move |length: usize| {
+            let text = values.get(from..from + length).unwrap_or_default();
+            from += length;
+            text
+        };
+        self.fields.as_chunks::<FIELD_BYTES>().0.iter().map(move |[n1, n2, v @ ..]| {
+            let name = FieldName(u16::from_le_bytes([*n1, *n2]));
+            let name = name.known().ok_or_else(|| take(usize::from(name.0)));
+            (name, take(u32::from_le_bytes(*v) as usize))
+        })
     }
 }
 
@@ -39,13 +229,13 @@ impl Draft {
 pub(super) struct Held {
     chunk: u32,
     start: u32,
-    ends: [u32; TEXTS],
+    length: u32,
 }
 
 impl Held {
-    /// Length of its texts, bytes.
+    /// Bytes of memory that it takes.
     pub(super) fn len(&self) -> usize {
-        self.ends[TEXTS - 1] as usize
+        self.length as usize
     }
 }
 
@@ -66,29 +256,26 @@ pub(super) struct Arena {
 }
 
 impl Arena {
-    /// Keeps the texts of `draft`.
+    /// Keeps what `draft` holds.
     pub(super) fn keep(&mut self, draft: &Draft) -> Held {
+        let length = draft.len();
         let chunk = match self.current {
-            Some(c) if self.room(c) >= draft.bytes.len() => c,
-            _ => self.next_chunk(draft.bytes.len()),
+            Some(c) if self.room(c) >= length => c,
+            _ => self.next_chunk(length),
         };
         let c = &mut self.chunks[chunk as usize];
-        let start = u32::try_from(c.bytes.len()).unwrap_or(u32::MAX);
-        c.bytes.extend_from_slice(&draft.bytes);
+        let start = small(c.bytes.len());
+        draft.write(&mut c.bytes);
         c.waiting += 1;
-        Held { chunk, start, ends: draft.ends }
+        Held { chunk, start, length: small(length) }
     }
 
-    /// The texts of `held`; a draft holds nothing but UTF-8, and what is none reads as empty.
-    pub(super) fn texts(&self, held: &Held) -> [&str; TEXTS] {
-        let bytes = &self.chunks[held.chunk as usize].bytes[held.start as usize..][..held.len()];
-        let all = std::str::from_utf8(bytes).unwrap_or_default();
-        let mut from = 0;
-        held.ends.map(|end| {
-            let text = all.get(from..end as usize).unwrap_or_default();
-            from = end as usize;
-            text
-        })
+    /// What `held` is.
+    pub(super) fn get(&self, held: &Held) -> Waiting<'_> {
+        let bytes = self.chunks[held.chunk as usize].bytes.get(held.start as usize..).unwrap_or_default();
+        let nothing =
+            Waiting { client: 0, status: None, method: "", path: "", host: "", body: &[], fields: &[], values: "" };
+        bytes.get(..held.len()).and_then(Waiting::read).unwrap_or(nothing)
     }
 
     /// Forgets `held`, which must not be asked for again.
@@ -154,27 +341,49 @@ mod tests {
             let (mut arena, mut draft) = (Arena::default(), Draft::default());
             let mut waiting: VecDeque<(Held, Vec<u8>)> = VecDeque::new();
             let mut most_waiting = 0;
+            let is_whole = |w: Waiting<'_>, path: &[u8]| {
+                let fields: Vec<_> = w.fields().map(|(n, v)| (n.unwrap_or_else(|n| n), v)).collect();
+                assert_eq!((w.method, w.path.as_bytes(), w.host), ("GET", path, ""));
+                assert_eq!(fields, [("Referer", "r"), ("X-Own", "\u{e4}"), ("Cookie", ""), ("cookie", "c")]);
+                assert_eq!((w.field_count(), w.client, w.status), (4, path.len() as u64, Some(201)));
+                assert_eq!(w.body, &[&[0xff, 0][..], &path[..path.len() / 2]].concat());
+            };
             for (n, (long, short, take)) in steps.into_iter().enumerate() {
                 let path = vec![b'a' + (n % 26) as u8; if n % 7 == 0 { long * 4 } else { short }];
                 draft.clear();
-                for (i, text) in [&b"GET"[..], &path, b"", b"r", b""].iter().enumerate() {
+                for (i, text) in [&b"GET"[..], &path, b""].iter().enumerate() {
                     draft.text().extend_from_slice(text);
                     draft.close(i);
                 }
+                draft.known_field(FieldName::REFERER, b"r");
+                for (name, value) in [("X-Own", "\u{e4}"), ("Cookie", ""), ("cookie", "c")] {
+                    prop_assert!(draft.field(name.as_bytes(), value.as_bytes()));
+                }
+                draft.body(&[0xff, 0]);
+                draft.body(&path[..path.len() / 2]);
+                (draft.client, draft.status) = (path.len() as u64, 201);
                 waiting.push_back((arena.keep(&draft), path));
                 most_waiting = most_waiting.max(waiting.len());
                 if take {
                     let (held, path) = if n % 2 == 0 { waiting.pop_front() } else { waiting.pop_back() }.unwrap();
-                    prop_assert_eq!(arena.texts(&held), ["GET", std::str::from_utf8(&path).unwrap(), "", "r", ""]);
+                    is_whole(arena.get(&held), &path);
                     arena.release(held);
                 }
             }
             for (held, path) in waiting {
-                prop_assert_eq!(arena.texts(&held)[1].as_bytes(), &path[..]);
+                is_whole(arena.get(&held), &path);
                 arena.release(held);
             }
-            prop_assert!(arena.held_bytes() <= 4 * 40_000 + CHUNK_BYTES, "{} bytes held by nothing", arena.held_bytes());
+            prop_assert!(arena.held_bytes() <= 7 * 40_000 + CHUNK_BYTES, "{} bytes held by nothing", arena.held_bytes());
             prop_assert!(arena.chunks.len() <= most_waiting + 1);
         }
+    }
+
+    #[test]
+    fn too_many_fields_and_too_long_names_are_refused() {
+        let mut draft = Draft::default();
+        assert!(!draft.field(&[b'n'; MAX_NAME_BYTES + 1], b""));
+        assert!((0..MAX_FIELDS).all(|_| draft.field(b"n", b"v")));
+        assert!(!draft.field(b"n", b"v"));
     }
 }

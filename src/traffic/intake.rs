@@ -2,13 +2,14 @@
 //!
 //! Must not: hand out requests, or choose between files.
 
-use super::arena::{Arena, Draft};
+use super::arena::{Arena, Draft, FieldName, HOST, METHOD, PATH};
+use super::distinct::stable_hash;
 use super::input::{Lines, Next, Source};
 use super::ledger::{Ledger, Reason};
 use super::methods::MethodFilter;
 use super::order::Window;
 use super::record::{Format, Mismatch, Record, TimeIs};
-use super::request_line::{is_host, understand};
+use super::request_line::{is_host, is_token, understand};
 use super::summary::Gathering;
 use super::time::Stamp;
 
@@ -155,8 +156,9 @@ impl Book {
     /// Makes a draft of a record, or counts why it is none.
     fn take(&mut self, record: &Record<'_>, at: Stamp, previous: Option<i64>, place: impl FnOnce() -> String) -> bool {
         let count = !self.complete;
+        let client = record.client.map_or(0, stable_hash);
         if count {
-            self.gathering.note(record, at, previous);
+            self.gathering.note(record, at, previous, client);
         }
         let request = match understand(record.asked) {
             Ok(request) => request,
@@ -178,21 +180,29 @@ impl Book {
         self.ledger.requests += u64::from(count);
         let draft = &mut self.draft;
         draft.clear();
+        (draft.client, draft.status) = (client, record.status.unwrap_or(0));
         draft.text().extend_from_slice(request.method);
-        draft.close(0);
+        draft.close(METHOD);
         request.push_path(draft.text());
-        draft.close(1);
+        draft.close(PATH);
         push_host(record, request.host, draft.text());
-        draft.close(2);
-        for (n, value) in [(3, record.referer), (4, record.user_agent)] {
-            if let Some(value) = value {
-                if is_field_value(value) {
-                    draft.text().extend_from_slice(value.trim_ascii());
-                } else if count {
-                    self.gathering.note_header_left_out();
-                }
+        draft.close(HOST);
+        let mut left_out = 0u64;
+        for (name, value) in [(FieldName::REFERER, record.referer), (FieldName::USER_AGENT, record.user_agent)] {
+            match value.map(<[u8]>::trim_ascii) {
+                Some(value) if is_field_value(value) && !value.is_empty() => draft.known_field(name, value),
+                Some(value) => left_out += u64::from(!value.is_empty()),
+                None => {}
             }
-            draft.close(n);
+        }
+        for (name, value) in record.fields.iter().filter(|(name, _)| !is_framing(name)) {
+            let value = value.trim_ascii();
+            let fits = is_token(name) && is_field_value(value) && draft.field(name, value);
+            left_out += u64::from(!fits);
+        }
+        draft.body(record.body);
+        if count && left_out > 0 {
+            self.gathering.note_headers_left_out(left_out);
         }
         true
     }
@@ -227,15 +237,23 @@ pub(super) fn began(record: &Record<'_>, time_is: TimeIs, rng: &mut fastrand::Rn
     Stamp { unix_ns: end - duration, whole_second: false }
 }
 
+/// Whether a header field is part of how the recorded request was framed, or is kept as its host:
+/// a request is sent with a frame of its own.
+fn is_framing(name: &[u8]) -> bool {
+    ["host", "content-length", "transfer-encoding"].iter().any(|f| name.eq_ignore_ascii_case(f.as_bytes()))
+}
+
 /// Appends the Host of a request: that of an absolute target (RFC 9112 section 3.2.2), else the
-/// virtual host with its port unless it is a scheme's own.
+/// virtual host with its port unless it is a scheme's own, else that of its header.
 fn push_host(record: &Record<'_>, of_target: Option<&[u8]>, out: &mut Vec<u8>) {
     if let Some(host) = of_target {
         out.extend_from_slice(host);
         return;
     }
+    let mut fields = record.fields.iter().filter(|(name, _)| name.eq_ignore_ascii_case(b"host"));
+    let host = record.host.or_else(|| Some(fields.next()?.1.trim_ascii()));
     // `_` and `*` are how configurations say "any".
-    let Some(host) = record.host.filter(|h| is_host(h) && *h != b"_") else { return };
+    let Some(host) = host.filter(|h| is_host(h) && *h != b"_") else { return };
     out.extend_from_slice(host);
     let has_port = host.last() != Some(&b']') && host.contains(&b':');
     if let Some(port) = record.port.filter(|p| !has_port && !matches!(p, 0 | 80 | 443)) {
@@ -265,19 +283,7 @@ mod tests {
 
     fn record(unix_ns: i64, whole_second: bool, duration_ns: Option<u64>) -> Record<'static> {
         let time = Stamp { unix_ns, whole_second };
-        let asked = Asked::Line(b"GET / HTTP/1.1");
-        Record {
-            time,
-            duration_ns,
-            asked,
-            host: None,
-            port: None,
-            status: None,
-            bytes: None,
-            client: None,
-            referer: None,
-            user_agent: None,
-        }
+        Record { duration_ns, ..Record::new(time, Asked::Line(b"GET / HTTP/1.1")) }
     }
 
     #[test]

@@ -229,7 +229,8 @@ impl Format for Pattern {
             _ => return Err(Mismatch::Shape),
         };
         let (referer, user_agent) = (referer.and_then(given), user_agent.and_then(given));
-        Ok(Record { time, duration_ns: duration, asked, host, port, status, bytes, client, referer, user_agent })
+        let more = Record::new(time, asked);
+        Ok(Record { duration_ns: duration, host, port, status, bytes, client, referer, user_agent, ..more })
     }
 }
 

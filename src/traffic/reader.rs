@@ -23,6 +23,9 @@ use std::collections::BinaryHeap;
 use std::collections::binary_heap::PeekMut;
 use std::path::PathBuf;
 
+/// Strings kept for requests to come: as many as requests with many header fields need.
+const MAX_SPARE: usize = 64;
+
 /// How recordings are read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -240,31 +243,44 @@ impl Reader {
         }
         self.last_ns = self.last_ns.max(due.unix_ns);
         into.recorded_unix_ns = self.last_ns;
-        let [method, path, host, referer, agent] = self.intake.arena.texts(&due.held);
-        if into.method.as_str() != method {
-            into.method = Method::parse(method.as_bytes()).unwrap_or(Method::Get);
+        let request = self.intake.arena.get(&due.held);
+        (into.client, into.recorded_status) = (request.client, request.status);
+        if into.method.as_str() != request.method {
+            into.method = Method::parse(request.method.as_bytes()).unwrap_or(Method::Get);
         }
-        set(&mut into.path, path);
+        set(&mut into.path, request.path);
         let mut old_host = into.host.take().or_else(|| self.spare.pop()).unwrap_or_default();
-        set(&mut old_host, host);
-        if host.is_empty() {
+        set(&mut old_host, request.host);
+        if request.host.is_empty() {
             self.spare.push(old_host)
         } else {
             into.host = Some(old_host)
         }
-        let fields = [("Referer", referer), ("User-Agent", agent)];
-        let kept = fields.iter().filter(|(_, value)| !value.is_empty()).count();
-        self.spare.extend(into.headers.drain(kept.min(into.headers.len())..).map(|(_, value)| value));
+        let kept = request.field_count();
+        for (name, value) in into.headers.drain(kept.min(into.headers.len())..) {
+            self.spare.push(value);
+            self.spare.extend(owned(name));
+        }
         while into.headers.len() < kept {
             into.headers.push((Cow::Borrowed(""), self.spare.pop().unwrap_or_default()));
         }
-        for (slot, (name, value)) in into.headers.iter_mut().zip(fields.iter().filter(|(_, v)| !v.is_empty())) {
-            slot.0 = Cow::Borrowed(name);
+        for (slot, (name, value)) in into.headers.iter_mut().zip(request.fields()) {
             set(&mut slot.1, value);
+            match name {
+                Ok(known) => self.spare.extend(owned(std::mem::replace(&mut slot.0, Cow::Borrowed(known)))),
+                Err(name) if slot.0 == name => {}
+                Err(name) => {
+                    let old = std::mem::take(&mut slot.0);
+                    let mut string = owned(old).or_else(|| self.spare.pop()).unwrap_or_default();
+                    set(&mut string, name);
+                    slot.0 = Cow::Owned(string);
+                }
+            }
         }
-        self.spare.truncate(8);
+        self.spare.truncate(MAX_SPARE);
         into.body.0.clear();
-        into.route = self.router.route(path);
+        into.body.0.extend_from_slice(request.body);
+        into.route = self.router.route(request.path);
         self.intake.arena.release(due.held);
     }
 
@@ -367,6 +383,14 @@ impl Reader {
         let more = if all.len() > 8 { ", …" } else { "" };
         all.truncate(8);
         all.join(", ") + more
+    }
+}
+
+/// The allocation of a name that has one.
+fn owned(name: Cow<'static, str>) -> Option<String> {
+    match name {
+        Cow::Owned(string) => Some(string),
+        Cow::Borrowed(_) => None,
     }
 }
 

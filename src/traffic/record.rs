@@ -28,6 +28,44 @@ pub(super) enum Asked<'a> {
     },
 }
 
+/// Header fields of a record in their order. A parser keeps one and fills it anew for each record,
+/// so that its memory is reused.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Fields {
+    bytes: Vec<u8>,
+    /// Where each name and its value end in `bytes`.
+    ends: Vec<(usize, usize)>,
+}
+
+/// What a record without header fields refers to.
+pub(super) static NO_FIELDS: Fields = Fields { bytes: Vec::new(), ends: Vec::new() };
+
+impl Fields {
+    /// Empties it.
+    pub(super) fn clear(&mut self) {
+        self.bytes.clear();
+        self.ends.clear();
+    }
+
+    /// Appends a field. Name and value may be anything: what cannot be sent is left out later.
+    pub(super) fn push(&mut self, name: &[u8], value: &[u8]) {
+        self.bytes.extend_from_slice(name);
+        let end = self.bytes.len();
+        self.bytes.extend_from_slice(value);
+        self.ends.push((end, self.bytes.len()));
+    }
+
+    /// Names and values in order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let mut from = 0;
+        self.ends.iter().map(move |(name, value)| {
+            let field = (&self.bytes[from..*name], &self.bytes[*name..*value]);
+            from = *value;
+            field
+        })
+    }
+}
+
 /// One understood line. Absent fields, and those that are `-`, are `None`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Record<'a> {
@@ -51,6 +89,30 @@ pub(super) struct Record<'a> {
     pub(super) referer: Option<&'a [u8]>,
     /// The User-Agent header.
     pub(super) user_agent: Option<&'a [u8]>,
+    /// All other header fields, as recorded; a Host among them names the virtual host.
+    pub(super) fields: &'a Fields,
+    /// The body, whole and decoded: fields that say how it was framed are not sent.
+    pub(super) body: &'a [u8],
+}
+
+impl<'a> Record<'a> {
+    /// A record that knows nothing but when it was and what was asked for.
+    pub(super) fn new(time: Stamp, asked: Asked<'a>) -> Record<'a> {
+        Record {
+            time,
+            duration_ns: None,
+            asked,
+            host: None,
+            port: None,
+            status: None,
+            bytes: None,
+            client: None,
+            referer: None,
+            user_agent: None,
+            fields: &NO_FIELDS,
+            body: &[],
+        }
+    }
 }
 
 /// Why a line is not a record of a format.

@@ -89,11 +89,19 @@ fn check_method(method: &[u8]) -> Result<(), Reason> {
         b"CONNECT" => Err(Reason::Connect),
         b"PRI" => Err(Reason::Preface),
         _ => {
-            let token = |b: &u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(b);
-            let ok = !method.is_empty() && method.len() <= 24 && method.iter().all(token);
-            if ok { Ok(()) } else { Err(Reason::BadMethod) }
+            if is_token(method) && method.len() <= 24 {
+                Ok(())
+            } else {
+                Err(Reason::BadMethod)
+            }
         }
     }
+}
+
+/// Whether `text` is a token (RFC 9110 section 5.6.2), as methods and names of header fields are.
+pub(super) fn is_token(text: &[u8]) -> bool {
+    let token = |b: &u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(b);
+    !text.is_empty() && text.iter().all(token)
 }
 
 /// Host and path of `http://host/path` (RFC 9112 section 3.2.2), without user and password.

@@ -3,7 +3,7 @@
 //!
 //! Must not: lose a request: what has no room of its own counts under [`OTHER_ROUTES`].
 
-use super::distinct::Distinct;
+use super::distinct::{Distinct, stable_hash};
 use crate::model::Route;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -42,7 +42,7 @@ impl Router {
             self.ids.insert(name.clone(), next_id);
             return Route { id: next_id, name };
         }
-        self.folded.note(self.name.as_bytes());
+        self.folded.note(stable_hash(self.name.as_bytes()));
         self.other.get_or_insert_with(|| Route { id: next_id, name: OTHER_ROUTES.into() }).clone()
     }
 

@@ -37,7 +37,7 @@ pub struct Summary {
     /// Lines whose time lies before that of the line just before: what a look at the log shows as
     /// disorder. The ledger's `out_of_order` compares with every earlier line and is larger.
     pub steps_back: u64,
-    /// Referer and User-Agent values left out of requests: control characters, or not UTF-8.
+    /// Header fields left out of requests: control characters, not UTF-8, or names that are none.
     pub headers_left_out: u64,
     /// Routes that count under [`super::OTHER_ROUTES`], at least.
     pub folded_routes: u64,
@@ -66,15 +66,16 @@ impl Default for Gathering {
 
 impl Gathering {
     /// Counts a line of the format. `previous` is the time of the one before it in its file.
-    pub(super) fn note(&mut self, record: &Record<'_>, at: Stamp, previous: Option<i64>) {
+    /// `client` is the hash of its client's name.
+    pub(super) fn note(&mut self, record: &Record<'_>, at: Stamp, previous: Option<i64>, client: u64) {
         let s = &mut self.summary;
         s.records += 1;
         if let Some(n) = record.status.and_then(|code| self.statuses.get_mut(usize::from(code))) {
             *n += 1;
         }
         s.response_bytes = s.response_bytes.saturating_add(record.bytes.unwrap_or(0));
-        if let Some(client) = record.client {
-            let v6 = client != b"unix:" && memchr::memchr(b':', client).is_some();
+        if let Some(name) = record.client {
+            let v6 = name != b"unix:" && memchr::memchr(b':', name).is_some();
             *(if v6 { &mut s.ipv6_lines } else { &mut s.ipv4_lines }) += 1;
             self.clients.note(client);
         }
@@ -94,9 +95,9 @@ impl Gathering {
         }
     }
 
-    /// Counts a header value that cannot be sent.
-    pub(super) fn note_header_left_out(&mut self) {
-        self.summary.headers_left_out += 1;
+    /// Counts header fields that cannot be sent.
+    pub(super) fn note_headers_left_out(&mut self, n: u64) {
+        self.summary.headers_left_out += n;
     }
 
     /// What was gathered so far.
