@@ -28,7 +28,9 @@ pub(super) fn traffic(args: &TrafficArgs) -> Result<(), Failure> {
     }
     let mut out = String::new();
     for c in reader.choices() {
-        let how = if c.named { "as named".into() } else { format!("{} of {} lines match", c.matched, c.looked_at) };
+        let how =
+            if c.named { "as named".into() } else { format!("{} of {} {} match", c.matched, c.looked_at, c.unit) };
+        let how = if c.timed { how } else { format!("{how}; no times: an order of requests") };
         let _ = writeln!(out, "{}: format {} ({how})", clean(&c.source, 200), c.format);
     }
     let _ = writeln!(out, "{} lines, {} requests to replay", counts.lines, counts.requests);

@@ -6,10 +6,13 @@
 //! Must not: know what a request is.
 
 use super::error::{TrafficError, shown_line};
+use super::framed::{self, Framed, Framing, survey};
+use super::input::Sniffed;
 use super::pattern::Pattern;
 use super::record::{Format, TimeIs};
 use crate::model::clean;
 use serde::Deserialize;
+use std::path::Path;
 
 /// A row of the table of formats.
 struct Row {
@@ -24,6 +27,27 @@ static TABLE: &[Row] = &[
     Row { make: || from_file(include_str!("../../assets/formats/combined.toml")) },
     Row { make: || from_file(include_str!("../../assets/formats/common.toml")) },
     Row { make: || from_file(include_str!("../../assets/formats/vhost_combined.toml")) },
+    Row { make: || framed("goreplay", "GoReplay capture (.gor)", TimeIs::Start, 9, framed::Gor::start) },
+    Row { make: || framed("har", "HAR 1.2, as browsers save it", TimeIs::Start, 9, framed::Har::start) },
+    Row {
+        make: || {
+            framed(
+                "urls",
+                "one URL or path per line, a method before it or not",
+                TimeIs::Absent,
+                4,
+                framed::Urls::start,
+            )
+        },
+    },
+    Row { make: || framed("vegeta", "vegeta targets as text", TimeIs::Absent, 3, framed::VegetaText::start) },
+    Row {
+        make: || framed("vegeta_json", "vegeta targets as JSON lines", TimeIs::Absent, 4, framed::VegetaJson::start),
+    },
+    Row { make: || framed("tank_uri", "Yandex Tank ammo: uri", TimeIs::Absent, 3, framed::Uri::start) },
+    Row { make: || framed("tank_uripost", "Yandex Tank ammo: uripost", TimeIs::Absent, 4, framed::Uripost::start) },
+    Row { make: || framed("tank_phantom", "Yandex Tank ammo: phantom", TimeIs::Absent, 4, framed::Phantom::start) },
+    Row { make: || framed("curl", "curl command lines", TimeIs::Absent, 4, framed::Curl::start) },
 ];
 
 /// A log format, for lists.
@@ -55,6 +79,14 @@ fn from_file(text: &str) -> Result<Made, String> {
     let file: FormatFile = toml::from_str(text).map_err(|e| e.to_string())?;
     let pattern = Pattern::compile(&file.name, &file.pattern, file.time, file.extra)?;
     Ok((FormatRow { name: file.name, description: file.description }, Box::new(pattern)))
+}
+
+/// Makes a framing for one recording.
+type Start = fn(Option<&Path>) -> Box<dyn Framing>;
+
+fn framed(name: &'static str, description: &str, time: TimeIs, weight: usize, make: Start) -> Result<Made, String> {
+    let row = FormatRow { name: name.into(), description: description.into() };
+    Ok((row, Box::new(Framed { name, time, weight, make })))
 }
 
 /// The formats a run may use, compiled: all of them, or the one that was named.
@@ -93,29 +125,50 @@ pub(super) struct Guess {
     pub(super) looked_at: u64,
 }
 
-/// Which of `formats` most of `lines` are in; among equals the one that knows most fields.
-/// `None` without lines.
-pub(super) fn guess<'l>(
+/// Which of `formats` explains most of the head of a recording; among equals the one that knows
+/// most fields. `None` without a line.
+///
+/// A format of lines explains the lines that are in it, a framed one those that its records cover;
+/// of a record that goes on behind the head nothing is said.
+pub(super) fn guess(
     path: &str,
-    lines: impl Iterator<Item = &'l [u8]>,
+    sniffed: &Sniffed,
+    folder: Option<&Path>,
     formats: &mut [Box<dyn Format>],
 ) -> Result<Option<Guess>, TrafficError> {
-    let mut matched = vec![0u64; formats.len()];
-    let mut looked_at = 0;
-    let mut first: Option<&[u8]> = None;
-    for line in lines {
-        first.get_or_insert(line);
-        looked_at += 1;
-        for (n, format) in matched.iter_mut().zip(formats.iter_mut()) {
-            *n += u64::from(format.parse(line).is_ok());
+    let (head, ended) = sniffed.head();
+    let (mut looked_at, mut best) = (0, None::<((u64, usize), Guess)>);
+    let first = sniffed.lines().next().unwrap_or(head).trim_ascii();
+    if first.is_empty() {
+        return Ok(None);
+    }
+    for (n, format) in formats.iter_mut().enumerate() {
+        let (explained, of, matched, seen) = match format.framing(folder) {
+            Some(mut framing) => {
+                let s = survey(&mut *framing, head, ended, |_| {});
+                (s.good_lines, s.lines, s.good, s.records)
+            }
+            None => {
+                let (mut matched, mut lines) = (0, 0);
+                for line in sniffed.lines() {
+                    lines += 1;
+                    matched += u64::from(format.parse(line).is_ok());
+                }
+                looked_at = lines;
+                (matched, lines, matched, lines)
+            }
+        };
+        if matched == 0 {
+            continue;
+        }
+        let score = (explained.saturating_mul(1_000_000) / of.max(1), format.fields());
+        if best.as_ref().is_none_or(|(most, _)| score > *most) {
+            best = Some((score, Guess { format: n, matched, looked_at: seen }));
         }
     }
-    let Some(first) = first else { return Ok(None) };
-    // `max_by_key` takes the last of equals, the table wants the first.
-    let best = (0..formats.len()).rev().max_by_key(|n| (matched[*n], formats[*n].fields()));
     match best {
-        Some(format) if matched[format] > 0 => Ok(Some(Guess { format, matched: matched[format], looked_at })),
-        _ => Err(TrafficError::NoFormat {
+        Some((_, guess)) => Ok(Some(guess)),
+        None => Err(TrafficError::NoFormat {
             path: path.to_owned(),
             looked_at,
             tried: names(formats),
@@ -126,6 +179,7 @@ pub(super) fn guess<'l>(
 
 #[cfg(test)]
 mod tests {
+    use super::super::input::Source;
     use super::super::ledger::Reason;
     use super::super::record::Mismatch;
     use super::super::request_line::understand;
@@ -189,6 +243,12 @@ mod tests {
         }
     }
 
+    fn guess_lines(lines: &[&[u8]], formats: &mut [Box<dyn Format>]) -> Result<Option<Guess>, TrafficError> {
+        let stream = Box::new(std::io::Cursor::new(lines.join(&b'\n')));
+        let mut source = Source::Stream { name: "x.log".into(), stream };
+        guess("x.log", &source.open().unwrap().sniff().unwrap(), None, formats)
+    }
+
     #[test]
     fn every_format_file_is_in_the_table_and_its_samples_come_out_as_it_says() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/formats");
@@ -207,8 +267,8 @@ mod tests {
             }
             // The log made of its own samples must be taken for this format and no other.
             let mut all = candidates(None).unwrap();
-            let lines = file.sample.iter().map(|s| s.line.as_bytes());
-            let guess = guess("x", lines, &mut all).unwrap().unwrap();
+            let lines: Vec<&[u8]> = file.sample.iter().map(|s| s.line.as_bytes()).collect();
+            let guess = guess_lines(&lines, &mut all).unwrap().unwrap();
             assert_eq!(all[guess.format].name(), file.name);
         }
         assert!(seen >= TABLE.len());
@@ -220,12 +280,12 @@ mod tests {
         let combined = br#"192.0.2.7 - - [17/May/2015:08:05:32 +0000] "GET / HTTP/1.1" 200 5 "-" "-""#;
         let mut all = candidates(None).unwrap();
         let mut name = |lines: &[&'static [u8]]| {
-            let g = guess("x", lines.iter().copied(), &mut all).unwrap().unwrap();
+            let g = guess_lines(lines, &mut all).unwrap().unwrap();
             (all[g.format].name().to_owned(), g.matched, g.looked_at)
         };
         assert_eq!(name(&[combined, b"junk", combined]), ("combined".into(), 2, 3));
         assert_eq!(name(&[common, combined]), ("common".into(), 2, 2));
-        let error = guess("x.log", [&b"\x1b[2Jhello"[..]].into_iter(), &mut all).unwrap_err().to_string();
+        let error = guess_lines(&[b"\x1b[2Jhello"], &mut all).unwrap_err().to_string();
         assert!(error.contains("combined, common, vhost_combined") && error.contains("·[2Jhello"), "{error}");
     }
 

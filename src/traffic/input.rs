@@ -4,6 +4,7 @@
 //! Must not: hold a line longer than [`MAX_LINE_BYTES`], or know what a line means.
 
 use super::error::{TrafficError, shown_path};
+use super::framed::{Frames, MAX_RECORD_BYTES};
 use memchr::memchr;
 use std::fs::File;
 use std::io::{self, Cursor, Read};
@@ -61,6 +62,14 @@ impl Source {
             Source::File(path) => path.metadata().is_ok_and(|m| m.is_file()),
             Source::Bytes { .. } => true,
             Source::Stdin | Source::Stream { .. } => false,
+        }
+    }
+
+    /// The folder that it lies in, for what it refers to; of standard input the current one.
+    pub(super) fn folder(&self) -> Option<&Path> {
+        match self {
+            Source::File(path) => path.parent(),
+            Source::Stdin | Source::Bytes { .. } | Source::Stream { .. } => None,
         }
     }
 
@@ -131,43 +140,30 @@ impl Opened {
     }
 
     /// Reads the first lines for a guess. [`Sniffed::into_lines`] gives the whole again.
-    pub(super) fn sniff(mut self) -> Result<Sniffed, TrafficError> {
-        let mut head = Vec::new();
-        let (mut newlines, mut ended, mut error) = (0, false, None);
-        let mut piece = vec![0; 32 << 10];
-        while newlines <= SNIFF_LINES && head.len() < SNIFF_BYTES {
-            match self.bytes.read(&mut piece) {
-                Ok(0) => {
-                    ended = true;
-                    break;
-                }
-                Ok(n) => {
-                    newlines += memchr::memchr_iter(b'\n', &piece[..n]).count();
-                    head.extend_from_slice(&piece[..n]);
-                }
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => {
-                    error = Some(e);
-                    break;
-                }
-            }
-        }
-        if let Some(e) = &error
-            && newlines == 0
+    pub(super) fn sniff(self) -> Result<Sniffed, TrafficError> {
+        let mut sniffed = Sniffed { opened: self, head: Vec::new(), newlines: 0, ended: false, error: None };
+        sniffed.read(SNIFF_BYTES, SNIFF_LINES);
+        if let Some(e) = &sniffed.error
+            && sniffed.newlines == 0
         {
-            let (path, why) = (self.path, e.to_string());
-            return Err(match self.compression {
+            let (path, why) = (sniffed.opened.path, e.to_string());
+            return Err(match sniffed.opened.compression {
                 Compression::Plain => TrafficError::from_io(Path::new(&path), e),
                 Compression::Gzip => TrafficError::Damaged { path, kind: "gzip", why, command: "gzip -t" },
                 Compression::Zstd => TrafficError::Damaged { path, kind: "zstd", why, command: "zstd -t" },
             });
         }
-        Ok(Sniffed { opened: self, head, ended, error })
+        Ok(sniffed)
     }
 
     /// Its lines.
     pub(super) fn into_lines(self) -> Lines {
         Lines::new(self.bytes, self.compression)
+    }
+
+    /// Its text, for records that are not lines.
+    pub(super) fn into_frames(self) -> Frames {
+        Frames::new(self.bytes, self.compression)
     }
 }
 
@@ -175,11 +171,40 @@ impl Opened {
 pub(super) struct Sniffed {
     opened: Opened,
     head: Vec<u8>,
+    newlines: usize,
     ended: bool,
     error: Option<io::Error>,
 }
 
 impl Sniffed {
+    /// Reads on until there are `most` bytes or `most_lines` lines.
+    fn read(&mut self, most: usize, most_lines: usize) {
+        let mut piece = vec![0; 32 << 10];
+        while self.newlines <= most_lines && self.head.len() < most && !self.ended && self.error.is_none() {
+            match self.opened.bytes.read(&mut piece) {
+                Ok(0) => self.ended = true,
+                Ok(n) => {
+                    self.newlines += memchr::memchr_iter(b'\n', &piece[..n]).count();
+                    self.head.extend_from_slice(&piece[..n]);
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => self.error = Some(e),
+            }
+        }
+    }
+
+    /// Reads enough for a first record of any size. Whether there was more.
+    pub(super) fn read_more(&mut self) -> bool {
+        let before = self.head.len();
+        self.read(MAX_RECORD_BYTES, usize::MAX);
+        self.head.len() > before
+    }
+
+    /// The text so far, and whether it is all there is.
+    pub(super) fn head(&self) -> (&[u8], bool) {
+        (&self.head, self.ended)
+    }
+
     /// The first non-empty lines; one that may go on after what was read is not among them.
     pub(super) fn lines(&self) -> impl Iterator<Item = &[u8]> {
         let whole = match memchr::memrchr(b'\n', &self.head) {
@@ -192,11 +217,20 @@ impl Sniffed {
 
     /// All lines from the first one on, for what cannot be opened again.
     pub(super) fn into_lines(self) -> Lines {
+        self.whole().into_lines()
+    }
+
+    /// The same for records that are not lines.
+    pub(super) fn into_frames(self) -> Frames {
+        self.whole().into_frames()
+    }
+
+    fn whole(self) -> Opened {
         let rest: Box<dyn Read + Send> = match self.error {
             None => self.opened.bytes,
             Some(e) => Box::new(Failing(Some(e))),
         };
-        Lines::new(Box::new(Cursor::new(self.head).chain(rest)), self.opened.compression)
+        Opened { bytes: Box::new(Cursor::new(self.head).chain(rest)), ..self.opened }
     }
 }
 

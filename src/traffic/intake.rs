@@ -4,6 +4,7 @@
 
 use super::arena::{Arena, Draft, FieldName, HOST, METHOD, PATH};
 use super::distinct::stable_hash;
+use super::framed::{Filled, Frames, Framing, Resync, Step};
 use super::input::{Lines, Next, Source};
 use super::ledger::{Ledger, Reason};
 use super::methods::MethodFilter;
@@ -24,11 +25,13 @@ pub(super) struct Stream {
     pub(super) name: String,
     /// Which of the formats it is in.
     pub(super) format: usize,
+    /// Whether its requests have times of their own.
+    pub(super) timed: bool,
     /// No request of it lies before this, as far as its first lines tell.
     pub(super) starts_ns: i64,
     /// Open only while it is being read.
-    pub(super) lines: Option<Lines>,
-    /// Whether `lines` was opened in this pass.
+    pub(super) input: Option<Input>,
+    /// Whether `input` was opened in this pass.
     pub(super) started: bool,
     /// Where its requests wait.
     pub(super) window: Window,
@@ -36,6 +39,14 @@ pub(super) struct Stream {
     pub(super) previous_ns: Option<i64>,
     /// Decides moments within seconds for lines that the window cannot spread.
     pub(super) rng: fastrand::Rng,
+}
+
+/// A recording that is open.
+pub(super) enum Input {
+    /// Its records are its lines.
+    Lines(Lines),
+    /// They are cut out of its text.
+    Frames(Frames, Box<dyn Framing>),
 }
 
 /// What all streams share while their lines are read.
@@ -52,7 +63,12 @@ pub(super) struct Intake {
     pub(super) max_bytes: usize,
     /// How many streams share that.
     pub(super) streams: usize,
+    /// Requests without times so far: each has a millisecond of its own.
+    pub(super) untimed: i64,
 }
+
+/// Between two requests without times, ns.
+const UNTIMED_NS: i64 = 1_000_000;
 
 impl Intake {
     /// Reads lines until the stream's window has a request to hand out. `false` when there are
@@ -70,19 +86,26 @@ impl Intake {
 
     /// Reads one line, or finds that none need be read (`true`) or can be read (`false`).
     fn step(&mut self, stream: &mut Stream) -> Option<bool> {
-        let Stream { source, name, lines, started, window, .. } = stream;
+        let Stream { source, name, input, started, window, .. } = stream;
         if window.peek().is_some() || window.release_passed() || (self.is_full(window) && window.release_early()) {
             return Some(true);
         }
-        let Some(open) = lines else {
-            if std::mem::replace(started, true) {
-                return Some(window.release_rest());
+        let open = match input {
+            Some(Input::Lines(lines)) => lines,
+            Some(Input::Frames(..)) => {
+                self.step_framed(stream);
+                return None;
             }
-            match source.open() {
-                Ok(opened) => *lines = Some(opened.into_lines()),
-                Err(_) => self.book.skip(Reason::Unreadable, || place(name, 0)),
+            None if std::mem::replace(started, true) => return Some(window.release_rest()),
+            None => {
+                let framing = self.formats[stream.format].framing(source.folder());
+                match (source.open(), framing) {
+                    (Ok(opened), None) => *input = Some(Input::Lines(opened.into_lines())),
+                    (Ok(opened), Some(framing)) => *input = Some(Input::Frames(opened.into_frames(), framing)),
+                    (Err(_), _) => self.book.skip(Reason::Unreadable, || place(name, 0)),
+                }
+                return None;
             }
-            return None;
         };
         let compressed = open.is_compressed();
         let number = open.number() + 1;
@@ -95,7 +118,7 @@ impl Intake {
                     Ok(record) => {
                         let at = began(&record, time_is, &mut stream.rng);
                         let previous = stream.previous_ns.replace(at.unix_ns);
-                        if self.book.take(&record, at, previous, || place(name, number)) {
+                        if self.book.take(&record, Some(at), previous, || place(name, number)) {
                             let out_of_order = window.push(at, self.arena.keep(&self.book.draft));
                             self.book.note_order(out_of_order);
                         }
@@ -107,15 +130,101 @@ impl Intake {
                 }
             }
             Next::TooLong => Reason::LineTooLong,
-            Next::Broken if compressed => Reason::Damaged,
-            Next::Broken => Reason::Unreadable,
+            Next::Broken => broken(compressed),
             Next::End => {
-                *lines = None;
+                *input = None;
                 return None;
             }
         };
         self.book.skip(skipped, || place(name, number));
         None
+    }
+
+    /// Takes one step of a recording whose records are not lines.
+    fn step_framed(&mut self, stream: &mut Stream) {
+        let Stream { name, input, window, previous_ns, rng, format, .. } = stream;
+        let Some(Input::Frames(frames, framing)) = input else { return };
+        let word = framing.record_word();
+        let (number, line, compressed) = (frames.records + 1, frames.line(), frames.is_compressed());
+        let place = || word.map_or_else(|| place(name, line), |word| format!("{name}:{word} {number}"));
+        let (text, at_end) = frames.text();
+        let step = if text.is_empty() {
+            Step::More
+        } else if frames.lost {
+            match framing.resync(text, at_end) {
+                Resync::At(n) => {
+                    frames.consume(n);
+                    frames.lost = false;
+                    return;
+                }
+                Resync::Drop(n) => {
+                    let held = text.len() - n.min(text.len());
+                    frames.consume(n);
+                    match frames.fill() {
+                        Filled::Read => {}
+                        Filled::Broken => self.book.skip(broken(compressed), place),
+                        Filled::Full | Filled::End => frames.consume(held),
+                    }
+                    return;
+                }
+            }
+        } else {
+            framing.step(text, at_end)
+        };
+        let (used, skipped) = match step {
+            Step::More => match frames.fill() {
+                Filled::Read => return,
+                Filled::End if frames.text().0.is_empty() => {
+                    *input = None;
+                    return;
+                }
+                // The framing is asked once more, knowing that nothing follows.
+                Filled::End if !at_end => return,
+                Filled::End => (frames.text().0.len(), Reason::CutShort),
+                Filled::Broken => (0, broken(compressed)),
+                Filled::Full => {
+                    frames.lost = true;
+                    (0, Reason::RecordTooLong)
+                }
+            },
+            Step::Pass(n) => {
+                frames.consume(n.max(1));
+                return;
+            }
+            Step::Record(n, record) => {
+                let time_is = self.formats[*format].time_is();
+                let absent = time_is == TimeIs::Absent;
+                let at = if absent { self.next_untimed() } else { began(&record, time_is, rng) };
+                let previous = previous_ns.replace(at.unix_ns);
+                if self.book.take(&record, Some(at).filter(|_| !absent), previous, place) {
+                    let held = self.arena.keep(&self.book.draft);
+                    if absent {
+                        window.push_next(at.unix_ns, held);
+                    } else {
+                        let out_of_order = window.push(at, held);
+                        self.book.note_order(out_of_order);
+                    }
+                }
+                frames.records += 1;
+                frames.consume(n.max(1));
+                return;
+            }
+            Step::Bad(n, reason) => (n.max(1), reason),
+            Step::Lost(reason) => {
+                frames.lost = true;
+                (0, reason)
+            }
+        };
+        self.book.skip(skipped, place);
+        frames.records += 1;
+        frames.consume(used);
+    }
+
+    /// The moment of the next request without a time: all files in their order, one after another.
+    fn next_untimed(&mut self) -> Stamp {
+        let unix_ns = self.untimed.saturating_mul(UNTIMED_NS);
+        self.untimed += 1;
+        Stamp { unix_ns, whole_second: false }
     }
 
     /// Whether `window` has to give something up. Near the bound each stream may fill a share of a
@@ -154,7 +263,13 @@ impl Book {
     }
 
     /// Makes a draft of a record, or counts why it is none.
-    fn take(&mut self, record: &Record<'_>, at: Stamp, previous: Option<i64>, place: impl FnOnce() -> String) -> bool {
+    fn take(
+        &mut self,
+        record: &Record<'_>,
+        at: Option<Stamp>,
+        previous: Option<i64>,
+        place: impl FnOnce() -> String,
+    ) -> bool {
         let count = !self.complete;
         let client = record.client.map_or(0, stable_hash);
         if count {
@@ -218,6 +333,10 @@ impl Book {
     fn note_order(&mut self, out_of_order: bool) {
         self.ledger.out_of_order += u64::from(out_of_order && !self.complete);
     }
+}
+
+fn broken(compressed: bool) -> Reason {
+    if compressed { Reason::Damaged } else { Reason::Unreadable }
 }
 
 fn place(name: &str, line: u64) -> String {

@@ -46,6 +46,24 @@ pub enum Reason {
     NoProtocol,
     /// A protocol that is not HTTP, or a version that is none.
     BadProtocol,
+    /// A record longer than 16 MiB.
+    RecordTooLong,
+    /// A record's size is another than it says.
+    WrongSize,
+    /// A response in a capture.
+    Response,
+    /// The head of a raw request is malformed or breaks off.
+    BadHead,
+    /// A body whose chunks or Base64 are broken.
+    BadBody,
+    /// A body that the recording does not hold.
+    NoBody,
+    /// A file that a list refers to is missing, no file, or larger than 16 MiB.
+    BodyFile,
+    /// An option of curl that changes the request in a way that is not understood.
+    CurlOption,
+    /// More than one URL in one curl command.
+    CurlUrls,
 }
 
 /// All reasons with the words they are counted under. Stable: sessions and JSON hold them.
@@ -69,6 +87,15 @@ const WORDS: &[(Reason, &str)] = &[
     (Reason::BadTarget, "bad target"),
     (Reason::NoProtocol, "no protocol (HTTP/0.9)"),
     (Reason::BadProtocol, "bad protocol"),
+    (Reason::RecordTooLong, "record longer than 16 MiB"),
+    (Reason::WrongSize, "wrong size of a record"),
+    (Reason::Response, "recorded response"),
+    (Reason::BadHead, "bad request head"),
+    (Reason::BadBody, "bad body (chunks or Base64)"),
+    (Reason::NoBody, "body not recorded"),
+    (Reason::BodyFile, "body file missing or too large"),
+    (Reason::CurlOption, "curl option not understood"),
+    (Reason::CurlUrls, "several URLs in one curl command"),
 ];
 
 impl Reason {

@@ -6,6 +6,7 @@
 //! ```text
 //! input          files, stdin, .gz, .zst  ->  lines of bounded length
 //! formats        which notation is it     ->  pattern / one parser each
+//! framed         records that are not lines: captures, HAR, ammo, targets, lists
 //! record         a line's fields, borrowed from the line
 //! request_line   "GET /x HTTP/1.1"        ->  method, path, host, or a Reason why not
 //! order, arena   a window per file puts late lines back into time order
@@ -24,6 +25,7 @@ mod arena;
 mod distinct;
 mod error;
 mod formats;
+mod framed;
 mod input;
 mod intake;
 mod ledger;

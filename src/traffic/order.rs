@@ -115,6 +115,16 @@ impl Window {
         out_of_order
     }
 
+    /// Takes a request of a recording that is in order: it comes out next, at `unix_ns`. Only when
+    /// [`Window::peek`] gives none.
+    pub(super) fn push_next(&mut self, unix_ns: i64, held: Held) {
+        self.overhead_bytes += ENTRY_BYTES;
+        self.text_bytes += held.len();
+        self.out.clear();
+        self.out.push(Entry { nanos: nanos_of(unix_ns), held });
+        (self.out_second, self.out_next, self.out_late) = (unix_ns.div_euclid(NS), 0, false);
+    }
+
     /// Memory of what was pushed and not yet taken, bytes.
     pub(super) fn waiting_bytes(&self) -> usize {
         self.overhead_bytes + self.text_bytes

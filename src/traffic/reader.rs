@@ -10,10 +10,12 @@
 use super::arena::Arena;
 use super::error::{TrafficError, shown_line};
 use super::formats::{candidates, guess, names};
+use super::framed::survey;
 use super::input::Source;
-use super::intake::{Book, Intake, Stream, began};
+use super::intake::{Book, Input, Intake, Stream, began};
 use super::methods::MethodFilter;
 use super::order::{Due, Window};
+use super::record::{Record, TimeIs};
 use super::route::Router;
 use super::summary::Summary;
 use crate::model::{At, Body, Method, Request, Route, TrafficCounts};
@@ -71,10 +73,15 @@ pub struct Choice {
     pub format: String,
     /// Whether it was named by the user rather than guessed.
     pub named: bool,
-    /// How many of the lines looked at are in the format.
+    /// How many of the lines or records looked at are in the format.
     pub matched: u64,
-    /// How many lines were looked at; not empty ones, 200 at most.
+    /// How many were looked at; of lines not empty ones, 200 at most.
     pub looked_at: u64,
+    /// What was looked at: `lines` or `records`.
+    pub unit: &'static str,
+    /// Whether its requests have times. Those without any are an order: they come before all that
+    /// have times, 1 ms apart from the Unix epoch on, which means nothing.
+    pub timed: bool,
 }
 
 /// Requests of one or more recordings in time order. Never goes backwards in time.
@@ -121,6 +128,7 @@ impl Reader {
             book: Book::new(options.methods.clone()),
             overhead_bytes: 0,
             max_bytes: options.window_bytes,
+            untimed: 0,
             streams: sources.len(),
         };
         let mut reader = Reader {
@@ -148,12 +156,20 @@ impl Reader {
     /// Looks at the first lines of a source, and keeps it if it has any.
     fn add(&mut self, mut source: Source) -> Result<(), TrafficError> {
         let name = source.name();
-        let sniffed = source.open()?.sniff()?;
-        let found = guess(&name, sniffed.lines(), &mut self.intake.formats)?;
+        let mut sniffed = source.open()?.sniff()?;
+        let mut found = guess(&name, &sniffed, source.folder(), &mut self.intake.formats);
+        // The first record of a capture may be larger than all of a log that is worth a look.
+        if !matches!(found, Ok(Some(_))) && sniffed.read_more() {
+            found = guess(&name, &sniffed, source.folder(), &mut self.intake.formats);
+        }
+        let found = found?;
         let (matched, looked_at) = found.map_or((0, 0), |g| (g.matched, g.looked_at));
-        let format = found.map_or("none: empty", |g| self.intake.formats[g.format].name()).to_owned();
+        let chosen = found.map(|g| &self.intake.formats[g.format]);
+        let format = chosen.map_or("none: empty", |f| f.name()).to_owned();
+        let timed = chosen.is_none_or(|f| f.time_is() != TimeIs::Absent);
+        let unit = if chosen.is_some_and(|f| f.framing(None).is_some()) { "records" } else { "lines" };
         let named = self.options.format.is_some();
-        self.choices.push(Choice { source: name.clone(), format, named, matched, looked_at });
+        self.choices.push(Choice { source: name.clone(), format, named, matched, looked_at, unit, timed });
         let Some(guess) = found else { return Ok(()) };
         if self.first_line.is_empty() {
             self.first_line = sniffed.lines().next().map(shown_line).unwrap_or_default();
@@ -161,19 +177,35 @@ impl Reader {
         let (window, mut rng) = self.window(self.streams.len());
         let format = &mut self.intake.formats[guess.format];
         let time_is = format.time_is();
-        let times = sniffed.lines().filter_map(|l| Some(began(&format.parse(l).ok()?, time_is, &mut rng).unix_ns));
+        let framing = format.framing(source.folder());
+        let (mut first_ns, (head, ended)) = (i64::MAX, sniffed.head());
+        let mut see = |r: &Record<'_>| first_ns = first_ns.min(began(r, time_is, &mut rng).unix_ns);
+        match format.framing(source.folder()) {
+            Some(mut framing) => drop(survey(&mut *framing, head, ended, see)),
+            None => sniffed.lines().filter_map(|l| format.parse(l).ok().as_ref().map(&mut see)).collect(),
+        }
         let window_ns = i64::try_from(self.options.window_ns).unwrap_or(i64::MAX);
-        let starts_ns = times.min().map_or(i64::MIN, |t| t.saturating_sub(window_ns));
+        let starts_ns = match (timed, first_ns) {
+            // Before all that have times, in the order of the arguments.
+            (false, _) => i64::MIN.saturating_add(i64::try_from(self.streams.len()).unwrap_or(i64::MAX)),
+            (true, i64::MAX) => i64::MIN,
+            (true, t) => t.saturating_sub(window_ns),
+        };
         // What can be opened again is closed until its turn: of a month of hourly logs only a few
         // need be open at a time.
-        let lines = if source.can_reopen() { None } else { Some(sniffed.into_lines()) };
+        let input = match (source.can_reopen(), framing) {
+            (true, _) => None,
+            (false, None) => Some(Input::Lines(sniffed.into_lines())),
+            (false, Some(framing)) => Some(Input::Frames(sniffed.into_frames(), framing)),
+        };
         self.streams.push(Stream {
-            started: lines.is_some(),
+            started: input.is_some(),
+            timed,
             source,
             name,
             format: guess.format,
             starts_ns,
-            lines,
+            input,
             window,
             previous_ns: None,
             rng,
@@ -219,13 +251,14 @@ impl Reader {
                 // Lines are read only now that this file is the next one: a pipe that is slow
                 // holds back nothing that was read already.
                 if self.intake.fill(stream) {
-                    top.0.0 = stream.window.peek().map_or(key, |d| d.unix_ns);
+                    top.0.0 = stream.window.peek().filter(|_| stream.timed).map_or(key, |d| d.unix_ns);
                 } else {
                     PeekMut::pop(top);
                 }
                 continue;
             };
-            if due.unix_ns > key {
+            // A recording without times is given whole before the next file's turn comes.
+            if due.unix_ns > key && stream.timed {
                 top.0.0 = due.unix_ns;
                 continue;
             }
@@ -358,10 +391,11 @@ impl Reader {
         for n in 0..self.streams.len() {
             let (window, rng) = self.window(n);
             let s = &mut self.streams[n];
-            (s.lines, s.started, s.window, s.previous_ns, s.rng) = (None, false, window, None, rng);
+            (s.input, s.started, s.window, s.previous_ns, s.rng) = (None, false, window, None, rng);
         }
         self.intake.arena = Arena::default();
         self.intake.overhead_bytes = 0;
+        self.intake.untimed = 0;
         if !self.intake.book.complete {
             self.intake.book = Book::new(self.options.methods.clone());
         }

@@ -2,9 +2,11 @@
 //!
 //! Must not: decide whether the line is a request that can be replayed.
 
+use super::framed::Framing;
 use super::time::Stamp;
+use std::path::Path;
 
-/// Which instant a log's time stamp is.
+/// Which instant a recording's time stamps are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TimeIs {
@@ -12,6 +14,8 @@ pub enum TimeIs {
     Start,
     /// When it ended and the line was written: nginx, Caddy.
     End,
+    /// None: the recording is an order of requests and nothing more.
+    Absent,
 }
 
 /// The request itself, as the format holds it.
@@ -138,6 +142,12 @@ pub(super) trait Format: Send {
 
     /// Reads one line. It may be anything.
     fn parse<'a>(&'a mut self, line: &'a [u8]) -> Result<Record<'a>, Mismatch>;
+
+    /// What cuts a recording into records, where they are not its lines: then these are never
+    /// parsed. `folder` is where the files lie that the recording refers to.
+    fn framing(&self, _folder: Option<&Path>) -> Option<Box<dyn Framing>> {
+        None
+    }
 }
 
 /// Appends `text` to `out` with the escapes of nginx (`ngx_http_log_escape`: `\xHH`) and Apache

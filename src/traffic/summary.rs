@@ -30,7 +30,7 @@ pub struct Summary {
     pub clients: u64,
     /// Whether there were more clients than were told apart.
     pub more_clients: bool,
-    /// The earliest time, ns since the Unix epoch.
+    /// The earliest time, ns since the Unix epoch; of recordings that have times.
     pub first_unix_ns: Option<i64>,
     /// The latest time, ns since the Unix epoch.
     pub last_unix_ns: Option<i64>,
@@ -67,7 +67,7 @@ impl Default for Gathering {
 impl Gathering {
     /// Counts a line of the format. `previous` is the time of the one before it in its file.
     /// `client` is the hash of its client's name.
-    pub(super) fn note(&mut self, record: &Record<'_>, at: Stamp, previous: Option<i64>, client: u64) {
+    pub(super) fn note(&mut self, record: &Record<'_>, at: Option<Stamp>, previous: Option<i64>, client: u64) {
         let s = &mut self.summary;
         s.records += 1;
         if let Some(n) = record.status.and_then(|code| self.statuses.get_mut(usize::from(code))) {
@@ -79,6 +79,7 @@ impl Gathering {
             *(if v6 { &mut s.ipv6_lines } else { &mut s.ipv4_lines }) += 1;
             self.clients.note(client);
         }
+        let Some(at) = at else { return };
         s.steps_back += u64::from(previous.is_some_and(|p| at.unix_ns < p));
         s.first_unix_ns = Some(s.first_unix_ns.map_or(at.unix_ns, |t| t.min(at.unix_ns)));
         s.last_unix_ns = Some(s.last_unix_ns.map_or(at.unix_ns, |t| t.max(at.unix_ns)));
