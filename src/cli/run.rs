@@ -274,6 +274,16 @@ impl Replay {
         };
         let names = sources.iter().map(|s| crate::model::clean(&s.name(), 200)).collect();
         let mut reader = Reader::open_sources(sources, options)?;
+        if args.speed.is_some()
+            && let Some(c) = reader.choices().iter().find(|c| !c.timed)
+        {
+            return Err(anyhow!(
+                "{}: {} has no times, so there is nothing that --speed could keep to; give --rate N, or neither to \
+                 send as fast as responses come",
+                crate::model::clean(&c.source, 200),
+                c.format
+            ));
+        }
         let mut first = Reader::blank();
         if !reader.next(&mut first)? {
             return Err(anyhow!("there is no request to replay"));

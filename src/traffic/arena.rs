@@ -244,6 +244,15 @@ struct Chunk {
     bytes: Vec<u8>,
     /// Requests in it that still wait.
     waiting: u32,
+    /// How often it was emptied: what lay in it before is gone.
+    emptied: u64,
+}
+
+/// A request that may wait no longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ticket {
+    held: Held,
+    emptied: u64,
 }
 
 /// The texts of all requests that wait.
@@ -278,6 +287,22 @@ impl Arena {
         bytes.get(..held.len()).and_then(Waiting::read).unwrap_or(nothing)
     }
 
+    /// For [`Arena::answer`], which may come when `held` was forgotten long ago.
+    pub(super) fn ticket(&self, held: Held) -> Ticket {
+        Ticket { held, emptied: self.chunks[held.chunk as usize].emptied }
+    }
+
+    /// Gives a request the status it was answered with, if it still waits.
+    pub(super) fn answer(&mut self, ticket: Ticket, status: u16) {
+        let c = &mut self.chunks[ticket.held.chunk as usize];
+        let at = ticket.held.start as usize + 8;
+        if c.emptied == ticket.emptied
+            && let Some(place) = c.bytes.get_mut(at..at + 2)
+        {
+            place.copy_from_slice(&status.to_le_bytes());
+        }
+    }
+
     /// Forgets `held`, which must not be asked for again.
     pub(super) fn release(&mut self, held: Held) {
         let c = &mut self.chunks[held.chunk as usize];
@@ -286,6 +311,7 @@ impl Arena {
             return;
         }
         c.bytes.clear();
+        c.emptied += 1;
         if self.current != Some(held.chunk) {
             self.retire(held.chunk);
         }
@@ -377,6 +403,20 @@ mod tests {
             prop_assert!(arena.held_bytes() <= 7 * 40_000 + CHUNK_BYTES, "{} bytes held by nothing", arena.held_bytes());
             prop_assert!(arena.chunks.len() <= most_waiting + 1);
         }
+    }
+
+    #[test]
+    fn an_answer_reaches_its_request_or_nobody() {
+        let (mut arena, mut draft) = (Arena::default(), Draft::default());
+        [METHOD, PATH, HOST].map(|n| draft.close(n));
+        let first = arena.keep(&draft);
+        let ticket = arena.ticket(first);
+        arena.answer(ticket, 404);
+        assert_eq!(arena.get(&first).status, Some(404));
+        arena.release(first);
+        let second = arena.keep(&draft);
+        arena.answer(ticket, 500);
+        assert_eq!((second, arena.get(&second).status), (first, None));
     }
 
     #[test]

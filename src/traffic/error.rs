@@ -132,9 +132,15 @@ pub(super) fn shown_path(path: &Path) -> String {
     clean(&path.to_string_lossy(), 200)
 }
 
-/// A line of a log as messages show it.
+/// A line of a recording as messages show it: up to the first word behind which secrets stand.
 pub(super) fn shown_line(line: &[u8]) -> String {
+    const SECRET: [&str; 5] = ["authorization", "cookie", " -u", " --user", " -b"];
     // Cut before decoding: a line may be 64 KiB long and only its head is shown.
     let head = &line[..line.len().min(600)];
-    clean(&String::from_utf8_lossy(head), 120)
+    let lower = head.to_ascii_lowercase();
+    let ends = SECRET.iter().filter_map(|s| Some(memchr::memmem::find(&lower, s.as_bytes())? + s.len()));
+    match ends.min() {
+        Some(end) => clean(&String::from_utf8_lossy(&head[..end]), 110) + " …",
+        None => clean(&String::from_utf8_lossy(head), 120),
+    }
 }

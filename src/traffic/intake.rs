@@ -2,7 +2,7 @@
 //!
 //! Must not: hand out requests, or choose between files.
 
-use super::arena::{Arena, Draft, FieldName, HOST, METHOD, PATH};
+use super::arena::{Arena, Draft, FieldName, HOST, METHOD, PATH, Ticket};
 use super::distinct::stable_hash;
 use super::framed::{Filled, Frames, Framing, Resync, Step};
 use super::input::{Lines, Next, Source};
@@ -13,6 +13,7 @@ use super::record::{Format, Mismatch, Record, TimeIs};
 use super::request_line::{is_host, is_token, understand};
 use super::summary::Gathering;
 use super::time::Stamp;
+use std::collections::{HashMap, VecDeque};
 
 /// Durations longer than a day are a broken clock's and are not believed.
 const LONGEST_NS: u64 = 86_400_000_000_000;
@@ -37,8 +38,38 @@ pub(super) struct Stream {
     pub(super) window: Window,
     /// Time of its last line.
     pub(super) previous_ns: Option<i64>,
+    /// Requests of it whose responses may come.
+    pub(super) unanswered: Unanswered,
     /// Decides moments within seconds for lines that the window cannot spread.
     pub(super) rng: fastrand::Rng,
+}
+
+/// Requests of a capture that wait for the status of their responses: the last so many.
+#[derive(Default)]
+pub(super) struct Unanswered {
+    by_id: HashMap<u64, Ticket>,
+    order: VecDeque<u64>,
+}
+
+/// Most of them: about as many as the reorder window holds in a busy capture.
+const MAX_UNANSWERED: usize = 65_536;
+
+impl Unanswered {
+    fn add(&mut self, id: u64, ticket: Ticket) {
+        if self.order.len() >= MAX_UNANSWERED
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.by_id.remove(&oldest);
+        }
+        if self.by_id.insert(id, ticket).is_none() {
+            self.order.push_back(id);
+        }
+    }
+
+    fn take(&mut self, id: u64) -> Option<Ticket> {
+        // Its place in the order stays until it is the oldest: removing nothing does no harm.
+        self.by_id.remove(&id)
+    }
 }
 
 /// A recording that is open.
@@ -142,7 +173,7 @@ impl Intake {
 
     /// Takes one step of a recording whose records are not lines.
     fn step_framed(&mut self, stream: &mut Stream) {
-        let Stream { name, input, window, previous_ns, rng, format, .. } = stream;
+        let Stream { name, input, window, previous_ns, rng, format, unanswered, .. } = stream;
         let Some(Input::Frames(frames, framing)) = input else { return };
         let word = framing.record_word();
         let (number, line, compressed) = (frames.records + 1, frames.line(), frames.is_compressed());
@@ -198,6 +229,9 @@ impl Intake {
                 let previous = previous_ns.replace(at.unix_ns);
                 if self.book.take(&record, Some(at).filter(|_| !absent), previous, place) {
                     let held = self.arena.keep(&self.book.draft);
+                    if framing.id() != 0 {
+                        unanswered.add(framing.id(), self.arena.ticket(held));
+                    }
                     if absent {
                         window.push_next(at.unix_ns, held);
                     } else {
@@ -208,6 +242,13 @@ impl Intake {
                 frames.records += 1;
                 frames.consume(n.max(1));
                 return;
+            }
+            Step::Response(n, status) => {
+                if let (Some(ticket), Some(status)) = (unanswered.take(framing.id()), status) {
+                    self.arena.answer(ticket, status);
+                    self.book.note_status(status);
+                }
+                (n.max(1), Reason::Response)
             }
             Step::Bad(n, reason) => (n.max(1), reason),
             Step::Lost(reason) => {
@@ -327,6 +368,12 @@ impl Book {
         if !self.complete {
             self.ledger.lines += 1;
             self.ledger.skip(reason, place);
+        }
+    }
+
+    fn note_status(&mut self, status: u16) {
+        if !self.complete {
+            self.gathering.note_status(status);
         }
     }
 

@@ -12,7 +12,7 @@ use super::error::{TrafficError, shown_line};
 use super::formats::{candidates, guess, names};
 use super::framed::survey;
 use super::input::Source;
-use super::intake::{Book, Input, Intake, Stream, began};
+use super::intake::{Book, Input, Intake, Stream, Unanswered, began};
 use super::methods::MethodFilter;
 use super::order::{Due, Window};
 use super::record::{Record, TimeIs};
@@ -208,6 +208,7 @@ impl Reader {
             input,
             window,
             previous_ns: None,
+            unanswered: Unanswered::default(),
             rng,
         });
         Ok(())
@@ -391,6 +392,7 @@ impl Reader {
         for n in 0..self.streams.len() {
             let (window, rng) = self.window(n);
             let s = &mut self.streams[n];
+            s.unanswered = Unanswered::default();
             (s.input, s.started, s.window, s.previous_ns, s.rng) = (None, false, window, None, rng);
         }
         self.intake.arena = Arena::default();

@@ -85,6 +85,13 @@ impl Gathering {
         s.last_unix_ns = Some(s.last_unix_ns.map_or(at.unix_ns, |t| t.max(at.unix_ns)));
     }
 
+    /// Counts the status of a response that is a record of its own.
+    pub(super) fn note_status(&mut self, status: u16) {
+        if let Some(n) = self.statuses.get_mut(usize::from(status)) {
+            *n += 1;
+        }
+    }
+
     /// Counts a request by its method, a checked token.
     pub(super) fn note_method(&mut self, method: &[u8]) {
         if let Some((_, n)) = self.methods.iter_mut().find(|(m, _)| **m == *method) {

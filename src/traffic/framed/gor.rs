@@ -6,6 +6,7 @@
 //!
 //! Must not: replay a response.
 
+use super::super::distinct::stable_hash;
 use super::super::ledger::Reason;
 use super::super::time::Stamp;
 use super::http1::Raw;
@@ -20,12 +21,13 @@ const MARK: &[u8] = "\n🐵🙈🙉\n".as_bytes();
 pub(in crate::traffic) struct Gor {
     mark: memmem::Finder<'static>,
     raw: Raw,
+    id: u64,
 }
 
 impl Gor {
     /// At its start.
     pub(in crate::traffic) fn start(_: Option<&Path>) -> Box<dyn Framing> {
-        Box::new(Gor { mark: memmem::Finder::new(MARK), raw: Raw::default() })
+        Box::new(Gor { mark: memmem::Finder::new(MARK), raw: Raw::default(), id: 0 })
     }
 }
 
@@ -45,15 +47,22 @@ impl Framing for Gor {
             None => return Step::More,
         };
         let Some((head, body_at)) = line(message, false) else { return Step::Bad(used, Reason::NoMatch) };
-        let Some((kind, time)) = header(head) else { return Step::Bad(used, Reason::NoMatch) };
-        if kind != b'1' {
-            return Step::Bad(used, Reason::Response);
+        let Some(Header { kind, id, time }) = header(head) else { return Step::Bad(used, Reason::NoMatch) };
+        self.id = stable_hash(id);
+        match kind {
+            b'1' => {}
+            b'2' => return Step::Response(used, status(&message[body_at..])),
+            _ => return Step::Bad(used, Reason::Response),
         }
         match self.raw.read(&message[body_at..], time) {
             Ok(record) => Step::Record(used, record),
             Err(_) if !whole => Step::Bad(used, Reason::CutShort),
             Err(reason) => Step::Bad(used, reason),
         }
+    }
+
+    fn id(&self) -> u64 {
+        self.id
     }
 
     fn resync(&mut self, text: &[u8], _: bool) -> Resync {
@@ -65,8 +74,15 @@ impl Framing for Gor {
     }
 }
 
-/// Kind and time of a message. Nanoseconds have 19 digits since 2001 and until 2286.
-fn header(head: &[u8]) -> Option<(u8, Stamp)> {
+/// The line before a message.
+struct Header<'a> {
+    kind: u8,
+    id: &'a [u8],
+    time: Stamp,
+}
+
+/// Reads it. Nanoseconds have 19 digits since 2001 and until 2286.
+fn header(head: &[u8]) -> Option<Header<'_>> {
     let mut words = head.split(|b| *b == b' ');
     let [kind @ b'1'..=b'3'] = words.next()? else { return None };
     let id = words.next()?;
@@ -74,5 +90,11 @@ fn header(head: &[u8]) -> Option<(u8, Stamp)> {
     if id.is_empty() || time.len() > 19 || !time.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }
-    Some((*kind, Stamp { unix_ns: time.parse().ok()?, whole_second: false }))
+    Some(Header { kind: *kind, id, time: Stamp { unix_ns: time.parse().ok()?, whole_second: false } })
+}
+
+/// The status of a raw response (RFC 9112 section 4).
+fn status(message: &[u8]) -> Option<u16> {
+    let code = message.strip_prefix(b"HTTP/1.")?.get(2..5)?;
+    std::str::from_utf8(code).ok()?.parse().ok().filter(|s| (100..1000).contains(s))
 }

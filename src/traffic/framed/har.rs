@@ -116,8 +116,9 @@ impl Har {
             }
             post.put(&mut self.message.body)?;
         }
-        let status = entry.response.status.filter(|s| (100.0..1000.0).contains(s)).map(|s| s as u16);
-        let bytes = entry.response.body_size.filter(|b| (0.0..1e15).contains(b)).map(|b| b as u64);
+        let answer = entry.response.unwrap_or_default();
+        let status = answer.status.filter(|s| (100.0..1000.0).contains(s)).map(|s| s as u16);
+        let bytes = answer.body_size.filter(|b| (0.0..1e15).contains(b)).map(|b| b as u64);
         Ok(Record { status, bytes, ..self.message.record(time) })
     }
 }
@@ -212,7 +213,7 @@ struct Entry<'a> {
     #[serde(borrow)]
     request: Asked<'a>,
     #[serde(default)]
-    response: Answer,
+    response: Option<Answer>,
 }
 
 #[derive(Deserialize)]

@@ -44,6 +44,8 @@ pub(super) enum Step<'a> {
     Pass(usize),
     /// A record of so many bytes.
     Record(usize, Record<'a>),
+    /// So many bytes that are the response, with this status, to the record of [`Framing::id`].
+    Response(usize, Option<u16>),
     /// So many bytes that are no record, for this reason.
     Bad(usize, Reason),
     /// Something that is no record and nobody knows how long: [`Framing::resync`] finds its end.
@@ -67,6 +69,12 @@ pub(super) trait Framing: Send {
     /// Where a record begins in `text` behind its first byte, after [`Step::Lost`] or after a
     /// record longer than [`MAX_RECORD_BYTES`]. Called again with what follows until it finds one.
     fn resync(&mut self, text: &[u8], at_end: bool) -> Resync;
+
+    /// What ties a response to its request: a hash, of the record or response shown last; 0 where
+    /// there are no responses.
+    fn id(&self) -> u64 {
+        0
+    }
 
     /// What its records are called where counting lines says nothing: a document of one line.
     fn record_word(&self) -> Option<&'static str> {
@@ -144,6 +152,8 @@ pub(super) fn survey(framing: &mut dyn Framing, head: &[u8], ended: bool, mut se
                 see(&record);
                 (n, Some(()))
             }
+            // What a capture holds besides requests speaks for it, too.
+            Step::Response(n, _) => (n, Some(())),
             Step::Bad(n, _) => (n, None),
             Step::Lost(_) => match framing.resync(rest, ended) {
                 Resync::At(n) => (n, None),

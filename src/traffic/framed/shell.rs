@@ -57,6 +57,7 @@ impl Splitter<'_> {
                 b'&' | b'|' => {
                     self.end_word();
                     if *byte == b'&' {
+                        self.at += usize::from(self.text.get(self.at) == Some(&b'&'));
                         return Some(End::Whole);
                     }
                     let rest = &self.text[self.at..];

@@ -124,7 +124,7 @@ impl Framing for Uripost {
         let Some((size, rest)) = sized(l) else { return Step::Lost(Reason::NoMatch) };
         let body = match cut(text, used, size, at_end, begins_uripost) {
             Ok(body) => body,
-            Err(step) => return step,
+            Err(not) => return not.step(text),
         };
         self.message.begin(b"POST", first_word(rest).0);
         self.sticky.put(&mut self.message.fields);
@@ -171,8 +171,12 @@ impl Framing for Phantom {
         }
         let message = match cut(text, used, size, at_end, begins_phantom) {
             Ok(message) => message,
-            Err(step) => return step,
+            Err(not) => return not.step(text),
         };
+        let has_head = [&b"\n\r\n"[..], b"\n\n"].iter().any(|end| memchr::memmem::find(message, end).is_some());
+        if !has_head {
+            return Step::Lost(Reason::WrongSize);
+        }
         match self.raw.read(message, NO_TIME) {
             Ok(record) => Step::Record(used + size, record),
             Err(reason) => Step::Bad(used + size, reason),
@@ -184,20 +188,40 @@ impl Framing for Phantom {
     }
 }
 
+/// Why [`cut`] gives no content.
+enum NotCut {
+    /// It is not whole yet.
+    More,
+    /// The size is none that can be.
+    Lost(Reason),
+    /// The text ends inside it.
+    Rest,
+}
+
+impl NotCut {
+    fn step(self, text: &[u8]) -> Step<'static> {
+        match self {
+            NotCut::More => Step::More,
+            NotCut::Lost(reason) => Step::Lost(reason),
+            NotCut::Rest => Step::Bad(text.len(), Reason::CutShort),
+        }
+    }
+}
+
 /// The `size` bytes behind the first `head` of `text`, if what follows them is an end of line, the
 /// end, or the next record.
-fn cut(text: &[u8], head: usize, size: usize, at_end: bool, begins: fn(&[u8]) -> bool) -> Result<&[u8], Step<'_>> {
+fn cut(text: &[u8], head: usize, size: usize, at_end: bool, begins: fn(&[u8]) -> bool) -> Result<&[u8], NotCut> {
     if size > MAX_RECORD_BYTES - head.min(MAX_RECORD_BYTES) {
-        return Err(Step::Lost(Reason::RecordTooLong));
+        return Err(NotCut::Lost(Reason::RecordTooLong));
     }
     let Some((content, rest)) = text[head..].split_at_checked(size) else {
         if !at_end {
-            return Err(Step::More);
+            return Err(NotCut::More);
         }
         // Too large a size reaches over records that are whole.
         return Err(match next_line_that(&text[head..], true, begins) {
-            Resync::At(_) => Step::Lost(Reason::WrongSize),
-            Resync::Drop(_) => Step::Bad(text.len(), Reason::CutShort),
+            Resync::At(_) => NotCut::Lost(Reason::WrongSize),
+            Resync::Drop(_) => NotCut::Rest,
         });
     };
     // A size may or may not count the newline behind the content.
@@ -206,7 +230,7 @@ fn cut(text: &[u8], head: usize, size: usize, at_end: bool, begins: fn(&[u8]) ->
     }
     match line(rest, at_end) {
         Some((l, _)) if begins(l) => Ok(content),
-        Some(_) => Err(Step::Lost(Reason::WrongSize)),
-        None => Err(Step::More),
+        Some(_) => Err(NotCut::Lost(Reason::WrongSize)),
+        None => Err(NotCut::More),
     }
 }
