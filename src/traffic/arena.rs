@@ -408,7 +408,9 @@ mod tests {
     #[test]
     fn an_answer_reaches_its_request_or_nobody() {
         let (mut arena, mut draft) = (Arena::default(), Draft::default());
-        [METHOD, PATH, HOST].map(|n| draft.close(n));
+        for n in [METHOD, PATH, HOST] {
+            draft.close(n);
+        }
         let first = arena.keep(&draft);
         let ticket = arena.ticket(first);
         arena.answer(ticket, 404);
