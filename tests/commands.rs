@@ -161,8 +161,7 @@ fn wrong_use_is_told_in_a_line_and_starts_nothing() {
     let (log, session) = (log.to_str().unwrap(), folder.word("s.perfbench"));
     let record = ["--record", &*session];
     for (words, code, what) in [
-        (&["https://127.0.0.1", "--replay", log][..], 2, "https is not supported"),
-        (&["ftp://127.0.0.1", "--replay", log], 2, "no target"),
+        (&["ftp://127.0.0.1", "--replay", log][..], 2, "no target"),
         (&["http://127.0.0.1:1", "--replay", log], 1, "can't be reached"),
         (&["http://127.0.0.1:1", "--replay", "/nonexistent.log"], 2, "no such file"),
         (&["http://127.0.0.1:1", "--replay", log, "--format", "nonsense"], 2, "nonsense"),
