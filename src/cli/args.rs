@@ -3,7 +3,7 @@
 //! Must not: open files or resolve names.
 
 use super::pace::PaceArgs;
-use crate::traffic::MethodFilter;
+use crate::traffic::{MethodFilter, Options};
 use crate::ui::THEMES;
 use clap::builder::PossibleValuesParser;
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
@@ -66,12 +66,8 @@ pub(super) struct RunArgs {
     /// Recorded traffic to replay, plain or compressed with gzip or zstd; - for stdin
     #[arg(long, value_name = "FILE", num_args = 1.., help_heading = "Traffic")]
     pub(super) replay: Vec<PathBuf>,
-    /// Log format instead of guessing it: see `perfbench traffic --formats`
-    #[arg(long, value_name = "NAME", help_heading = "Traffic")]
-    pub(super) format: Option<String>,
-    /// Methods to replay, or `all`; others are skipped and counted
-    #[arg(long, value_name = "LIST", default_value = "GET,HEAD", help_heading = "Traffic")]
-    pub(super) methods: MethodFilter,
+    #[command(flatten)]
+    pub(super) source: TrafficSourceArgs,
     /// Seed of the spreading of whole-second times and of random arrivals
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Traffic")]
     pub(super) seed: u64,
@@ -153,6 +149,24 @@ pub(super) struct RunArgs {
     pub(super) screen: ScreenArgs,
 }
 
+/// How recorded traffic is read, by a run and by `perfbench traffic` alike.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct TrafficSourceArgs {
+    /// Format of the recording instead of guessing it: see `perfbench traffic --formats`
+    #[arg(long, value_name = "NAME", help_heading = "Traffic")]
+    pub(super) format: Option<String>,
+    /// Methods to replay, or `all`; others are skipped and counted
+    #[arg(long, value_name = "LIST", default_value = "GET,HEAD", help_heading = "Traffic")]
+    pub(super) methods: MethodFilter,
+}
+
+impl TrafficSourceArgs {
+    /// What the traffic room takes; everything that is no option of both is left at its default.
+    pub(super) fn options(&self) -> Options {
+        Options { format: self.format.clone(), methods: self.methods.clone(), ..Options::default() }
+    }
+}
+
 /// Options of the screen.
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct ScreenArgs {
@@ -221,12 +235,8 @@ pub(super) struct TrafficArgs {
     /// Recorded traffic; - for stdin
     #[arg(required_unless_present = "formats")]
     pub(super) files: Vec<PathBuf>,
-    /// Log format instead of guessing it
-    #[arg(long, value_name = "NAME")]
-    pub(super) format: Option<String>,
-    /// Methods that would be replayed, or `all`
-    #[arg(long, value_name = "LIST", default_value = "GET,HEAD")]
-    pub(super) methods: MethodFilter,
+    #[command(flatten)]
+    pub(super) source: TrafficSourceArgs,
     /// List the formats
     #[arg(long)]
     pub(super) formats: bool,

@@ -261,12 +261,7 @@ impl Replay {
     /// Opens the traffic and reads up to its first request: wrong input fails before
     /// anything is sent.
     fn open(args: &RunArgs) -> anyhow::Result<Replay> {
-        let options = traffic::Options {
-            format: args.format.clone(),
-            methods: args.methods.clone(),
-            seed: args.seed,
-            ..traffic::Options::default()
-        };
+        let options = traffic::Options { seed: args.seed, ..args.source.options() };
         let sources = if args.replay.is_empty() {
             vec![Source::Bytes { name: "demo log", bytes: traffic::DEMO_LOG }]
         } else {

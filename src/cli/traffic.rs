@@ -5,7 +5,7 @@
 use super::args::TrafficArgs;
 use super::{Failure, print, usage};
 use crate::model::{TrafficCounts, clean};
-use crate::traffic::{Options, Reader, Summary, formats};
+use crate::traffic::{Reader, Summary, formats};
 use serde_json::{Map, Value, json};
 use std::fmt::Write as _;
 
@@ -18,8 +18,7 @@ pub(super) fn traffic(args: &TrafficArgs) -> Result<(), Failure> {
         });
         return print(&out);
     }
-    let options = Options { format: args.format.clone(), methods: args.methods.clone(), ..Options::default() };
-    let mut reader = Reader::open(&args.files, options).map_err(usage)?;
+    let mut reader = Reader::open(&args.files, args.source.options()).map_err(usage)?;
     let mut request = Reader::blank();
     while reader.next(&mut request).map_err(usage)? {}
     let (counts, summary) = (reader.counts(), reader.summary());
