@@ -4,13 +4,16 @@
 
 use super::arena::{Arena, Draft, FieldName, HOST, METHOD, PATH, Ticket};
 use super::distinct::stable_hash;
+use super::filter::Parts;
 use super::framed::{Filled, Frames, Framing, Resync, Step};
 use super::input::{Lines, Next, Source};
 use super::ledger::{Ledger, Reason};
 use super::methods::MethodFilter;
 use super::order::Window;
 use super::record::{Format, Mismatch, Record, TimeIs};
-use super::request_line::{is_host, is_token, understand};
+use super::request_line::{RequestLine, is_host, is_token, understand};
+use super::rewrite::Rewrite;
+use super::sieve::{Case, Sifter};
 use super::summary::Gathering;
 use super::time::Stamp;
 use std::collections::{HashMap, VecDeque};
@@ -149,6 +152,7 @@ impl Intake {
                     Ok(record) => {
                         let at = began(&record, time_is, &mut stream.rng);
                         let previous = stream.previous_ns.replace(at.unix_ns);
+                        self.book.note_time(&record, time_is);
                         if self.book.take(&record, Some(at), previous, || place(name, number)) {
                             let out_of_order = window.push(at, self.arena.keep(&self.book.draft));
                             self.book.note_order(out_of_order);
@@ -227,6 +231,7 @@ impl Intake {
                 let absent = time_is == TimeIs::Absent;
                 let at = if absent { self.next_untimed() } else { began(&record, time_is, rng) };
                 let previous = previous_ns.replace(at.unix_ns);
+                self.book.note_time(&record, time_is);
                 if self.book.take(&record, Some(at).filter(|_| !absent), previous, place) {
                     let held = self.arena.keep(&self.book.draft);
                     if framing.id() != 0 {
@@ -291,6 +296,13 @@ pub(super) struct Book {
     pub(super) gathering: Gathering,
     /// Which methods are replayed.
     methods: MethodFilter,
+    /// Which of their requests are.
+    sifter: Sifter,
+    /// What becomes of their paths.
+    rewrite: Rewrite,
+    /// Path and host as recorded, when there is a sieve or rewriting.
+    path: Vec<u8>,
+    host: Vec<u8>,
     /// The request that [`Book::take`] made.
     draft: Draft,
     /// The recording was read to its end once: what comes now is a repetition, not counted again.
@@ -299,8 +311,26 @@ pub(super) struct Book {
 
 impl Book {
     /// A book without entries.
-    pub(super) fn new(methods: MethodFilter) -> Book {
-        Book { methods, ..Book::default() }
+    pub(super) fn new(methods: MethodFilter, rewrite: Rewrite) -> Book {
+        Book { methods, rewrite, ..Book::default() }
+    }
+
+    /// Lets through only what `sifter` does.
+    pub(super) fn sift(&mut self, sifter: Sifter) {
+        self.sifter = sifter;
+    }
+
+    /// The sieve at work.
+    pub(super) fn sifter(&self) -> &Sifter {
+        &self.sifter
+    }
+
+    /// The recording begins again: what was counted stays if that was all of it.
+    pub(super) fn begin_again(&mut self) {
+        self.sifter.begin_again();
+        if !self.complete {
+            (self.ledger, self.gathering) = Default::default();
+        }
     }
 
     /// Makes a draft of a record, or counts why it is none.
@@ -333,13 +363,21 @@ impl Book {
             }
             return false;
         }
+        let is_plain = self.sifter.is_empty() && self.rewrite.is_empty();
+        if !is_plain && self.is_sifted_out(record, &request, client, at, place) {
+            return false;
+        }
         self.ledger.requests += u64::from(count);
         let draft = &mut self.draft;
         draft.clear();
         (draft.client, draft.status) = (client, record.status.unwrap_or(0));
         draft.text().extend_from_slice(request.method);
         draft.close(METHOD);
-        request.push_path(draft.text());
+        if is_plain {
+            request.push_path(draft.text());
+        } else {
+            self.rewrite.rewrite_into(&self.path, draft.text());
+        }
         draft.close(PATH);
         push_host(record, request.host, draft.text());
         draft.close(HOST);
@@ -361,6 +399,38 @@ impl Book {
             self.gathering.note_headers_left_out(left_out);
         }
         true
+    }
+
+    /// Puts path and host as recorded into their places, and tells whether the sieve holds the
+    /// request back, which is counted.
+    fn is_sifted_out(
+        &mut self,
+        record: &Record<'_>,
+        request: &RequestLine<'_>,
+        client: u64,
+        at: Option<Stamp>,
+        place: impl FnOnce() -> String,
+    ) -> bool {
+        self.path.clear();
+        request.push_path(&mut self.path);
+        if self.sifter.is_empty() {
+            return false;
+        }
+        self.host.clear();
+        push_host(record, request.host, &mut self.host);
+        let (method, status) = (request.method, record.status);
+        let parts = Parts { method, path: &self.path, host: &self.host, status, route: "" };
+        let Some(n) = self.sifter.judge(Case { parts, unix_ns: at.map(|t| t.unix_ns), client }) else { return false };
+        if !self.complete {
+            self.ledger.skip_sifted(n, &self.sifter.labels()[n], place);
+        }
+        true
+    }
+
+    fn note_time(&mut self, record: &Record<'_>, time_is: TimeIs) {
+        if !self.complete {
+            self.gathering.note_time(record, time_is);
+        }
     }
 
     /// Counts a line that is no request.

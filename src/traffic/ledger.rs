@@ -129,6 +129,8 @@ pub(super) struct Ledger {
     reasons: [Option<Tally>; WORDS.len()],
     methods: Vec<(Box<str>, Tally)>,
     other_methods: Option<Tally>,
+    /// By the number of the label; the sieve has few.
+    sifted: Vec<(usize, Box<str>, Tally)>,
 }
 
 impl Ledger {
@@ -149,13 +151,22 @@ impl Ledger {
         }
     }
 
+    /// Counts a request that a sieve leaves out, under its label number `n`.
+    pub(super) fn skip_sifted(&mut self, n: usize, label: &str, place: impl FnOnce() -> String) {
+        match self.sifted.iter_mut().find(|(other, ..)| *other == n) {
+            Some((.., tally)) => tally.count += 1,
+            None => self.sifted.push((n, label.into(), Tally { count: 1, first: place() })),
+        }
+    }
+
     /// Everything skipped, the most frequent first.
     pub(super) fn skipped(&self) -> Vec<Skipped> {
         let one = |reason: Arc<str>, t: &Tally| Skipped { reason, count: t.count, first: t.first.clone() };
         let reasons = WORDS.iter().zip(&self.reasons).filter_map(|((_, w), t)| Some(one((*w).into(), t.as_ref()?)));
         let methods = self.methods.iter().map(|(m, t)| one(format!("method {m} not replayed").into(), t));
         let others = self.other_methods.iter().map(|t| one("other methods not replayed".into(), t));
-        let mut all: Vec<Skipped> = reasons.chain(methods).chain(others).collect();
+        let sifted = self.sifted.iter().map(|(_, label, t)| one((&**label).into(), t));
+        let mut all: Vec<Skipped> = reasons.chain(methods).chain(others).chain(sifted).collect();
         all.sort_by_key(|s| std::cmp::Reverse(s.count));
         all
     }

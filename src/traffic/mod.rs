@@ -11,9 +11,12 @@
 //! request_line   "GET /x HTTP/1.1"        ->  method, path, host, or a Reason why not
 //! order, arena   a window per file puts late lines back into time order
 //! intake         a line or a Reason to skip  ->  waits in its window
+//! sieve, rewrite which requests are replayed, and how they are changed first
 //! route          /product/17              ->  /product/{}
 //! reader         joins them, merges the files, counts everything
 //! ```
+//!
+//! look (rates, chart, missing) and write (notation) are what `perfbench traffic` shows and writes.
 //!
 //! What is skipped is counted by [`Reason`]; what is in a recording at all is
 //! in [`Summary`]. `docs/formats.md` explains it to users.
@@ -22,31 +25,54 @@
 //! the window's bound.
 
 mod arena;
+mod chart;
 mod distinct;
 mod error;
+mod filter;
 mod formats;
 mod framed;
+mod glob;
 mod input;
 mod intake;
 mod ledger;
+mod look;
 mod methods;
+mod missing;
+mod notation;
 mod order;
 mod pattern;
+mod rates;
 mod reader;
 mod record;
 mod request_line;
+mod rewrite;
 mod route;
+mod sieve;
+mod slice;
 mod summary;
 mod time;
+mod top;
+mod write;
 
+pub use chart::{chart, per_s};
 pub use error::TrafficError;
+pub use filter::Filter;
 pub use formats::{FormatRow, formats};
 pub use input::{MAX_LINE_BYTES, Source};
 pub use ledger::Reason;
+pub use look::{Look, is_secret_field};
 pub use methods::MethodFilter;
+pub use missing::{Missing, missing};
+pub use notation::{NOTATIONS, Notation};
+pub use rates::Rates;
 pub use reader::{Choice, Options, Reader};
-pub use route::OTHER_ROUTES;
+pub use rewrite::{Prefix, QueryField, Rewrite};
+pub use route::{OTHER_ROUTES, RoutePattern};
+pub use sieve::{Sample, Sieve};
+pub use slice::Moment;
 pub use summary::Summary;
+pub use top::Frequent;
+pub use write::{WriteError, Writer, Written};
 
 /// The log that comes with perfbench, gzip-compressed: a small shop, ten minutes, made by
 /// `assets/demo/make.py`. Open it with [`Source::Bytes`].

@@ -16,7 +16,9 @@ use super::intake::{Book, Input, Intake, Stream, Unanswered, began};
 use super::methods::MethodFilter;
 use super::order::{Due, Window};
 use super::record::{Record, TimeIs};
-use super::route::Router;
+use super::rewrite::Rewrite;
+use super::route::{Namer, RoutePattern, Router};
+use super::sieve::{Sieve, Sifter};
 use super::summary::Summary;
 use crate::model::{At, Body, Method, Request, Route, TrafficCounts};
 use std::borrow::Cow;
@@ -42,6 +44,12 @@ pub struct Options {
     pub window_bytes: usize,
     /// Decides where within its second a request of a whole-second log lies.
     pub seed: u64,
+    /// Which requests of those methods are replayed.
+    pub sieve: Sieve,
+    /// How their paths are changed.
+    pub rewrite: Rewrite,
+    /// Routes by pattern, the first that matches; all other paths are normalised.
+    pub routes: Vec<RoutePattern>,
     /// Most routes that are told apart.
     pub max_routes: usize,
 }
@@ -59,6 +67,9 @@ impl Default for Options {
             window_ns: 90_000_000_000,
             window_bytes: 64 << 20,
             seed: 0,
+            sieve: Sieve::default(),
+            rewrite: Rewrite::default(),
+            routes: Vec::new(),
             max_routes: 200,
         }
     }
@@ -95,6 +106,8 @@ pub struct Reader {
     next: BinaryHeap<Reverse<(i64, usize)>>,
     router: Router,
     last_ns: i64,
+    /// Whether the last one had a time.
+    timed: bool,
     /// Strings that a request had no use for.
     spare: Vec<String>,
     repeats: u64,
@@ -125,20 +138,22 @@ impl Reader {
         let intake = Intake {
             formats: candidates(options.format.as_deref())?,
             arena: Arena::default(),
-            book: Book::new(options.methods.clone()),
+            book: Book::new(options.methods.clone(), options.rewrite.clone()),
             overhead_bytes: 0,
             max_bytes: options.window_bytes,
             untimed: 0,
             streams: sources.len(),
         };
+        let namer = Namer::new(options.routes.clone());
         let mut reader = Reader {
             intake,
             streams: Vec::with_capacity(sources.len()),
             choices: Vec::with_capacity(sources.len()),
             first_line: String::new(),
             next: BinaryHeap::new(),
-            router: Router::new(options.max_routes),
+            router: Router::new(namer.clone(), options.max_routes),
             last_ns: i64::MIN,
+            timed: true,
             spare: Vec::new(),
             repeats: 0,
             options,
@@ -149,6 +164,8 @@ impl Reader {
         if reader.streams.is_empty() {
             return Err(TrafficError::Empty { paths: reader.column(|c| &c.source) });
         }
+        let sifter = Sifter::new(&reader.options.sieve, &namer, reader.options.seed, reader.start_ns());
+        reader.intake.book.sift(sifter);
         reader.queue_all();
         Ok(reader)
     }
@@ -214,6 +231,13 @@ impl Reader {
         Ok(())
     }
 
+    /// When the recording starts, as far as the first lines of its files tell.
+    fn start_ns(&self) -> i64 {
+        let window_ns = i64::try_from(self.options.window_ns).unwrap_or(i64::MAX);
+        let starts = self.streams.iter().filter(|s| s.timed).map(|s| s.starts_ns).filter(|s| *s > i64::MIN);
+        starts.min().map_or(0, |s| s.saturating_add(window_ns))
+    }
+
     /// A fresh window and its randomness for stream number `n`.
     fn window(&self, n: usize) -> (Window, fastrand::Rng) {
         // Distinct seeds, so that two hosts' logs are not spread alike.
@@ -265,6 +289,7 @@ impl Reader {
             }
             let before = stream.window.overhead_bytes();
             stream.window.advance();
+            self.timed = stream.timed;
             self.intake.overhead_bytes = self.intake.overhead_bytes + stream.window.overhead_bytes() - before;
             return Some(due);
         }
@@ -314,7 +339,7 @@ impl Reader {
         self.spare.truncate(MAX_SPARE);
         into.body.0.clear();
         into.body.0.extend_from_slice(request.body);
-        into.route = self.router.route(request.path);
+        into.route = self.router.route(request.path, !self.intake.book.complete);
         self.intake.arena.release(due.held);
     }
 
@@ -363,12 +388,31 @@ impl Reader {
 
     /// What the recording holds, as far as it was read.
     pub fn summary(&self) -> Summary {
-        Summary { folded_routes: self.router.folded().0, ..self.intake.book.gathering.summary() }
+        let (folded_routes, more_folded_routes) = self.router.folded();
+        Summary {
+            folded_routes,
+            more_folded_routes,
+            folded_requests: self.router.folded_requests(),
+            top_folded: self.router.top_folded(10),
+            ..self.intake.book.gathering.summary()
+        }
+    }
+
+    /// Whether the request handed out last has a time of its own: that of others is its place in
+    /// their order.
+    pub fn has_time(&self) -> bool {
+        self.timed
     }
 
     /// Which format each recording is taken to be in, and why.
     pub fn choices(&self) -> &[Choice] {
         &self.choices
+    }
+
+    /// The slice of time that is replayed, from (inclusive) and to (exclusive), ns since the Unix
+    /// epoch: [`Sieve::from`] and [`Sieve::to`] for this recording.
+    pub fn slice(&self) -> (Option<i64>, Option<i64>) {
+        self.intake.book.sifter().slice()
     }
 
     /// Memory that waiting requests take now, bytes.
@@ -398,9 +442,7 @@ impl Reader {
         self.intake.arena = Arena::default();
         self.intake.overhead_bytes = 0;
         self.intake.untimed = 0;
-        if !self.intake.book.complete {
-            self.intake.book = Book::new(self.options.methods.clone());
-        }
+        self.intake.book.begin_again();
         self.last_ns = i64::MIN;
         self.repeats += 1;
         self.queue_all();

@@ -4,8 +4,12 @@
 //! Must not: lose a request: what has no room of its own counts under [`OTHER_ROUTES`].
 
 use super::distinct::{Distinct, stable_hash};
-use crate::model::Route;
+use super::glob::{Braces, path_glob};
+use super::top::{Frequent, Top};
+use crate::model::{Route, clean};
+use regex::bytes::Regex;
 use std::collections::HashMap;
+use std::str::FromStr;
 use std::sync::Arc;
 
 /// The name of the route that takes what has no room of its own.
@@ -14,25 +18,93 @@ pub const OTHER_ROUTES: &str = "(other routes)";
 /// Longest route name, bytes; the rest of a longer path is cut off.
 const MAX_NAME_BYTES: usize = 120;
 
+/// A route the user names: all paths that a pattern matches count under the pattern.
+#[derive(Clone, Debug)]
+pub struct RoutePattern {
+    text: Arc<str>,
+    matches: Regex,
+}
+
+impl PartialEq for RoutePattern {
+    /// Patterns are what they were written as.
+    fn eq(&self, other: &RoutePattern) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for RoutePattern {}
+
+impl FromStr for RoutePattern {
+    type Err = String;
+
+    /// `/users/{}/orders/**`: `{}` is one segment, `*` any text within one, `**` any text.
+    fn from_str(text: &str) -> Result<RoutePattern, String> {
+        let is_path = text.starts_with('/') && text.bytes().all(|b| b.is_ascii_graphic() && b != b'?' && b != b'#');
+        if !is_path || text.len() > MAX_NAME_BYTES {
+            return Err(format!(
+                "'{}' is no route: a path without query such as /users/{{}}/orders/**, {MAX_NAME_BYTES} bytes at most",
+                clean(text, 40)
+            ));
+        }
+        Ok(RoutePattern { text: text.into(), matches: path_glob(text, Braces::Segment)? })
+    }
+}
+
+/// Finds the names of routes.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Namer {
+    patterns: Vec<RoutePattern>,
+}
+
+impl Namer {
+    /// The first of `patterns` that matches names the route; where none does, the normalised path.
+    pub(super) fn new(patterns: Vec<RoutePattern>) -> Namer {
+        Namer { patterns }
+    }
+
+    /// Appends the name of the route of `path` (with or without query) to `out`.
+    pub(super) fn name_into(&self, path: &str, out: &mut String) {
+        if !self.patterns.is_empty() {
+            let end = path.bytes().position(|b| b == b'?' || b == b'#').unwrap_or(path.len());
+            if let Some(p) = self.patterns.iter().find(|p| p.matches.is_match(&path.as_bytes()[..end])) {
+                out.push_str(&p.text);
+                return;
+            }
+        }
+        normalise_into(path, out);
+    }
+}
+
 /// Gives paths their routes. Numbers them from 0 in order of appearance.
 pub(super) struct Router {
+    namer: Namer,
     max_routes: usize,
     ids: HashMap<Arc<str>, u32>,
     other: Option<Route>,
     folded: Distinct,
+    top_folded: Top,
     name: String,
 }
 
 impl Router {
     /// At most `max_routes` routes, and [`OTHER_ROUTES`] when there are more.
-    pub(super) fn new(max_routes: usize) -> Router {
-        Router { max_routes, ids: HashMap::new(), other: None, folded: Distinct::default(), name: String::new() }
+    pub(super) fn new(namer: Namer, max_routes: usize) -> Router {
+        Router {
+            namer,
+            max_routes,
+            ids: HashMap::new(),
+            other: None,
+            folded: Distinct::default(),
+            top_folded: Top::default(),
+            name: String::new(),
+        }
     }
 
-    /// The route of `path` (with or without query).
-    pub(super) fn route(&mut self, path: &str) -> Route {
+    /// The route of `path` (with or without query); `count` whether it is one more that counts
+    /// among the folded if it is.
+    pub(super) fn route(&mut self, path: &str, count: bool) -> Route {
         self.name.clear();
-        normalise_into(path, &mut self.name);
+        self.namer.name_into(path, &mut self.name);
         if let Some((name, id)) = self.ids.get_key_value(&*self.name) {
             return Route { id: *id, name: name.clone() };
         }
@@ -42,13 +114,26 @@ impl Router {
             self.ids.insert(name.clone(), next_id);
             return Route { id: next_id, name };
         }
-        self.folded.note(stable_hash(self.name.as_bytes()));
+        if count {
+            self.folded.note(stable_hash(self.name.as_bytes()));
+            self.top_folded.note(&self.name);
+        }
         self.other.get_or_insert_with(|| Route { id: next_id, name: OTHER_ROUTES.into() }).clone()
     }
 
     /// How many different routes count under [`OTHER_ROUTES`], and whether there were even more.
     pub(super) fn folded(&self) -> (u64, bool) {
         (self.folded.count(), self.folded.overflowed())
+    }
+
+    /// The most frequent of them, at most `k`.
+    pub(super) fn top_folded(&self, k: usize) -> Vec<Frequent> {
+        self.top_folded.most(k)
+    }
+
+    /// How many requests count under [`OTHER_ROUTES`].
+    pub(super) fn folded_requests(&self) -> u64 {
+        self.top_folded.sum()
     }
 }
 
@@ -176,11 +261,28 @@ mod tests {
 
     #[test]
     fn routes_are_bounded_dense_and_stable() {
-        let mut r = Router::new(3);
-        let ids: Vec<u32> = ["/a", "/b", "/a?x", "/c", "/d", "/e", "/d", "/b"].iter().map(|p| r.route(p).id).collect();
+        let mut r = Router::new(Namer::default(), 3);
+        let paths = ["/a", "/b", "/a?x", "/c", "/d", "/e", "/d", "/b"];
+        let ids: Vec<u32> = paths.iter().map(|p| r.route(p, true).id).collect();
         assert_eq!(ids, [0, 1, 0, 2, 3, 3, 3, 1]);
-        assert_eq!(&*r.route("/zzz").name, OTHER_ROUTES);
-        assert_eq!(r.folded(), (3, false));
+        assert_eq!(&*r.route("/zzz", true).name, OTHER_ROUTES);
+        assert_eq!(&*r.route("/again", false).name, OTHER_ROUTES);
+        assert_eq!((r.folded(), r.folded_requests()), ((3, false), 4));
+        assert_eq!((&*r.top_folded(9)[0].name, r.top_folded(9)[0].count), ("/d", 2));
+    }
+
+    #[test]
+    fn own_patterns_name_routes_before_normalising_does() {
+        let namer = Namer::new(["/users/{}/orders/**", "/users/**"].map(|p| p.parse().unwrap()).to_vec());
+        let name = |path: &str| {
+            let mut out = String::new();
+            namer.name_into(path, &mut out);
+            out
+        };
+        assert_eq!(name("/users/anna/orders/9?x=/y"), "/users/{}/orders/**");
+        assert_eq!(name("/users/anna"), "/users/**");
+        assert_eq!(name("/product/17"), "/product/{}");
+        assert!("users".parse::<RoutePattern>().is_err() && "/a?b".parse::<RoutePattern>().is_err());
     }
 
     proptest! {

@@ -3,8 +3,9 @@
 //! Must not: grow with the log.
 
 use super::distinct::Distinct;
-use super::record::Record;
+use super::record::{Record, TimeIs};
 use super::time::Stamp;
+use super::top::Frequent;
 use std::collections::BTreeMap;
 
 /// Methods that have a count of their own.
@@ -39,8 +40,23 @@ pub struct Summary {
     pub steps_back: u64,
     /// Header fields left out of requests: control characters, not UTF-8, or names that are none.
     pub headers_left_out: u64,
+    /// Lines (records) without a time.
+    pub untimed_lines: u64,
+    /// Lines whose time ends at the second.
+    pub whole_second_lines: u64,
+    /// Lines that say how long the request took.
+    pub duration_lines: u64,
+    /// Lines whose time is the end of the request, without saying how long it took: they are
+    /// replayed late by that.
+    pub end_only_lines: u64,
     /// Routes that count under [`super::OTHER_ROUTES`], at least.
     pub folded_routes: u64,
+    /// Whether there were more of them than were told apart.
+    pub more_folded_routes: bool,
+    /// Requests that count there.
+    pub folded_requests: u64,
+    /// The most frequent of those routes, at most 10: the names that a larger bound would show.
+    pub top_folded: Vec<Frequent>,
 }
 
 /// Gathers a [`Summary`].
@@ -89,6 +105,20 @@ impl Gathering {
     pub(super) fn note_status(&mut self, status: u16) {
         if let Some(n) = self.statuses.get_mut(usize::from(status)) {
             *n += 1;
+        }
+    }
+
+    /// Counts what is known of a line's time.
+    pub(super) fn note_time(&mut self, record: &Record<'_>, time_is: TimeIs) {
+        let s = &mut self.summary;
+        if time_is == TimeIs::Absent {
+            s.untimed_lines += 1;
+            return;
+        }
+        s.whole_second_lines += u64::from(record.time.whole_second);
+        match record.duration_ns {
+            Some(_) => s.duration_lines += 1,
+            None => s.end_only_lines += u64::from(time_is == TimeIs::End),
         }
     }
 
