@@ -85,7 +85,7 @@ fn the_recorded_log_comes_to_its_figures() {
     }
     let text = folder.run(&["traffic", log.to_str().unwrap()]).fine();
     is_plain(&text);
-    assert!(text.stdout.contains("51462 lines, 51462 requests"), "{}", text.stdout);
+    assert!(text.stdout.contains("51 462 to replay, of 51 462 lines"), "{}", text.stdout);
 }
 
 #[test]

@@ -3,7 +3,8 @@
 //! Must not: open files or resolve names.
 
 use super::pace::PaceArgs;
-use crate::traffic::{MethodFilter, Options};
+use super::select_args::SelectArgs;
+use crate::traffic::{MethodFilter, NOTATIONS, Options};
 use crate::ui::THEMES;
 use clap::builder::PossibleValuesParser;
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
@@ -35,7 +36,7 @@ pub(super) enum Sub {
     /// Tell what this host permits and what will bite, with the commands that change it
     Doctor(DoctorArgs),
     /// Look at recorded traffic without sending anything
-    Traffic(TrafficArgs),
+    Traffic(Box<TrafficArgs>),
     /// A demo target; perfbench starts it itself
     #[command(hide = true)]
     Lab {
@@ -158,12 +159,15 @@ pub(super) struct TrafficSourceArgs {
     /// Methods to replay, or `all`; others are skipped and counted
     #[arg(long, value_name = "LIST", default_value = "GET,HEAD", help_heading = "Traffic")]
     pub(super) methods: MethodFilter,
+    #[command(flatten)]
+    pub(super) select: SelectArgs,
 }
 
 impl TrafficSourceArgs {
     /// What the traffic room takes; everything that is no option of both is left at its default.
     pub(super) fn options(&self) -> Options {
-        Options { format: self.format.clone(), methods: self.methods.clone(), ..Options::default() }
+        let options = Options { format: self.format.clone(), methods: self.methods.clone(), ..Options::default() };
+        self.select.apply(options)
     }
 }
 
@@ -243,6 +247,33 @@ pub(super) struct TrafficArgs {
     /// Print JSON
     #[arg(long)]
     pub(super) json: bool,
+    /// Speed to tell the replay's duration for
+    #[arg(long, value_name = "X", default_value = "1", value_parser = positive)]
+    pub(super) speed: f64,
+    /// Seed of the spreading of whole-second times and of --sample, as a run has it
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(super) seed: u64,
+    /// Routes and hosts to show, the most frequent first
+    #[arg(long, value_name = "N", default_value_t = 15)]
+    pub(super) top: usize,
+    /// Draw with ASCII characters only
+    #[arg(long)]
+    pub(super) ascii: bool,
+
+    /// Write the requests to FILE, in time order, filtered and rewritten; packed when it ends in .gz
+    /// or .zst; - for standard output, without the look
+    #[arg(long, value_name = "FILE", help_heading = "Write")]
+    pub(super) write: Option<PathBuf>,
+    /// Format to write
+    #[arg(long, value_name = "FORMAT", default_value = NOTATIONS[0].name, requires = "write",
+          value_parser = PossibleValuesParser::new(NOTATIONS.iter().map(|n| n.name)), help_heading = "Write")]
+    pub(super) write_format: String,
+    /// Host of requests that recorded none, where the format needs one
+    #[arg(long, value_name = "HOST", requires = "write", value_parser = host, help_heading = "Write")]
+    pub(super) write_host: Option<String>,
+    /// Replace FILE if it exists
+    #[arg(long, requires = "write", help_heading = "Write")]
+    pub(super) overwrite: bool,
 }
 
 pub(super) fn positive(text: &str) -> Result<f64, String> {

@@ -22,9 +22,12 @@ mod play;
 mod progress;
 mod report;
 mod run;
+mod select_args;
 mod signals;
 mod target;
 mod traffic;
+mod traffic_json;
+mod traffic_text;
 
 use args::{Args, Sub};
 use clap::Parser as _;

@@ -261,6 +261,7 @@ impl Replay {
     /// Opens the traffic and reads up to its first request: wrong input fails before
     /// anything is sent.
     fn open(args: &RunArgs) -> anyhow::Result<Replay> {
+        args.source.select.check(&args.source.methods)?;
         let options = traffic::Options { seed: args.seed, ..args.source.options() };
         let sources = if args.replay.is_empty() {
             vec![Source::Bytes { name: "demo log", bytes: traffic::DEMO_LOG }]

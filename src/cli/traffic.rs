@@ -1,13 +1,36 @@
-//! `perfbench traffic FILE...`: what recorded traffic holds, without sending anything.
+//! `perfbench traffic FILE...`: what recorded traffic holds, without sending anything; and the
+//! same requests written to a file.
 //!
 //! Must not: open a socket.
 
 use super::args::TrafficArgs;
-use super::{Failure, print, usage};
-use crate::model::{TrafficCounts, clean};
-use crate::traffic::{Reader, Summary, formats};
-use serde_json::{Map, Value, json};
+use super::{Failure, failed, print, traffic_json, traffic_text, usage};
+use crate::clock::Clock;
+use crate::model::{At, TrafficCounts};
+use crate::traffic::{Choice, Look, Missing, NOTATIONS, Options, Reader, Summary, WriteError, Writer, Written};
+use crate::traffic::{formats, missing};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::fmt::Write as _;
+use std::io::{IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
+
+/// Requests between two looks at the clock.
+const PROGRESS_EVERY: u64 = 1 << 14;
+/// Between two lines of progress, ns.
+const REDRAW_EVERY_NS: u64 = 200_000_000;
+
+/// What a look at recorded traffic has found.
+pub(super) struct Found {
+    pub(super) choices: Vec<Choice>,
+    pub(super) counts: TrafficCounts,
+    pub(super) summary: Summary,
+    pub(super) look: Look,
+    pub(super) missing: Vec<Missing>,
+    /// The slice of time, ns since the Unix epoch.
+    pub(super) slice: (Option<i64>, Option<i64>),
+    pub(super) speed: f64,
+    pub(super) written: Option<Written>,
+}
 
 /// Reads it all and prints what it holds.
 pub(super) fn traffic(args: &TrafficArgs) -> Result<(), Failure> {
@@ -18,63 +41,136 @@ pub(super) fn traffic(args: &TrafficArgs) -> Result<(), Failure> {
         });
         return print(&out);
     }
-    let mut reader = Reader::open(&args.files, args.source.options()).map_err(usage)?;
-    let mut request = Reader::blank();
-    while reader.next(&mut request).map_err(usage)? {}
-    let (counts, summary) = (reader.counts(), reader.summary());
+    args.source.select.check(&args.source.methods).map_err(usage)?;
+    let options = Options { seed: args.seed, ..args.source.options() };
+    let mut reader = Reader::open(&args.files, options).map_err(usage)?;
+    let mut writer = args.write.as_ref().map(|path| begin(args, path)).transpose()?;
+    let mut look = Look::default();
+    match read(&mut reader, &mut look, writer.as_mut()) {
+        Err(Stopped::ReaderGone) => return Ok(()),
+        Err(Stopped::Failed(e)) => return Err(e),
+        Ok(()) => {}
+    }
+    let written = match writer.map(Writer::finish).transpose() {
+        Err(WriteError::ReaderGone) => return Ok(()),
+        written => written.map_err(write_failure)?,
+    };
+    let is_stdout = written.as_ref().is_some_and(|w| w.path.as_os_str() == "-");
+    let summary = reader.summary();
+    let found = Found {
+        choices: reader.choices().to_vec(),
+        counts: reader.counts(),
+        missing: missing(&look, &summary),
+        summary,
+        look,
+        slice: reader.slice(),
+        speed: args.speed,
+        written,
+    };
+    if is_stdout {
+        // Standard output is the requests; what is not among them is worth a word all the same.
+        let lines = found.written.as_ref().map(traffic_text::note).unwrap_or_default();
+        lines.iter().for_each(|line| say_err!("{line}"));
+        return Ok(());
+    }
     if args.json {
-        return print(&(serde_json::to_string_pretty(&object(&counts, &summary)).unwrap_or_default() + "\n"));
+        return print(&(serde_json::to_string_pretty(&traffic_json::object(&found)).unwrap_or_default() + "\n"));
     }
-    let mut out = String::new();
-    for c in reader.choices() {
-        let how =
-            if c.named { "as named".into() } else { format!("{} of {} {} match", c.matched, c.looked_at, c.unit) };
-        let how = if c.timed { how } else { format!("{how}; no times: an order of requests") };
-        let _ = writeln!(out, "{}: format {} ({how})", clean(&c.source, 200), c.format);
-    }
-    let _ = writeln!(out, "{} lines, {} requests to replay", counts.lines, counts.requests);
-    let _ = writeln!(out, "from {} to {}", time(summary.first_unix_ns), time(summary.last_unix_ns));
-    let _ = writeln!(
-        out,
-        "{} out of order, {} of them outside the reorder window",
-        counts.out_of_order, counts.outside_window
-    );
-    let _ = writeln!(
-        out,
-        "{} response bytes; lines of IPv4 clients {}, of IPv6 clients {}",
-        summary.response_bytes, summary.ipv4_lines, summary.ipv6_lines
-    );
-    let list = |pairs: Vec<String>| pairs.join("  ");
-    let _ = writeln!(out, "methods   {}", list(summary.methods.iter().map(|(m, n)| format!("{m} {n}")).collect()));
-    let _ = writeln!(out, "statuses  {}", list(summary.statuses.iter().map(|(s, n)| format!("{s} {n}")).collect()));
-    for s in &counts.skipped {
-        let _ = writeln!(out, "skipped {:>8}  {} (first: {})", s.count, clean(&s.reason, 80), clean(&s.first, 200));
-    }
-    print(&out)
+    print(&traffic_text::render(&found, args.top, columns(), args.ascii))
 }
 
-fn time(unix_ns: Option<i64>) -> String {
-    let at = unix_ns.and_then(|ns| jiff::Timestamp::from_nanosecond(i128::from(ns)).ok());
-    at.map_or("?".into(), |t| t.to_string())
+/// Why reading ended before the end.
+enum Stopped {
+    /// Nobody wants what is written.
+    ReaderGone,
+    Failed(Failure),
 }
 
-fn object(c: &TrafficCounts, s: &Summary) -> Value {
-    json!({
-        "format": c.format,
-        "lines": c.lines,
-        "requests": c.requests,
-        "first": time(s.first_unix_ns),
-        "last": time(s.last_unix_ns),
-        "out_of_order": c.out_of_order,
-        "outside_window": c.outside_window,
-        "response_bytes": s.response_bytes,
-        "ipv4_lines": s.ipv4_lines,
-        "ipv6_lines": s.ipv6_lines,
-        "clients": s.clients,
-        "methods": s.methods.iter().map(|(m, n)| (m.clone(), (*n).into())).collect::<Map<String, Value>>(),
-        "statuses": s.statuses.iter().map(|(k, n)| (k.to_string(), (*n).into())).collect::<Map<String, Value>>(),
-        "skipped": c.skipped.iter().map(|k| (k.reason.to_string(), k.count.into())).collect::<Map<String, Value>>(),
-        "first_skipped": c.skipped.iter().map(|k| (k.reason.to_string(), k.first.clone().into()))
-            .collect::<Map<String, Value>>(),
-    })
+fn read(reader: &mut Reader, look: &mut Look, mut writer: Option<&mut Writer>) -> Result<(), Stopped> {
+    let mut request = Reader::blank();
+    let mut progress = Progress::new();
+    let ended = loop {
+        match reader.next(&mut request) {
+            Ok(true) => {}
+            Ok(false) => break Ok(()),
+            Err(e) => break Err(Stopped::Failed(usage(e))),
+        }
+        look.note(&request, reader.has_time());
+        match writer.as_deref_mut().map_or(Ok(()), |w| w.write(&request)) {
+            Ok(()) => {}
+            Err(WriteError::ReaderGone) => break Err(Stopped::ReaderGone),
+            Err(e) => break Err(Stopped::Failed(write_failure(e))),
+        }
+        progress.show(reader);
+    };
+    progress.clear();
+    ended
+}
+
+/// Opens the file to write, and sees to it that a signal leaves no part of it behind.
+fn begin(args: &TrafficArgs, path: &Path) -> Result<Writer, Failure> {
+    let notation = NOTATIONS.iter().find(|n| n.name == args.write_format).unwrap_or(&NOTATIONS[0]);
+    let writer = Writer::create(path, notation, args.write_host.clone(), args.overwrite).map_err(write_failure)?;
+    if let Some(unfinished) = writer.unfinished().map(PathBuf::from) {
+        // Reading may hang on a pipe, so the end does not wait for it.
+        let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(failed)?;
+        let watch = move || {
+            for signal in signals.forever() {
+                let _ = std::fs::remove_file(&unfinished);
+                let _ = signal_hook::low_level::emulate_default_handler(signal);
+            }
+        };
+        std::thread::Builder::new().name("signals".into()).spawn(watch).map_err(failed)?;
+    }
+    Ok(writer)
+}
+
+/// A name that cannot be written to is wrong use; a disk that is full is a failure.
+fn write_failure(e: WriteError) -> Failure {
+    match e {
+        WriteError::Io { .. } => failed(e),
+        e => usage(e),
+    }
+}
+
+/// Columns of the terminal; 80 when the output goes elsewhere.
+fn columns() -> usize {
+    let told = std::env::var("COLUMNS").ok().and_then(|c| c.parse().ok());
+    if !std::io::stdout().is_terminal() {
+        return told.unwrap_or(80);
+    }
+    crossterm::terminal::size().ok().map(|(columns, _)| usize::from(columns)).filter(|c| *c > 0).or(told).unwrap_or(80)
+}
+
+/// How far the reading is, on a terminal.
+struct Progress {
+    clock: Option<Clock>,
+    requests: u64,
+    last: At,
+    shown: bool,
+}
+
+impl Progress {
+    fn new() -> Progress {
+        let clock = std::io::stderr().is_terminal().then(Clock::start);
+        Progress { clock, requests: 0, last: At::START, shown: false }
+    }
+
+    fn show(&mut self, reader: &Reader) {
+        self.requests += 1;
+        let Some(clock) = self.clock.as_ref().filter(|_| self.requests.is_multiple_of(PROGRESS_EVERY)) else { return };
+        let now = clock.now();
+        if now.since_ns(self.last) >= REDRAW_EVERY_NS {
+            (self.last, self.shown) = (now, true);
+            let line = traffic_text::reading(reader.counts().lines);
+            let _ = write!(std::io::stderr(), "\r\x1b[K{line}");
+        }
+    }
+
+    /// Leaves a clean line behind.
+    fn clear(&self) {
+        if self.shown {
+            let _ = write!(std::io::stderr(), "\r\x1b[K");
+        }
+    }
 }

@@ -23,7 +23,7 @@ pub(super) fn stable_hash(text: &[u8]) -> u64 {
 }
 
 /// Counts different texts by 64-bit hash: of 65 536 texts two share one with probability 1e-10.
-#[derive(Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Distinct {
     seen: HashSet<u64>,
     last: u64,

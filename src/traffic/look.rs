@@ -3,6 +3,7 @@
 //!
 //! Must not: hold a request, or the value of a header field; grow with the recording.
 
+use super::distinct::Distinct;
 use super::rates::Rates;
 use crate::model::{Method, Request, Route};
 use std::collections::{BTreeMap, HashMap};
@@ -41,6 +42,7 @@ pub struct Look {
     hosts: Names,
     fields: Names,
     routes: Vec<(Route, u64)>,
+    clients: Distinct,
 }
 
 /// Counts by name, bounded.
@@ -111,7 +113,10 @@ impl Look {
             self.bodies += 1;
             self.body_bytes = self.body_bytes.saturating_add(r.body.0.len() as u64);
         }
-        self.without_client += u64::from(r.client == 0);
+        match r.client {
+            0 => self.without_client += 1,
+            client => self.clients.note(client),
+        }
         self.with_secrets += u64::from(r.headers.iter().any(|(name, _)| is_secret_field(name)));
         for (n, (name, _)) in r.headers.iter().enumerate() {
             // A field that comes twice counts once.
@@ -147,6 +152,11 @@ impl Look {
     /// Requests by the header fields they carry, the most frequent first: names only.
     pub fn fields(&self) -> Vec<(&str, u64)> {
         self.fields.most()
+    }
+
+    /// Different clients, at least; and whether there were more than were told apart.
+    pub fn clients(&self) -> (u64, bool) {
+        (self.clients.count(), self.clients.overflowed())
     }
 }
 

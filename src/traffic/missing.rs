@@ -43,9 +43,9 @@ pub fn missing(look: &Look, summary: &Summary) -> Vec<Missing> {
             "the time is when a request ended: it is replayed later than it was made by as long as it took",
         ),
         (
-            "header fields",
+            "other header fields",
             if has_fields { 0 } else { requests },
-            "no more than Referer and User-Agent: no cookies, no Accept-Encoding, nothing conditional; add some with -H",
+            "nothing but Referer and User-Agent is sent: no cookies, no Accept-Encoding, nothing conditional; add some with -H",
         ),
         ("clients", look.without_client, "a sample goes by request, and sessions cannot be told apart"),
         ("statuses", statuses, "the responses cannot be compared with the recorded ones"),

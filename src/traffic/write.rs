@@ -192,6 +192,11 @@ impl Writer {
         Ok(Writer { notation, path: place, overwrite, file, out, pen: Pen::new(default_host), written })
     }
 
+    /// The file while it has its other name; whoever ends the program early removes it.
+    pub fn unfinished(&self) -> Option<&Path> {
+        self.file.as_ref().map(NamedTempFile::path)
+    }
+
     /// Writes a request, or counts why it is not.
     ///
     /// # Errors
