@@ -9,11 +9,13 @@ mod screen_support;
 use perfbench::model::Request;
 use perfbench::traffic::{Filter, MethodFilter, Moment, Options, Reader, Rewrite, Sieve, Source};
 use proptest::prelude::*;
-use screen_support::{Ended, Folder, shared};
+use rustix::process::{Pid, Signal, kill_process};
+use screen_support::{Demo, Ended, Folder, adds_up, count, shared, within};
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::fmt::Write as _;
-use std::io::Cursor;
+use std::io::{Cursor, Write as _};
+use std::process::Stdio;
 
 /// A small log: two hours, four clients, six paths, three methods, five statuses; a pure function
 /// of the number of the line.
@@ -281,6 +283,53 @@ fn a_look_is_readable_in_any_width_and_alphabet() {
             assert!(rest.stdout.contains(part), "no {part} in {}", rest.stdout);
         }
     }
+}
+
+#[test]
+fn a_run_chooses_and_changes_as_the_look_does() {
+    let folder = Folder::new();
+    let log = folder.file("a.log", log(200));
+    let log = log.to_str().unwrap();
+    let choice = ["--only", "status=200", "--skip", "route=/health", "--sample", "60%", "--route", "/item/**"];
+    let change = ["--rewrite-path", "/product/=/item/", "--seed", "3"];
+    let found = look(&folder, &[&[log][..], &choice, &change].concat());
+    let demo = Demo::start(&folder);
+    let session = folder.word("s.perfbench");
+    let words = [&*demo.url, "--replay", log, "--json", "--record", &session];
+    let report = folder.run(&[&words[..], &choice, &change].concat()).fine().json();
+    adds_up(&report);
+    assert_eq!(count(&report, "sent"), found["requests"].as_u64().unwrap());
+    assert_eq!(report["traffic"]["skipped"], found["skipped"], "{}", report["traffic"]);
+    let routes: Vec<&str> = report["routes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|r| r["route"].as_str().or(r["name"].as_str()).unwrap())
+        .collect();
+    let expected = found["replay"]["routes"].as_object().unwrap();
+    assert!(routes.contains(&"/item/**") && routes.len() == expected.len(), "{routes:?} {expected:?}");
+}
+
+#[test]
+fn an_end_in_the_middle_leaves_no_part_of_a_file() {
+    let folder = Folder::new();
+    let file = folder.path("out/b.jsonl");
+    std::fs::create_dir(file.parent().unwrap()).unwrap();
+    let parts = || std::fs::read_dir(file.parent().unwrap()).unwrap().count();
+    // It reads from a pipe that stays open: without the signal it would not end.
+    let mut command = folder.perfbench(&["traffic", "-", "--write", file.to_str().unwrap()]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut pipe = child.stdin.take().unwrap();
+    pipe.write_all(log(20_000).as_bytes()).unwrap();
+    assert!(within(screen_support::PATIENCE, || parts() == 1), "nothing is being written");
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    let ended = within(screen_support::PATIENCE, || child.try_wait().unwrap().is_some());
+    if !ended {
+        child.kill().unwrap();
+    }
+    assert!(ended && !child.wait().unwrap().success());
+    assert_eq!(parts(), 0);
+    drop(pipe);
 }
 
 #[test]

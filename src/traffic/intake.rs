@@ -156,6 +156,8 @@ impl Intake {
                         if self.book.take(&record, Some(at), previous, || place(name, number)) {
                             let out_of_order = window.push(at, self.arena.keep(&self.book.draft));
                             self.book.note_order(out_of_order);
+                        } else {
+                            window.pass(at);
                         }
                         return None;
                     }
@@ -243,6 +245,8 @@ impl Intake {
                         let out_of_order = window.push(at, held);
                         self.book.note_order(out_of_order);
                     }
+                } else if !absent {
+                    window.pass(at);
                 }
                 frames.records += 1;
                 frames.consume(n.max(1));

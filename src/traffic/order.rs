@@ -125,6 +125,12 @@ impl Window {
         (self.out_second, self.out_next, self.out_late) = (unix_ns.div_euclid(NS), 0, false);
     }
 
+    /// A line of this time is no request that is replayed: it moves the window on all the same, or
+    /// the last requests of a slice of a long log would wait for the log's end.
+    pub(super) fn pass(&mut self, at: Stamp) {
+        self.newest_ns = Some(self.newest_ns.map_or(at.unix_ns, |newest| newest.max(at.unix_ns)));
+    }
+
     /// Memory of what was pushed and not yet taken, bytes.
     pub(super) fn waiting_bytes(&self) -> usize {
         self.overhead_bytes + self.text_bytes
@@ -297,6 +303,21 @@ mod tests {
         assert_ne!(a, run(&times, true, 60, usize::MAX, 2).0);
         let in_first_half = a.iter().filter(|o| o.1 < 5 * NS + NS / 2).count();
         assert!((400..600).contains(&in_first_half), "{in_first_half} of 1000 in the first half");
+    }
+
+    #[test]
+    fn lines_that_are_no_requests_move_the_window_on() {
+        let (mut arena, mut draft) = (Arena::default(), Draft::default());
+        draft.clear();
+        (0..3).for_each(|n| draft.close(n));
+        let at = |s: i64| Stamp { unix_ns: s * NS, whole_second: true };
+        let mut w = Window::new(60 * 1_000_000_000, 1);
+        w.push(at(100), arena.keep(&draft));
+        w.pass(at(160));
+        assert!(!w.release_passed());
+        w.pass(at(161));
+        w.pass(at(5));
+        assert!(w.release_passed() && w.peek().is_some());
     }
 
     #[test]
