@@ -6,8 +6,8 @@
 #[macro_use]
 mod screen_support;
 
-use perfbench::model::Request;
-use perfbench::traffic::{Filter, MethodFilter, Moment, Options, Reader, Rewrite, Sieve, Source};
+use perfbench::model::{Body, Method, Request};
+use perfbench::traffic::{Filter, MethodFilter, Moment, NOTATIONS, Options, Reader, Rewrite, Sieve, Source, Writer};
 use proptest::prelude::*;
 use rustix::process::{Pid, Signal, kill_process};
 use screen_support::{Demo, Ended, Folder, adds_up, count, shared, within};
@@ -160,6 +160,50 @@ fn a_repeated_recording_is_chosen_and_changed_alike() {
     assert!(first.0.iter().all(|r| r.client == 0 && r.path.starts_with("/shop/")));
     assert!(!first.0.is_empty() && first.0.len() < 50);
     assert_eq!(pass(), first);
+}
+
+#[test]
+fn what_another_notation_holds_comes_back_from_it() {
+    let folder = Folder::new();
+    let full = |n: i64| Request {
+        recorded_unix_ns: 1_760_101_200_000_000_000 + n * 1_500_000_007,
+        method: if n % 3 == 0 { Method::Post } else { Method::Get },
+        path: format!("/item/{n}?q=%22{n}"),
+        host: Some(format!("h{}.example:8080", n % 2)),
+        headers: vec![("X-N".into(), n.to_string()), ("Accept".into(), "a, b".into())],
+        body: Body(if n % 3 == 0 { format!("line\r\n\r\n{n}").into_bytes() } else { Vec::new() }),
+        ..Reader::blank()
+    };
+    let requests: Vec<Request> = (0..40).map(full).collect();
+    for (name, format, is_timed, is_whole, only_get) in [
+        ("gor", "goreplay", true, true, false),
+        ("vegeta-json", "vegeta_json", false, true, false),
+        ("uri", "tank_uri", false, false, true),
+        ("urls", "urls", false, false, false),
+    ] {
+        let notation = NOTATIONS.iter().find(|n| n.name == name).unwrap();
+        let path = folder.path(name);
+        let mut writer = Writer::create(&path, notation, None, false).unwrap();
+        requests.iter().for_each(|r| writer.write(r).unwrap());
+        let written = writer.finish().unwrap();
+        let mut reader = Reader::open(&[path], everything()).unwrap();
+        assert_eq!(reader.choices()[0].format, format);
+        let expected: Vec<&Request> = requests.iter().filter(|r| !only_get || r.method == Method::Get).collect();
+        assert_eq!(written.requests, expected.len() as u64);
+        let mut found = Reader::blank();
+        for r in expected {
+            assert!(reader.next(&mut found).unwrap(), "{name}");
+            assert_eq!((&found.method, &found.path, &found.host), (&r.method, &r.path, &r.host), "{name}");
+            assert_eq!(reader.has_time(), is_timed);
+            assert!(!is_timed || found.recorded_unix_ns == r.recorded_unix_ns, "{name}");
+            if is_whole {
+                let mut fields = found.headers.clone();
+                fields.sort_by_key(|(name, _)| std::cmp::Reverse(name.clone()));
+                assert_eq!((&fields, &found.body), (&r.headers, &r.body), "{name}");
+            }
+        }
+        assert!(!reader.next(&mut found).unwrap(), "{name}");
+    }
 }
 
 /// The figures of a look as `--json` has them.

@@ -154,7 +154,7 @@ fn facts(f: &Found, width: usize, out: &mut Vec<String>) {
     }
     if f.look.bodies > 0 {
         let size = bytes(f.look.body_bytes);
-        fact("bodies", format!("{} requests have one, {size} together", grouped(f.look.bodies)));
+        fact("bodies", format!("in {} of the requests, {size} together", grouped(f.look.bodies)));
     }
     let fields = f.look.fields();
     if !fields.is_empty() {

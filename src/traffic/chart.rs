@@ -17,7 +17,11 @@ const SCALE: usize = 11;
 pub fn chart(rates: &Rates, columns: usize, ascii: bool) -> Vec<String> {
     let width = columns.max(40) - SCALE - 2;
     let per_cell = if ascii { 1 } else { 2 };
-    let values = rates.columns(width * per_cell);
+    // Parts shorter than a second would show single requests as high rates.
+    let cells = width * per_cell;
+    let seconds = usize::try_from(rates.span_ns().div_ceil(1_000_000_000)).unwrap_or(cells).clamp(1, cells);
+    let parts = rates.columns(seconds);
+    let values: Vec<f64> = (0..cells).map(|c| parts[c * seconds / cells]).collect();
     let top = round_up(values.iter().copied().fold(0.0, f64::max));
     let steps = if ascii { 2 } else { 4 };
     let levels: Vec<usize> = values.iter().map(|v| level(*v, top, ROWS * steps)).collect();
