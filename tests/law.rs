@@ -8,7 +8,7 @@ mod strategies;
 
 use perfbench::clock::Clock;
 use perfbench::host;
-use perfbench::load::{Plan, Rendering, RequestSource, Run, Schedule, SourceError};
+use perfbench::load::{Plan, Policy, Rendering, RequestSource, Run, Schedule, SourceError};
 use perfbench::model::*;
 use perfbench::session::Writer;
 use perfbench::timeline::Timeline;
@@ -79,6 +79,7 @@ fn a_live_run_and_its_session_are_the_same_timeline() {
         timeout: Duration::from_secs(5),
         connect_timeout: Duration::from_secs(3),
         queue: 1000,
+        policy: Policy::default(),
     };
     let run = Run::start(plan, Box::new(Log::of(gets(20))), &clock, &channel.0).unwrap();
     let captures = vec![(At(100_000_000), Duration::from_millis(300))];

@@ -4,6 +4,7 @@
 
 use super::pace::PaceArgs;
 use super::select_args::SelectArgs;
+use crate::load::Think;
 use crate::traffic::{MethodFilter, NOTATIONS, Options};
 use crate::ui::THEMES;
 use clap::builder::PossibleValuesParser;
@@ -58,6 +59,13 @@ pub(super) enum Connection {
     Close,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum OverloadName {
+    Queue,
+    Drop,
+    Grow,
+}
+
 /// Options of a run.
 #[derive(Debug, clap::Args)]
 pub(super) struct RunArgs {
@@ -94,6 +102,18 @@ pub(super) struct RunArgs {
     #[command(flatten)]
     pub(super) pace: PaceArgs,
 
+    /// What becomes of requests that are due when no connection is free: they wait (--queue), are
+    /// dropped, or have more connections opened (--max-connections); each is counted
+    #[arg(long, value_enum, value_name = "WHAT", default_value = "queue", help_heading = "Pace")]
+    pub(super) overload: OverloadName,
+    /// Pause of a connection after each response, without --rate or --speed: 100ms, uniform(50ms,150ms), exp(100ms)
+    #[arg(long, value_name = "TIME", value_parser = think, conflicts_with_all = ["rate", "speed"], help_heading = "Pace")]
+    pub(super) think: Option<Think>,
+    /// With --speed: requests of one recorded client go out one after the other, each when it is due and
+    /// the one before it was answered
+    #[arg(long, requires = "speed", help_heading = "Pace")]
+    pub(super) sessions: bool,
+
     /// Connections, all threads together
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=65_536), help_heading = "Connections")]
     pub(super) connections: u32,
@@ -103,6 +123,15 @@ pub(super) struct RunArgs {
     /// Whether a connection carries many requests
     #[arg(long, value_enum, default_value = "keepalive", help_heading = "Connections")]
     pub(super) connection: Connection,
+    /// Requests that a connection carries before it is closed and another is opened
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Connections")]
+    pub(super) requests_per_connection: Option<u32>,
+    /// Open the connections evenly over this time, not all at once
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = duration, help_heading = "Connections")]
+    pub(super) connection_ramp: Duration,
+    /// Most connections there may be with --overload grow; by default ten times --connections
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_536), help_heading = "Connections")]
+    pub(super) max_connections: Option<u32>,
     /// Time limit of a request, from its first byte sent to the last byte of the response
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration, help_heading = "Connections")]
     pub(super) timeout: Duration,
@@ -301,6 +330,18 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+fn think(text: &str) -> Result<Think, String> {
+    let inside = |name: &str| text.strip_prefix(name)?.strip_prefix('(')?.strip_suffix(')');
+    if let Some(mean) = inside("exp") {
+        return Ok(Think::Exponential(duration(mean.trim())?));
+    }
+    if let Some(both) = inside("uniform") {
+        let (a, b) = both.split_once(',').ok_or("give two times: uniform(50ms,150ms)")?;
+        return Ok(Think::Uniform(duration(a.trim())?, duration(b.trim())?));
+    }
+    duration(text).map(Think::Fixed).map_err(|_| "give 100ms, uniform(50ms,150ms) or exp(100ms)".into())
+}
+
 fn capture(text: &str) -> Result<(Duration, Duration), String> {
     let (at, length) = text.split_once(',').ok_or("give when and how long, like 3s,5s")?;
     let (at, length) = (duration(at)?, duration(length)?);
@@ -346,6 +387,17 @@ mod tests {
         }
         assert_eq!(capture("3s,500ms"), Ok((Duration::from_secs(3), Duration::from_millis(500))));
         assert!(capture("3s").is_err() && capture("3s,0s").is_err());
+    }
+
+    #[test]
+    fn pauses_read_as_written() {
+        let ms = Duration::from_millis;
+        assert_eq!(think("100ms"), Ok(Think::Fixed(ms(100))));
+        assert_eq!(think("exp(2s)"), Ok(Think::Exponential(ms(2000))));
+        assert_eq!(think("uniform(50ms, 150ms)"), Ok(Think::Uniform(ms(50), ms(150))));
+        for wrong in ["", "soon", "exp", "exp()", "exp(1", "uniform(1s)", "normal(1s)", "uniform(1s,2s,3s)"] {
+            assert!(think(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -208,6 +208,7 @@ impl RunArgs {
             fail_if: texts(&p.fail_if),
             stop_if: texts(&p.stop_if),
             find_max: p.find_max.as_ref().map(ToString::to_string),
+            overload: if mode == "closed" { String::new() } else { plan.overload.clone() },
             ..plan
         }
     }

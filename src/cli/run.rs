@@ -2,7 +2,7 @@
 //!
 //! Must not: hold logic that a room could hold.
 
-use super::args::{Connection, RunArgs, ScreenArgs};
+use super::args::{Connection, OverloadName, RunArgs, ScreenArgs};
 use super::connect::Found;
 use super::progress::Progress;
 use super::target::{self, Target};
@@ -44,7 +44,7 @@ pub(super) fn run(mut args: RunArgs) -> Result<(), Failure> {
 
     let clock = Clock::start();
     let opening = opening(&args, &clock, &target, address, &source, curve.as_ref());
-    let mut early_faults = raise_fd_limit(u64::from(args.connections));
+    let mut early_faults = raise_fd_limit(u64::from(most_connections(&args)));
     let mut workbench = Workbench::new();
     if let Some(path) = &args.record {
         let writer = Writer::create(path, args.overwrite).map_err(usage)?;
@@ -159,6 +159,7 @@ fn opening(
         connections: args.connections,
         threads,
         connection: if args.connection == Connection::Close { "close" } else { "keepalive" }.into(),
+        overload: overload(args).name().into(),
         ..LoadPlan::default()
     };
     Opening {
@@ -196,6 +197,29 @@ fn plan(args: &RunArgs, load: &LoadPlan, target: &Target, way: load::Way, curve:
         timeout: args.timeout,
         connect_timeout: args.connect_timeout,
         queue: args.queue,
+        policy: load::Policy {
+            requests_per_connection: args.requests_per_connection,
+            ramp: args.connection_ramp,
+            think: args.think.unwrap_or_default(),
+            overload: overload(args),
+            sessions: args.sessions,
+        },
+    }
+}
+
+fn overload(args: &RunArgs) -> load::Overload {
+    match args.overload {
+        OverloadName::Queue => load::Overload::Queue,
+        OverloadName::Drop => load::Overload::Drop,
+        OverloadName::Grow => load::Overload::Grow { most: most_connections(args) },
+    }
+}
+
+/// Connections that a run may come to have.
+fn most_connections(args: &RunArgs) -> u32 {
+    match args.overload {
+        OverloadName::Grow => args.max_connections.unwrap_or(args.connections.saturating_mul(10)).max(args.connections),
+        _ => args.connections,
     }
 }
 

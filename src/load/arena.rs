@@ -25,6 +25,8 @@ pub(crate) struct Item {
     pub(crate) is_head: bool,
     /// Sending it twice does no harm (RFC 9110 section 9.2.2).
     pub(crate) is_idempotent: bool,
+    /// Who made it, 0 when the recording does not say.
+    pub(crate) client: u64,
     /// The status it was answered with when it was recorded.
     pub(crate) recorded_status: Option<u16>,
     /// What it counts under.
@@ -45,6 +47,7 @@ impl Arena {
                 request.method,
                 Method::Get | Method::Head | Method::Put | Method::Delete | Method::Options
             ),
+            client: request.client,
             recorded_status: request.recorded_status,
             route: request.route.clone(),
         });

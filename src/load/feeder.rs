@@ -142,7 +142,9 @@ impl Feeder {
             let after_ns = after_ns.saturating_sub(cut_ns).max(last_ns);
             cut_ns += (after_ns - last_ns).saturating_sub(most_ns);
             last_ns = after_ns.min(last_ns.saturating_add(most_ns));
-            let worker = (self.dealt % workers as u64) as usize;
+            // A client's requests must not overtake each other: one worker has them all.
+            let turn = if self.plan.policy.sessions && request.client != 0 { request.client } else { self.dealt };
+            let worker = (turn % workers as u64) as usize;
             open[worker].push(&request, last_ns, &self.plan.rendering);
             self.dealt += 1;
             read += 1;

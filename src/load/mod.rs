@@ -11,15 +11,18 @@ mod doorbell;
 pub mod engine;
 mod feeder;
 mod gate;
+mod policy;
 mod queue;
 mod record;
 mod schedule;
+mod sessions;
 mod source;
 mod supply;
 mod tls;
 mod way;
 
 pub use arena::Rendering;
+pub use policy::{Overload, Policy, Think};
 pub use schedule::{Arrivals, Change, Course, Curve, Leg, PhaseError, Phases, Planned, RateCurve, Schedule};
 pub use source::{RequestSource, SourceError};
 pub use tls::{Tls, TlsError, TlsOptions};
@@ -68,6 +71,8 @@ pub struct Plan {
     /// Requests that may wait for a connection, all workers together, before more that
     /// fall due are dropped. Only paced runs queue.
     pub queue: u64,
+    /// How connections are used.
+    pub policy: Policy,
 }
 
 /// How long the feeder may take to end after the workers have, ns. It may be waiting for a

@@ -5,10 +5,11 @@
 //!
 //! Must not: block, or know how an engine waits.
 
-use super::Plan;
 use super::arena::{Arena, Item};
 use super::schedule::Pacer;
+use super::sessions::Sessions;
 use super::supply::{AHEAD, Batch, Taken, Taker};
+use super::{Overload, Plan};
 use crate::model::At;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -62,6 +63,8 @@ pub(crate) struct Queue {
     next: usize,
     at_hand: usize,
     waiting: VecDeque<Ticket>,
+    /// Where requests of one client wait for each other.
+    sessions: Option<Sessions<Ticket>>,
     closed: bool,
     pub(crate) dealt: Dealt,
 }
@@ -75,7 +78,11 @@ impl Queue {
             paused: pacer.is_paused(),
             pacer,
             end: plan.duration.map(|d| start + d),
-            limit: usize::try_from(plan.queue.div_ceil(u64::from(plan.threads))).unwrap_or(usize::MAX),
+            limit: match plan.policy.overload {
+                Overload::Drop => 0,
+                _ => usize::try_from(plan.queue.div_ceil(u64::from(plan.threads))).unwrap_or(usize::MAX),
+            },
+            sessions: plan.policy.sessions.then(Sessions::default),
             supply: Some(supply),
             upcoming: VecDeque::with_capacity(AHEAD),
             next: 0,
@@ -122,11 +129,16 @@ impl Queue {
             }
             let Some(ticket) = self.pop(due) else { return false };
             self.dealt.offered += 1;
-            if self.waiting.len() < self.limit.saturating_add(free) {
-                self.waiting.push_back(ticket);
-            } else {
+            if self.waiting() >= self.limit.saturating_add(free) {
                 self.dealt.dropped += 1;
+                continue;
             }
+            let client = ticket.item().client;
+            let may_go = match &mut self.sessions {
+                Some(sessions) => sessions.due(client, ticket),
+                None => Some(ticket),
+            };
+            self.waiting.extend(may_go);
         }
         true
     }
@@ -145,9 +157,22 @@ impl Queue {
         self.due.filter(|due| self.end.is_none_or(|end| *due < end))
     }
 
-    /// How many requests are due and wait for a connection.
+    /// A request has ended, however it did: the next one of its client may go.
+    pub(crate) fn ended(&mut self, client: u64) {
+        if let Some(next) = self.sessions.as_mut().and_then(|s| s.ended(client)) {
+            // It has waited longer than those behind it.
+            self.waiting.push_front(next);
+        }
+    }
+
+    /// How many requests are due and wait, for a connection or for their client's last answer.
     pub(crate) fn waiting(&self) -> usize {
-        self.waiting.len()
+        self.waiting.len() + self.sessions.as_ref().map_or(0, Sessions::held)
+    }
+
+    /// Whether a request waits for nothing but a connection.
+    pub(crate) fn wants_connection(&self) -> bool {
+        !self.waiting.is_empty()
     }
 
     /// Ends the run for this worker: what waits is dropped, connections get no more.
@@ -158,8 +183,11 @@ impl Queue {
         self.closed = true;
         let missed = self.missed(now);
         self.dealt.offered += missed;
-        self.dealt.dropped += missed + self.waiting.len() as u64;
+        self.dealt.dropped += missed + self.waiting() as u64;
         self.waiting.clear();
+        if let Some(sessions) = &mut self.sessions {
+            sessions.clear();
+        }
         self.upcoming.clear();
         self.supply = None;
     }
@@ -192,7 +220,7 @@ impl Queue {
 
     /// Whether there will be no more requests.
     pub(crate) fn is_exhausted(&self) -> bool {
-        self.closed || (self.supply.is_none() && self.upcoming.is_empty() && self.waiting.is_empty())
+        self.closed || (self.supply.is_none() && self.upcoming.is_empty() && self.waiting() == 0)
     }
 
     /// Takes what lies ready when little is at hand. All of it: a feeder that waits for room is

@@ -195,7 +195,8 @@ impl Schedule {
         self.arrivals
     }
 
-    fn seed(&self) -> u64 {
+    /// The seed of everything random in the run.
+    pub(crate) fn seed(&self) -> u64 {
         self.seed
     }
 

@@ -42,6 +42,8 @@ pub(super) struct Shared {
     dialer: Dialer,
     /// Where names are looked up, when they are for every connection.
     pub(super) resolver: Option<Resolver>,
+    /// How many connections the plan has; those above were opened beyond it.
+    planned: u32,
     /// The instant read last.
     pub(super) now: At,
     /// When each connection's time for what it does is up, by its number.
@@ -63,10 +65,10 @@ impl Shared {
         poll: Poll,
         recorder: Recorder,
         dialer: Dialer,
-        connections: usize,
+        planned: u32,
     ) -> Shared {
         let now = clock.now();
-        let deadlines = vec![NEVER; connections];
+        let deadlines = vec![NEVER; planned as usize];
         let buffer = vec![0; HEAD + BUFFER].into_boxed_slice();
         let is_open = plan.schedule.is_open();
         Shared {
@@ -76,6 +78,7 @@ impl Shared {
             poll,
             recorder,
             dialer,
+            planned,
             resolver: None,
             now,
             deadlines,
@@ -120,6 +123,8 @@ pub(super) enum Progress {
     Ended {
         /// With a whole response.
         completed: bool,
+        /// Whose request it was.
+        client: u64,
     },
 }
 
@@ -140,6 +145,8 @@ pub(super) struct Connection {
     /// The stream is at its end behind what there is to read.
     gone: bool,
     ticket: Option<Ticket>,
+    /// Requests the stream has carried.
+    carried: u32,
     /// Bytes of the request that were written.
     written: usize,
     /// When connecting began.
@@ -173,6 +180,7 @@ impl Connection {
             hurried: false,
             gone: false,
             ticket: None,
+            carried: 0,
             written: 0,
             dialled: At::START,
             sent: None,
@@ -310,6 +318,7 @@ impl Connection {
     fn dial(&mut self, found: Option<SocketAddr>, shared: &mut Shared) -> Result<Progress, Failed> {
         self.state = State::Connecting;
         (self.watches_writable, self.registered, self.hurried, self.gone) = (false, false, false, false);
+        self.carried = 0;
         self.dialled = shared.now;
         self.stream = Some(shared.dialer.dial(found).map_err(|e| failed(e, false))?);
         if shared.at_once {
@@ -351,6 +360,7 @@ impl Connection {
                 Ok(n) => {
                     if self.state == State::Connecting {
                         shared.recorder.connected(shared.now.since_ns(self.dialled));
+                        shared.recorder.grown += u64::from(self.number >= shared.planned);
                         shared.deadlines[self.number as usize] = shared.now + shared.plan.timeout;
                         shared.at_once = !self.registered;
                     }
@@ -503,7 +513,9 @@ impl Connection {
     }
 
     fn complete(&mut self, shared: &mut Shared) -> Progress {
-        if !self.response.keep_alive || shared.plan.close {
+        self.carried = self.carried.saturating_add(1);
+        let enough = shared.plan.policy.requests_per_connection.is_some_and(|most| self.carried >= most);
+        if !self.response.keep_alive || shared.plan.close || enough {
             if let Some(stream) = &mut self.stream {
                 stream.say_goodbye();
             }
@@ -537,13 +549,15 @@ impl Connection {
     /// Counts the end of the request: at the instant in `shared`, which was just read.
     fn end(&mut self, outcome: Outcome, shared: &mut Shared) -> Progress {
         self.state = State::Idle;
+        let mut client = 0;
         if let Some(ticket) = self.ticket.take() {
             let item = ticket.item();
             let (due, sent, answered, end) = (ticket.due, self.sent, self.answered, shared.now);
+            client = item.client;
             let (route, recorded_status) = (&item.route, item.recorded_status);
             shared.recorder.ended(&Ended { outcome, due, sent, answered, end, route, recorded_status });
         }
-        Progress::Ended { completed: outcome.is_completed() }
+        Progress::Ended { completed: outcome.is_completed(), client }
     }
 }
 

@@ -13,9 +13,9 @@ mod tls_stream;
 mod transport;
 
 use super::{Engine, Worker};
-use crate::load::Control;
-use crate::load::queue::Queue;
+use crate::load::queue::{Queue, Ticket};
 use crate::load::record::Recorder;
+use crate::load::{Control, Overload, Think};
 use crate::model::{At, Event, Fault, Interval};
 use connection::{Connection, NEVER, Progress, Shared};
 use poll::Poll;
@@ -81,6 +81,8 @@ struct Loop {
     control: Arc<Control>,
     queue: Queue,
     connections: Vec<Connection>,
+    /// How many there may be.
+    most: usize,
     /// Failures in a row of each connection, in a closed loop.
     failures: Vec<u8>,
     /// Free connections that were open when they became free, the warmest last.
@@ -93,6 +95,8 @@ struct Loop {
     unread: Vec<u32>,
     /// Connections that carry a request.
     busy: usize,
+    /// For the length of pauses.
+    rng: fastrand::Rng,
     end: Option<At>,
     next_tick: At,
     next_sweep: At,
@@ -105,20 +109,35 @@ impl Loop {
         let queue = Queue::new(&plan, index, supply, start);
         let end = plan.duration.map(|d| start + d);
         let mine = share(plan.connections, plan.threads, u32::from(index));
+        let most = match plan.policy.overload {
+            Overload::Grow { most } => share(most, plan.threads, u32::from(index)).max(mine),
+            _ => mine,
+        };
         let room = mine as usize;
+        let mut resting = BinaryHeap::with_capacity(room);
+        let mut closed = Vec::with_capacity(room);
+        for n in (0..mine).rev() {
+            // All workers' connections in turn, evenly over the ramp.
+            let before = u64::from(n) * u64::from(plan.threads) + u64::from(index);
+            let after = plan.policy.ramp.mul_f64(before as f64 / f64::from(plan.connections));
+            if after.is_zero() { closed.push(n) } else { resting.push(Reverse((start + after, n))) }
+        }
+        let seed = plan.schedule.seed().wrapping_add(u64::from(index) << 32);
         Loop {
-            shared: Shared::new(plan, clock, poll, Recorder::new(index, start, out), dialer, room),
+            shared: Shared::new(plan, clock, poll, Recorder::new(index, start, out), dialer, mine),
             control,
             queue,
             connections: (0..mine).map(Connection::new).collect(),
+            most: most as usize,
             failures: vec![0; room],
             idle: Vec::with_capacity(room),
-            closed: (0..mine).rev().collect(),
-            resting: BinaryHeap::with_capacity(room),
+            closed,
+            resting,
             unread: Vec::new(),
             busy: 0,
+            rng: fastrand::Rng::with_seed(seed),
             end,
-            next_tick: start,
+            next_tick: next_tick(start),
             next_sweep: start,
             closed_at: None,
         }
@@ -126,8 +145,6 @@ impl Loop {
 
     fn run(mut self) {
         let mut events = Poll::events();
-        let start = self.shared.now;
-        self.next_tick = next_tick(start);
         loop {
             for e in &events {
                 let token = e.data.u64();
@@ -148,7 +165,7 @@ impl Loop {
             if self.closed_at.is_none() && (self.control.stopped() || self.end.is_some_and(|end| now >= end)) {
                 self.queue.close(now);
             }
-            let more_due = self.queue.fall_due(now, self.idle.len() + self.closed.len());
+            let more_due = self.queue.fall_due(now, self.free_or_new());
             self.wake_rested(now);
             let more_begun = self.begin_on_free();
             self.sweep();
@@ -174,49 +191,55 @@ impl Loop {
         match progress {
             Progress::Waits => {}
             Progress::More => self.unread.push(number),
-            Progress::Ended { completed } => self.ended(number, completed),
+            Progress::Ended { completed, client } => self.ended(number, completed, client),
         }
     }
 
     /// A request has ended: the connection takes the next one at once, rests or is free.
-    fn ended(&mut self, number: u32, completed: bool) {
+    fn ended(&mut self, number: u32, completed: bool, client: u64) {
         let n = number as usize;
         self.busy -= 1;
-        let is_open = self.connections[n].is_open();
-        if completed || self.shared.is_open {
-            self.failures[n] = 0;
-            // Not after a failure: a queue would be gone through in one go, failing.
-            if completed && let Some(ticket) = self.queue.take(self.shared.now) {
-                if self.shared.is_open {
-                    self.shared.tell_time();
-                }
-                self.begin(number, ticket);
-                return;
-            }
-        } else if !self.queue.is_closed() {
-            self.failures[n] = self.failures[n].saturating_add(1);
-            let pause = Duration::from_millis(1 << self.failures[n].min(10)).min(BACK_OFF);
+        self.queue.ended(client);
+        self.failures[n] = if completed { 0 } else { self.failures[n].saturating_add(1) };
+        let pause = match (self.shared.is_open, completed) {
+            (true, _) => Duration::ZERO,
+            (false, true) => self.think(),
+            (false, false) => Duration::from_millis(1 << self.failures[n].min(10)).min(BACK_OFF).max(self.think()),
+        };
+        if !pause.is_zero() && !self.queue.is_closed() {
             self.shared.deadlines[n] = NEVER;
             self.resting.push(Reverse((self.shared.now + pause, number)));
             return;
         }
+        // Not after a failure: a queue would be gone through in one go, failing.
+        if completed && let Some(ticket) = self.queue.take(self.shared.now) {
+            if self.shared.is_open {
+                self.shared.tell_time();
+            }
+            self.begin(number, ticket);
+            return;
+        }
         self.shared.deadlines[n] = NEVER;
-        if is_open { &mut self.idle } else { &mut self.closed }.push(number);
+        self.set_free(number);
     }
 
-    fn begin(&mut self, number: u32, ticket: crate::load::queue::Ticket) {
+    fn think(&mut self) -> Duration {
+        match self.shared.plan.policy.think {
+            Think::None => Duration::ZERO,
+            think => think.draw(&mut self.rng),
+        }
+    }
+
+    fn begin(&mut self, number: u32, ticket: Ticket) {
         self.busy += 1;
         let progress = self.connections[number as usize].begin(ticket, &mut self.shared);
-        match progress {
-            Progress::Ended { completed } => self.ended(number, completed),
-            other => self.follow(number, other),
-        }
+        self.follow(number, progress);
     }
 
     /// Begins requests on free connections; true: there are more of both.
     fn begin_on_free(&mut self) -> bool {
         for _ in 0..BEGUN_IN_ONE_GO {
-            if self.idle.is_empty() && self.closed.is_empty() {
+            if self.free_or_new() == 0 {
                 return false;
             }
             let Some(ticket) = self.queue.take(self.shared.now) else { return false };
@@ -224,10 +247,21 @@ impl Loop {
             self.shared.tell_time();
             self.begin(number, ticket);
         }
-        self.queue.waiting() > 0 || !self.shared.is_open
+        self.queue.wants_connection() || !self.shared.is_open
     }
 
-    /// A free connection, if possible one that is open, of these the one used last.
+    /// How many connections could take a request.
+    fn free_or_new(&self) -> usize {
+        self.idle.len() + self.closed.len() + (self.most - self.connections.len())
+    }
+
+    fn set_free(&mut self, number: u32) {
+        let is_open = self.connections[number as usize].is_open();
+        if is_open { &mut self.idle } else { &mut self.closed }.push(number);
+    }
+
+    /// A free connection: one that is open if possible, of these the one used last; one beyond
+    /// the plan if there is no other and the plan lets them grow.
     fn free(&mut self) -> Option<u32> {
         while let Some(number) = self.idle.pop() {
             if self.connections[number as usize].is_open() {
@@ -235,14 +269,20 @@ impl Loop {
             }
             self.closed.push(number); // closed while it was idle
         }
-        self.closed.pop()
+        if let Some(number) = self.closed.pop() {
+            return Some(number);
+        }
+        let number = u32::try_from(self.connections.len()).ok().filter(|n| (*n as usize) < self.most)?;
+        self.connections.push(Connection::new(number));
+        self.shared.deadlines.push(NEVER);
+        self.failures.push(0);
+        Some(number)
     }
 
     fn wake_rested(&mut self, now: At) {
         while self.resting.peek().is_some_and(|Reverse((at, _))| *at <= now) {
             let Some(Reverse((_, number))) = self.resting.pop() else { return };
-            let is_open = self.connections[number as usize].is_open();
-            if is_open { &mut self.idle } else { &mut self.closed }.push(number);
+            self.set_free(number);
         }
     }
 
