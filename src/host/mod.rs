@@ -13,6 +13,7 @@
 //!
 //! [`Reading`]: crate::model::Reading
 
+mod cgroup;
 mod diag;
 mod doctor;
 mod fields;

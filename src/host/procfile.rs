@@ -5,6 +5,7 @@
 //!
 //! Must not: parse.
 
+use super::fields::number;
 use super::sampler::HostError;
 use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags};
@@ -86,6 +87,21 @@ impl ProcFolder {
         let file = rustix::fs::openat(&self.folder, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
         let len = read_whole(&File::from(file), buffer)?;
         Ok(buffer.get(..len).unwrap_or_default())
+    }
+
+    /// The numbers that entries of the folder `name` are called by, `most` of them at the most.
+    pub(super) fn numbers(&self, name: &str, most: usize) -> io::Result<Vec<u32>> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let entries = rustix::fs::openat(&self.folder, name, flags, Mode::empty())?;
+        let mut found = Vec::new();
+        for entry in rustix::fs::Dir::read_from(&entries)? {
+            let entry = entry?;
+            let id = number(entry.file_name().to_bytes()).and_then(|n| u32::try_from(n).ok());
+            if found.len() < most {
+                found.extend(id);
+            }
+        }
+        Ok(found)
     }
 
     /// How many file descriptors the process has open.

@@ -6,7 +6,7 @@
 //! Must not: schedule, or read anything itself.
 
 use super::samplers::{
-    conntrack, cpu, destination, disk, memory, net, pressure, process, sockets, softirq, target, tcp,
+    client, conntrack, cpu, destination, disk, memory, net, pressure, process, sockets, softirq, target, tcp,
 };
 use super::targets::Targets;
 use crate::clock::Clock;
@@ -45,7 +45,7 @@ pub const SAMPLERS: &[Row] = &[
     Row { name: "softirq", open: softirq::open, at_least: Duration::ZERO, permille: 1 },
     Row { name: "tcp", open: tcp::open, at_least: Duration::ZERO, permille: 1 },
     Row { name: "sockets", open: sockets::open, at_least: Duration::ZERO, permille: 6 },
-    Row { name: "destination", open: destination::open, at_least: Duration::ZERO, permille: 9 },
+    Row { name: "destination", open: destination::open, at_least: Duration::ZERO, permille: 8 },
     Row { name: "net", open: net::open, at_least: Duration::ZERO, permille: 2 },
     Row { name: "memory", open: memory::open, at_least: Duration::ZERO, permille: 1 },
     Row { name: "disk", open: disk::open, at_least: Duration::ZERO, permille: 1 },
@@ -53,6 +53,7 @@ pub const SAMPLERS: &[Row] = &[
     Row { name: "conntrack", open: conntrack::open, at_least: Duration::ZERO, permille: 1 },
     Row { name: "target", open: target::open, at_least: Duration::from_secs(3), permille: 1 },
     Row { name: "process", open: process::open, at_least: Duration::ZERO, permille: 2 },
+    Row { name: "client", open: client::open, at_least: Duration::ZERO, permille: 1 },
 ];
 
 /// What samplers are made from.

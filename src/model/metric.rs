@@ -47,6 +47,8 @@ pub enum Scope {
     Disk,
     /// A process: `self`, or `PID name` of the target's.
     Process,
+    /// A load thread of perfbench: `load-0`.
+    Thread,
     /// A remote socket address.
     Destination,
     /// A TCP state by its kernel name.
@@ -204,6 +206,14 @@ metrics! {
     ProcVoluntary   "proc.voluntary"     Counter Count Process "voluntary context switches of the main thread; /proc/PID/status";
     ProcInvoluntary "proc.involuntary"   Counter Count Process "involuntary context switches of the main thread; /proc/PID/status";
     ProcRunWait     "proc.run_wait"      Counter Nanos Process "time runnable and waiting for a CPU, main thread; /proc/PID/schedstat";
+    ProcRssPeak     "proc.rss_peak"      Gauge   Bytes Process "most resident memory so far; /proc/PID/status VmHWM";
+    ProcMemLimit    "proc.mem_limit"     Gauge   Bytes Process "memory its control group may use, the least on its path, absent without a limit; cgroup memory.max, v1 memory.limit_in_bytes";
+    ProcThrottled   "proc.throttled"     Counter Micros Process "time its control group was kept off the CPUs by a quota; cgroup cpu.stat throttled_usec, v1 throttled_time";
+    // /proc/self/task/TID of the load threads
+    ThreadRun         "thread.run"         Counter Nanos Thread "time on a CPU; /proc/PID/task/TID/schedstat field 1";
+    ThreadRunWait     "thread.run_wait"    Counter Nanos Thread "time runnable and waiting for a CPU; /proc/PID/task/TID/schedstat field 2";
+    ThreadVoluntary   "thread.voluntary"   Counter Count Thread "voluntary context switches; /proc/PID/task/TID/status";
+    ThreadInvoluntary "thread.involuntary" Counter Count Thread "involuntary context switches: preempted; /proc/PID/task/TID/status";
 }
 
 impl fmt::Display for Metric {

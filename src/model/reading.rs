@@ -9,7 +9,7 @@ use std::sync::Arc;
 /// the whole host. Readings of one metric and one instance make one series.
 ///
 /// By scope: CPU `0`; interface `eth0`; disk `vda`; process `self` (perfbench) or
-/// `PID name` (the target's); destination `10.0.0.7:8081`; socket state `SYN_SENT`.
+/// `PID name` (the target's); load thread `load-0`; destination `10.0.0.7:8081`; socket state `SYN_SENT`.
 pub type Instance = Arc<str>;
 
 /// One raw value.

@@ -5,6 +5,7 @@
 //!
 //! Must not: read clocks or files, or know whether events come from a live run or a session.
 
+mod client;
 mod host;
 mod load;
 pub mod objective;
@@ -14,6 +15,7 @@ pub mod stacks;
 pub mod steer;
 mod view;
 
+pub use client::{ClientLateness, ClientUse, FULL_PERCENT, ThreadUse};
 pub use host::{CpuSplit, DiskUse, InterfaceUse, MemoryUse, Moved, PortUse, ProcessUse};
 pub use load::{LoadSum, LoadTrack, Slot};
 pub use routes::RouteSum;

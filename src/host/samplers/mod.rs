@@ -2,6 +2,7 @@
 //!
 //! Must not: know each other.
 
+pub(super) mod client;
 pub(super) mod conntrack;
 pub(super) mod cpu;
 pub(super) mod destination;
