@@ -1,12 +1,15 @@
 //! Rules over a [`View`] that say what the bottleneck is, each with its evidence. One file
-//! per cause and one row of [`RULES`].
+//! per cause and one row of [`RULES`]. What the names of rules begin with says who is at fault:
+//! `client.` perfbench itself, `target.` what it loads, `load.` what became of the requests.
 //!
 //! Must not: read the host or keep state; an old session is judged by today's rules.
 
 mod accept_queue;
+mod checks;
 mod client;
 mod cpu;
 mod local_ports;
+mod mismatch;
 #[cfg(test)]
 mod tests;
 mod unanswered;
@@ -25,7 +28,14 @@ pub static RULES: &[Rule] = &[
     accept_queue::check,
     cpu::one_softirq,
     cpu::full,
-    client::check,
+    client::cpu::check,
+    client::runqueue::check,
+    client::throttled::check,
+    client::late::check,
+    client::memory::check,
+    client::descriptors::check,
+    checks::check,
+    mismatch::check,
 ];
 
 /// All findings over what is in focus, gravest first.

@@ -2,8 +2,8 @@
 
 use super::check;
 use crate::model::{
-    At, Event, Interval, Latency, LoadPlan, Metric, Opening, Outcome, OutcomeCount, Reading, Readings, Span,
-    new_histogram,
+    At, CheckKind, Event, Finding, HostFacts, Interval, Latency, LoadPlan, Metric, Opening, Outcome, OutcomeCount,
+    Reading, Readings, RouteInterval, Severity, Span, new_histogram,
 };
 use crate::timeline::{Cursor, Selection, Timeline, View};
 
@@ -17,7 +17,8 @@ fn latency(ms: u64, n: u64) -> Latency {
 
 /// Five seconds of load, one interval per tick, as `make` leaves it.
 fn load(make: impl Fn(&mut Interval)) -> Vec<Event> {
-    let opening = Opening { load: LoadPlan { connections: 50, ..Default::default() }, ..Default::default() };
+    let host = HostFacts { cpus: 4, memory_bytes: 8 << 30, ticks_per_s: 100, ..Default::default() };
+    let opening = Opening { load: LoadPlan { connections: 50, ..Default::default() }, host, ..Default::default() };
     let mut events = vec![Event::Opening(opening)];
     for n in 0..25 {
         let span = Span { from: At(n * Interval::TICK_NS), to: At((n + 1) * Interval::TICK_NS) };
@@ -60,12 +61,43 @@ fn host(values: &[(Metric, &str, i64)]) -> Vec<Event> {
     vec![read(0), read(5)]
 }
 
-fn found(events: Vec<Event>) -> Vec<&'static str> {
+fn findings(events: Vec<Event>) -> Vec<Finding> {
     let mut t = Timeline::new();
     events.iter().for_each(|e| t.apply(e));
     let selection = Selection::default();
-    let view = View { timeline: &t, cursor: Cursor::Follow, selection: &selection, window_ns: 10 * SECOND };
-    check(&view).iter().map(|f| f.rule).collect()
+    let view = View { timeline: &t, cursor: Cursor::Follow, selection: &selection, window_ns: 60 * SECOND };
+    check(&view)
+}
+
+fn found(events: Vec<Event>) -> Vec<&'static str> {
+    findings(events).iter().map(|f| f.rule).collect()
+}
+
+/// What the only finding says of itself: rule, gravity, whether the client limits the run.
+fn only(events: Vec<Event>) -> (&'static str, Severity, bool) {
+    match findings(events).as_slice() {
+        [f] => (f.rule, f.severity, f.limits_client()),
+        all => panic!("not one finding but {all:#?}"),
+    }
+}
+
+/// A thread's counters at 0 s and 5 s, as shares of its time in per cent.
+fn thread(run: i64, wait: i64) -> Vec<Event> {
+    let ns = |percent: i64| percent * 50_000_000;
+    host(&[(Metric::ThreadRun, "load-0", ns(run)), (Metric::ThreadRunWait, "load-0", ns(wait))])
+}
+
+/// One request of all ends like this.
+fn once(outcome: Outcome) -> Vec<Event> {
+    load(move |i| {
+        if i.span.from == At::START {
+            i.outcomes.push(OutcomeCount { outcome, count: 1 });
+        }
+    })
+}
+
+fn closed(i: &mut Interval) {
+    i.send_lag = Latency::default();
 }
 
 #[test]
@@ -112,4 +144,107 @@ fn ports_past_the_cliff_overflows_and_full_cpus_are_found() {
     assert_eq!(found(full), ["cpu.full"]);
     let one_core = [(Metric::CpuSoftirq, "0", 450), (Metric::CpuIdle, "0", 50), (Metric::CpuIdle, "1", 500)];
     assert_eq!(found(host(&one_core)), ["softirq.one_core"]);
+}
+
+#[test]
+fn a_full_load_thread_limits_a_closed_loop_and_a_schedule_only_when_it_is_missed() {
+    let limits = ("client.cpu", Severity::Warning, true);
+    assert_eq!(only([load(closed), thread(99, 0)].concat()), limits);
+    assert_eq!(found([load(closed), thread(80, 0)].concat()), [""; 0]);
+    assert_eq!(only([load(|_| {}), thread(99, 0)].concat()), ("client.cpu", Severity::Note, false));
+    let late = load(|i| (i.send_lag, i.response_time) = (latency(3, 100), latency(50, 100)));
+    assert_eq!(only([late, thread(99, 0)].concat()), limits);
+    let dropping = load(|i| i.dropped = 5);
+    assert_eq!(only([dropping, thread(99, 0)].concat()), ("client.cpu", Severity::Critical, true));
+    let [f] = &findings([load(closed), thread(99, 0)].concat())[..] else { panic!() };
+    assert_eq!(
+        (f.title.as_str(), f.advice.as_str()),
+        ("load-0 used 99 % of a core", "add --threads: 1 of 4 CPUs have a load thread")
+    );
+}
+
+#[test]
+fn a_thread_that_waits_for_a_cpu_and_a_quota_are_found() {
+    assert_eq!(only([load(closed), thread(60, 25)].concat()), ("client.runqueue", Severity::Warning, true));
+    assert_eq!(only([load(|_| {}), thread(60, 25)].concat()), ("client.runqueue", Severity::Note, false));
+    assert_eq!(found([load(closed), thread(60, 5)].concat()), [""; 0]);
+    let quota = |us| host(&[(Metric::ProcThrottled, "self", us)]);
+    assert_eq!(only([load(closed), quota(600_000)].concat()), ("client.throttled", Severity::Warning, true));
+    assert_eq!(found([load(closed), quota(100_000)].concat()), [""; 0]);
+}
+
+#[test]
+fn memory_is_found_near_its_limit_growing_and_refused() {
+    let near = |mb: i64| host(&[(Metric::ProcRss, "self", mb << 20), (Metric::ProcMemLimit, "self", 1000 << 20)]);
+    assert_eq!(only([load(closed), near(850)].concat()), ("client.memory", Severity::Warning, true));
+    assert_eq!(only([load(closed), near(960)].concat()), ("client.memory", Severity::Critical, true));
+    assert_eq!(found([load(closed), near(700)].concat()), [""; 0]);
+    let grows = |mb_at: fn(i64) -> i64| {
+        let read = |s: i64| Reading { metric: Metric::ProcRss, instance: "self".into(), value: mb_at(s) << 20 };
+        let at =
+            |s: i64| Readings { at: At(s as u64 * SECOND), sampler: "t".into(), took_ns: 1, values: vec![read(s)] };
+        [load(closed), (0..40).map(|s| Event::Readings(at(s))).collect()].concat()
+    };
+    // To 8 GB: in a quarter of an hour, in some minutes, and a start-up that ends.
+    assert_eq!(only(grows(|s| 100 + 8 * s)), ("client.memory", Severity::Note, false));
+    assert_eq!(only(grows(|s| 100 + 40 * s)), ("client.memory", Severity::Warning, true));
+    assert_eq!(found(grows(|s| 100 + 40 * s.min(10))), [""; 0]);
+    let refused = once(Outcome::Errno(105));
+    assert_eq!(found(refused), ["client.memory"]);
+}
+
+#[test]
+fn one_descriptor_that_was_not_to_be_had_is_enough() {
+    let lacks = once(Outcome::Errno(24));
+    let fds = host(&[(Metric::ProcFds, "self", 1024), (Metric::ProcFdLimit, "self", 1024)]);
+    let [f] = &findings([lacks, fds].concat())[..] else { panic!() };
+    assert_eq!((f.rule, f.severity), ("client.descriptors", Severity::Critical));
+    assert!(f.evidence.iter().any(|e| e.text == "1024 of 1024 descriptors open"), "{f:?}");
+}
+
+#[test]
+fn connections_that_are_all_busy_are_not_the_clients_fault() {
+    let busy = load(|i| {
+        (i.send_lag, i.response_time, i.in_flight) = (latency(40, 100), latency(45, 100), 50);
+    });
+    assert_eq!(only(busy), ("load.connections", Severity::Warning, false));
+}
+
+#[test]
+fn answers_that_a_check_refused_are_not_answers_that_never_came() {
+    let refused = |n: u64, kind| {
+        load(move |i| {
+            (i.completed, i.failed) = (100 - n, n);
+            i.outcomes = vec![
+                OutcomeCount { outcome: Outcome::Status(200), count: 100 - n },
+                OutcomeCount { outcome: Outcome::Check(kind), count: n },
+            ];
+        })
+    };
+    assert_eq!(only(refused(30, CheckKind::Json)), ("load.checks", Severity::Critical, false));
+    assert_eq!(only(refused(2, CheckKind::Body)), ("load.checks", Severity::Warning, false));
+    assert_eq!(found(refused(0, CheckKind::Body)), [""; 0]);
+}
+
+#[test]
+fn routes_that_answer_otherwise_than_recorded_are_named() {
+    let routes = |of: &'static [(&str, u64, u64)]| {
+        load(move |i| {
+            i.routes = of
+                .iter()
+                .map(|(route, requests, mismatched)| RouteInterval {
+                    route: (*route).into(),
+                    requests: *requests,
+                    failed: 0,
+                    server_errors: 0,
+                    mismatched: *mismatched,
+                    response_time: Latency::default(),
+                })
+                .collect();
+        })
+    };
+    let [f] = &findings(routes(&[("/a\u{1b}", 50, 40), ("/b", 50, 1), ("/rare", 0, 0)]))[..] else { panic!() };
+    assert_eq!((f.rule, f.severity), ("load.mismatch", Severity::Warning));
+    assert_eq!(f.title, "answers on /a· differ from the recording");
+    assert_eq!(found(routes(&[("/a", 100, 4), ("/z", 100_000, 9)])), [""; 0], "too few, or on too small a route");
 }

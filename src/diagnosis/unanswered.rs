@@ -2,7 +2,7 @@
 //!
 //! Must not: count answers, whatever their status, as failed.
 
-use crate::model::{Evidence, Finding, Metric, Outcome, Severity};
+use crate::model::{Evidence, Finding, Metric, Outcome, OutcomeCount, Severity};
 use crate::timeline::View;
 
 /// Share of requests without an answer from which it is said, per cent.
@@ -11,8 +11,11 @@ const SAID_FROM: f64 = 1.0;
 /// Requests fail.
 pub(super) fn failing(view: &View<'_>) -> Option<Finding> {
     let s = view.timeline.load().sum(view.focus());
-    let percent = 100.0 * s.failed as f64 / (s.completed + s.failed).max(1) as f64;
-    let most = s.outcomes.iter().filter(|o| !o.outcome.is_completed()).max_by_key(|o| o.count)?;
+    // What a check refused was answered; the checks have a rule of their own.
+    let is_unanswered = |o: &&OutcomeCount| !matches!(o.outcome, Outcome::Status(_) | Outcome::Check(_));
+    let most = s.outcomes.iter().filter(is_unanswered).max_by_key(|o| o.count)?;
+    let failed = s.outcomes.iter().filter(is_unanswered).fold(0u64, |n, o| n.saturating_add(o.count));
+    let percent = 100.0 * failed as f64 / s.completed.saturating_add(s.failed).max(1) as f64;
     if percent < SAID_FROM {
         return None;
     }
@@ -29,7 +32,7 @@ pub(super) fn failing(view: &View<'_>) -> Option<Finding> {
         title: format!("{percent:.1} % of requests get no answer, most of them {}", most.outcome),
         span: view.focus(),
         evidence: vec![
-            Evidence { text: format!("{} failed, {} completed", s.failed, s.completed), series: None },
+            Evidence { text: format!("{failed} unanswered, {} completed", s.completed), series: None },
             Evidence { text: format!("{} ended in {}", most.count, most.outcome), series: None },
         ],
         advice: advice.into(),

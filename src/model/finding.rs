@@ -40,3 +40,11 @@ pub struct Finding {
     /// What to do about it.
     pub advice: String,
 }
+
+impl Finding {
+    /// Whether it says that the load client limits the run, rather than the target: a rule named
+    /// `client.…` that is more than a note. What was measured then is in part of the client.
+    pub fn limits_client(&self) -> bool {
+        self.rule.starts_with("client.") && self.severity > Severity::Note
+    }
+}

@@ -287,10 +287,7 @@ mod tests {
         let mut t = opened();
         let late = t.client_lateness(t.whole());
         assert_eq!(late.scheduled.map(f64::round), Some(50.0));
-        assert_eq!(
-            late.short_percent().map(f64::round),
-            Some(100.0 * (50.0 - late.offered as f64) / 50.0).map(f64::round)
-        );
+        assert_eq!(late.short_percent().map(f64::round), Some((100.0 * (50.0 - late.offered as f64) / 50.0).round()));
         t.apply(&Event::Mark(Mark { at: At(SECOND), kind: MarkKind::Rate, label: "rate".into() }));
         assert_eq!(t.client_lateness(t.whole()).scheduled, None);
     }

@@ -1,4 +1,5 @@
-//! The load client as the suspect: requests that leave late.
+//! Requests that leave late: because the client did not get to them, or because no connection was
+//! free to carry them, which is the target's doing or the plan's.
 //!
 //! Must not: speak up in a closed loop, which has no schedule to be late for.
 
@@ -9,7 +10,7 @@ use crate::timeline::View;
 const NOT_WORTH_SAYING_NS: u64 = 1_000_000;
 
 /// See the top of the file.
-pub(super) fn check(view: &View<'_>) -> Option<Finding> {
+pub(in crate::diagnosis) fn check(view: &View<'_>) -> Option<Finding> {
     let s = view.timeline.load().sum(view.focus());
     if s.lag.count == 0 || s.lag.p99 < NOT_WORTH_SAYING_NS || s.lag.p99 * 2 < s.response.p99 {
         return None;
@@ -24,7 +25,7 @@ pub(super) fn check(view: &View<'_>) -> Option<Finding> {
         format!("at most {most_in_flight} of {connections} connections in use"),
     ];
     Some(Finding {
-        rule: "client.late",
+        rule: if all_busy { "load.connections" } else { "client.late" },
         severity: Severity::Warning,
         title: format!("requests leave up to {:.1} ms late (p99)", ms(s.lag.p99)),
         span: view.focus(),
