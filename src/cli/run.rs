@@ -11,10 +11,10 @@ use crate::clock::Clock;
 use crate::load::RateCurve;
 use crate::model::{At, Event, Fault, LoadPlan, Opening, Request, TrafficCounts};
 use crate::session::Writer;
-use crate::timeline::Timeline;
+use crate::timeline::{Cursor, Selection, Timeline, View};
 use crate::traffic::{self, Reader, Source};
 use crate::workbench::{Feed, Interrupt, Live, LiveParts, Recorder, Workbench, run_headless};
-use crate::{host, lab, load, report, ui};
+use crate::{diagnosis, host, lab, load, report, ui};
 use anyhow::{Context as _, anyhow};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::net::SocketAddr;
@@ -111,9 +111,13 @@ fn on_screen(screen: &ScreenArgs, workbench: &mut Workbench, feed: &mut dyn Feed
     if load.fail_if.is_empty() && load.find_max.is_none() { Ok(()) } else { verdict(workbench.timeline()) }
 }
 
-/// The report of that name.
+/// The report of that name, with what is found over the whole run.
 pub(super) fn render(form: &str, timeline: &Timeline) -> String {
-    report::REPORTS.iter().find(|(name, _)| *name == form).map_or_else(String::new, |(_, render)| render(timeline))
+    let selection = Selection { span: Some(report::run_span(timeline)), ..Selection::default() };
+    let view = View { timeline, cursor: Cursor::Follow, selection: &selection, window_ns: timeline.end().0 };
+    let findings = diagnosis::check(&view);
+    let form = report::REPORTS.iter().find(|(name, _)| *name == form);
+    form.map_or_else(String::new, |(_, render)| render(timeline, &findings))
 }
 
 /// A run that completed nothing has failed, and so has one that broke its objectives.

@@ -2,7 +2,7 @@
 //!
 //! Must not: hold a number that was not measured; what is not known is `null` or absent.
 
-use crate::model::{At, CaptureState, Metric, Quantiles, Span, is_obeyed};
+use crate::model::{At, CaptureState, Finding, Metric, Quantiles, Severity, Span, is_obeyed};
 use crate::timeline::objective::{self, Unit};
 use crate::timeline::steer::{Found, Probe};
 use crate::timeline::{CpuSplit, Timeline};
@@ -12,8 +12,8 @@ use serde_json::{Map, Value, json};
 pub const SCHEMA: u32 = 1;
 
 /// The object, indented.
-pub(super) fn render(t: &Timeline) -> String {
-    let text = serde_json::to_string_pretty(&object(t)).unwrap_or_default();
+pub(super) fn render(t: &Timeline, findings: &[Finding]) -> String {
+    let text = serde_json::to_string_pretty(&object(t, findings)).unwrap_or_default();
     // JSON need not escape DEL, C1 and what turns text around, but a terminal obeys them.
     let mut safe = String::with_capacity(text.len() + 1);
     for c in text.chars() {
@@ -27,7 +27,7 @@ pub(super) fn render(t: &Timeline) -> String {
     safe
 }
 
-fn object(t: &Timeline) -> Value {
+fn object(t: &Timeline, findings: &[Finding]) -> Value {
     let o = t.opening();
     let sum = t.load().sum(t.whole());
     let duration_s = super::run_span(t).secs();
@@ -80,7 +80,8 @@ fn object(t: &Timeline) -> Value {
             "received_bytes_per_s": per_s(sum.received_bytes),
             "connections_per_s": per_s(sum.connections_opened),
         },
-        "client": client(t),
+        "client": client(t, findings),
+        "findings": findings.iter().map(found).collect::<Vec<_>>(),
         "host": host(t),
         "routes": routes,
         "traffic": traffic(t),
@@ -154,18 +155,38 @@ fn quantiles(q: &Quantiles) -> Value {
     })
 }
 
-/// What perfbench itself took, from the start of its process to its last reading.
-fn client(t: &Timeline) -> Value {
+/// A verdict with what it rests on.
+fn found(f: &Finding) -> Value {
+    json!({
+        "rule": f.rule,
+        "severity": match f.severity {
+            Severity::Critical => "critical",
+            Severity::Warning => "warning",
+            Severity::Note => "note",
+        },
+        "title": f.title,
+        "from_s": seconds(f.span.from),
+        "to_s": seconds(f.span.to),
+        "evidence": f.evidence.iter().map(|e| e.text.as_str()).collect::<Vec<_>>(),
+        "advice": f.advice,
+    })
+}
+
+/// What perfbench itself took: CPU from the start of its process to its last reading, the rest of
+/// the ledger over the run.
+fn client(t: &Timeline, findings: &[Finding]) -> Value {
     let ticks_per_s = f64::from(t.opening().host.ticks_per_s.max(1));
     let seconds = |m| {
         let (_, ticks) = t.series(m, "self")?.last_at(t.end())?;
         Some(round(ticks as f64 / ticks_per_s))
     };
-    json!({
+    let mut all = json!({
         "cpu_user_s": seconds(Metric::ProcUser),
         "cpu_system_s": seconds(Metric::ProcSystem),
         "max_rss_bytes": t.series(Metric::ProcRss, "self").and_then(|s| s.peak(t.whole())),
-    })
+    });
+    super::client::json(t, findings, &mut all);
+    all
 }
 
 fn host(t: &Timeline) -> Value {

@@ -1,19 +1,20 @@
 //! What a session comes to, for reading and for other programs. One file and one row of
 //! [`REPORTS`] per form.
 //!
-//! Must not: print, or judge; it reads the timeline and lays out.
+//! Must not: print, or judge; it reads the timeline and lays out what others found.
 
+mod client;
 mod json;
 pub mod svg;
 mod text;
 
 pub use json::SCHEMA;
 
-use crate::model::{At, Span};
+use crate::model::{At, Finding, Span};
 use crate::timeline::Timeline;
 
-/// Lays a session out.
-pub type Form = fn(&Timeline) -> String;
+/// Lays a session out, with what was found over the whole of it.
+pub type Form = fn(&Timeline, &[Finding]) -> String;
 
 /// Every form of report by the name given to `--format`; the first is the default.
 pub static REPORTS: &[(&str, Form)] = &[("text", text::render), ("json", json::render)];
@@ -22,7 +23,7 @@ pub static REPORTS: &[(&str, Form)] = &[("text", text::render), ("json", json::r
 /// it was given, or to its last request that fell due or ended when that is later; not to the
 /// end of captures or of the wait for an answer that never came. The whole session when there
 /// was no load.
-fn run_span(t: &Timeline) -> Span {
+pub fn run_span(t: &Timeline) -> Span {
     let all = t.load().span();
     let busy = |s: &crate::timeline::Slot| s.offered + s.completed + s.failed + s.dropped > 0;
     match t.load().slots(all).rev().find(|(_, s)| busy(s)) {

@@ -3,7 +3,7 @@
 //!
 //! Must not: show text from outside uncleaned.
 
-use crate::model::{CaptureState, LoadPlan, Metric, Phase, Quantiles, clean};
+use crate::model::{CaptureState, Finding, LoadPlan, Metric, Phase, Quantiles, Severity, clean};
 use crate::timeline::steer::{Found, Probe};
 use crate::timeline::{Timeline, objective};
 use std::fmt::Write as _;
@@ -15,13 +15,15 @@ const ROUTES: usize = 15;
 const COLUMNS: usize = 100;
 
 /// The report.
-pub(super) fn render(t: &Timeline) -> String {
+pub(super) fn render(t: &Timeline, findings: &[Finding]) -> String {
     let mut out = String::new();
     head(t, &mut out);
     load(t, &mut out);
     objectives(t, &mut out);
     latency(t, &mut out);
     routes(t, &mut out);
+    super::client::text(t, findings, &mut out);
+    found(findings, &mut out);
     host(t, &mut out);
     traffic(t, &mut out);
     captures(t, &mut out);
@@ -224,6 +226,25 @@ fn routes(t: &Timeline, out: &mut String) {
     }
 }
 
+/// What was found over the whole run, gravest first.
+fn found(findings: &[Finding], out: &mut String) {
+    if !findings.is_empty() {
+        line!(out, "\nfindings");
+    }
+    for f in findings {
+        let mark = match f.severity {
+            Severity::Critical => "CRITICAL",
+            Severity::Warning => "warning ",
+            Severity::Note => "note    ",
+        };
+        line!(out, "  {mark}  {}", clean(&f.title, 300));
+        f.evidence.iter().for_each(|e| {
+            line!(out, "            · {}", clean(&e.text, 300));
+        });
+        line!(out, "            → {}", clean(&f.advice, 400));
+    }
+}
+
 fn host(t: &Timeline, out: &mut String) {
     let whole = super::run_span(t);
     let Some(all) = t.cpu_total(whole) else { return };
@@ -339,12 +360,12 @@ fn events(t: &Timeline, out: &mut String) {
         });
     }
     for m in t.marks() {
-        line!(out, "mark {:>8}  {}", m.at.to_string(), clean(&m.label, 200));
+        line!(out, "mark {:>8}  {:<7}  {}", m.at.to_string(), m.kind.name(), clean(&m.label, 200));
     }
 }
 
 /// Nanoseconds in the unit that reads best.
-fn time(ns: f64) -> String {
+pub(super) fn time(ns: f64) -> String {
     match ns {
         n if n < 1e3 => format!("{n:.0} ns"),
         n if n < 1e6 => format!("{:.1} µs", n / 1e3),
@@ -353,7 +374,7 @@ fn time(ns: f64) -> String {
     }
 }
 
-fn bytes(n: f64) -> String {
+pub(super) fn bytes(n: f64) -> String {
     match n {
         n if n < 1e3 => format!("{n:.0} B"),
         n if n < 1e6 => format!("{:.1} kB", n / 1e3),
