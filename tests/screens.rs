@@ -149,6 +149,33 @@ fn a_selected_stretch_narrows_every_pane_and_is_shown() {
 }
 
 #[test]
+fn a_client_that_limits_the_run_is_told_wherever_load_is_shown() {
+    let limited = workbench(&Synthetic::upto(Plan { closed: true, ..Plan::default() }, 90));
+    for (width, height) in SIZES {
+        for (screen, alarm) in [(Screen::Overview, "⚑ client limits: load-0"), (Screen::Load, "⚑ limits this run")]
+        {
+            let shown = |w: &Workbench| {
+                let mut app = app(w);
+                app.act(Action::Show(screen), w);
+                text(&draw(&mut app, w, width, height))
+            };
+            assert!(shown(&limited).contains(alarm), "{}", shown(&limited));
+            // The same thread is as busy there, and every request leaves in time.
+            assert!(!shown(session()).contains("client limits:"));
+            assert!(screen == Screen::Overview || shown(session()).contains("does not limit this run"));
+        }
+    }
+}
+
+#[test]
+fn marks_are_told_apart_by_their_kind() {
+    let shown = text(&draw(&mut app(session()), session(), 120, 36));
+    let top = shown.lines().nth(2).unwrap();
+    let at: Vec<_> = ["◆", "▶", "⚑", "±", "❚"].iter().map(|g| top.find(g)).collect();
+    assert!(at.iter().all(Option::is_some) && at.is_sorted(), "{top}");
+}
+
+#[test]
 fn a_selected_route_narrows_the_charts() {
     let w = session();
     let mut app = app(w);

@@ -46,9 +46,13 @@ impl Limits {
     }
 }
 
+fn over_run(t: &Timeline) -> (ClientUse, ClientLateness) {
+    (t.client(super::run_span(t)), ClientLateness::of(t, &t.load().sum(t.whole())))
+}
+
 /// The section of the text report.
 pub(super) fn text(t: &Timeline, findings: &[Finding], out: &mut String) {
-    let (ledger, late) = (t.client(super::run_span(t)), t.client_lateness(super::run_span(t)));
+    let (ledger, late) = over_run(t);
     let mut line = |text: String| {
         let _ = writeln!(out, "{text}");
     };
@@ -56,7 +60,7 @@ pub(super) fn text(t: &Timeline, findings: &[Finding], out: &mut String) {
     if let Some(busiest) = ledger.busiest() {
         let of = |us: Option<f64>| us.map_or("?".into(), |us| time(us * 1e3));
         line(format!(
-            "  CPU per request {} in the load threads, {} in all; {} used {:.0} % of a core, {:.0} % at most",
+            "  CPU per request {} (load threads), {} (all); {} used {:.0} % of a core, at most {:.0} %",
             of(ledger.load_cpu_us_per_request()),
             of(ledger.process_cpu_us_per_request()),
             clean(&busiest.name, 20),
@@ -64,7 +68,7 @@ pub(super) fn text(t: &Timeline, findings: &[Finding], out: &mut String) {
             busiest.peak_percent
         ));
         line(format!(
-            "  run-queue wait {:.2} % of the load threads' time, {} per request; switched {} times, {} preempted",
+            "  run-queue wait {:.2} % of their time, {} per request; {} switches, {} of them preempted",
             ledger.run_wait_percent().unwrap_or(0.0),
             of(ledger.run_wait_us_per_request()),
             ledger.switches.0.saturating_add(ledger.switches.1),
@@ -90,7 +94,7 @@ fn schedule(late: &ClientLateness) -> String {
     }
     let [p50, p99, max] = [late.lag.p50, late.lag.p99, late.lag.max].map(|ns| time(ns as f64));
     let scheduled = match (late.scheduled, late.short_percent()) {
-        (Some(n), Some(short)) => format!("; offered {} of {n:.0} scheduled ({:+.3} %)", late.offered, 0.0 - short),
+        (Some(n), Some(short)) => format!("; offered {} of {n:.0} ({:+.3} %)", late.offered, 0.0 - short),
         _ => String::new(),
     };
     format!("  send lag p50 {p50}, p99 {p99}, max {max}; {} given up unsent{scheduled}", late.dropped)
@@ -98,7 +102,7 @@ fn schedule(late: &ClientLateness) -> String {
 
 /// The object of the JSON report, added to `client`.
 pub(super) fn json(t: &Timeline, findings: &[Finding], into: &mut Value) {
-    let (ledger, late) = (t.client(super::run_span(t)), t.client_lateness(super::run_span(t)));
+    let (ledger, late) = over_run(t);
     let round = |x: Option<f64>| x.filter(|x| x.is_finite()).map(|x| (x * 1e3).round() / 1e3);
     let limits = Limits::of(&ledger, findings);
     let more = json!({
@@ -190,9 +194,9 @@ mod tests {
         let t = run(20);
         let mut out = String::new();
         text(&t, &[], &mut out);
-        assert!(out.contains("CPU per request 2.00 ms in the load threads, 2.00 ms in all; load-0 used 20 %"), "{out}");
-        assert!(out.contains("run-queue wait 0.10 % of the load threads' time, 10.0 µs per request"), "{out}");
-        assert!(out.contains("offered 1000 of 1000 scheduled (+0.000 %)"), "{out}");
+        assert!(out.contains("CPU per request 2.00 ms (load threads), 2.00 ms (all); load-0 used 20 %"), "{out}");
+        assert!(out.contains("run-queue wait 0.10 % of their time, 10.0 µs per request"), "{out}");
+        assert!(out.contains("offered 1000 of 1000 (+0.000 %)"), "{out}");
         assert!(out.contains("memory 31.0 MB now") && out.contains("  the client does not limit this run"), "{out}");
         let mut v = json!({ "kept": 1 });
         json(&t, &[finding("client.cpu", Severity::Warning)], &mut v);

@@ -4,7 +4,7 @@
 //! Must not: judge. Whether the client limits a run is for diagnosis to say.
 
 use super::{LoadSum, Timeline};
-use crate::model::{At, Interval, Metric, Quantiles, Span};
+use crate::model::{At, Interval, Mark, MarkKind, Metric, Quantiles, Span};
 
 /// A load thread over a stretch.
 #[derive(Clone, Debug, PartialEq)]
@@ -104,6 +104,19 @@ pub struct ClientLateness {
 }
 
 impl ClientLateness {
+    /// What the load of a stretch and the plan of its session say.
+    pub fn of(t: &Timeline, sum: &LoadSum) -> ClientLateness {
+        let plan = &t.opening().load;
+        let changes = |m: &Mark| matches!(m.kind, MarkKind::Rate | MarkKind::Pause);
+        let is_steady = plan.mode == "rate" && sum.slots > 0 && !t.marks().iter().any(changes);
+        // What is waited for after the end of a run was not scheduled.
+        let began = t.load().span().from;
+        let ends = plan.duration_ns.map_or(sum.span.to, |ns| sum.span.to.min(At(began.0.saturating_add(ns))));
+        let seconds = ends.since_ns(sum.span.from) as f64 / 1e9;
+        let scheduled = plan.rate_per_s.filter(|_| is_steady).map(|per_s| per_s * seconds);
+        ClientLateness { lag: sum.lag, offered: sum.offered, dropped: sum.dropped, scheduled }
+    }
+
     /// By how much less was offered than scheduled, per cent; negative when it was more.
     pub fn short_percent(&self) -> Option<f64> {
         let scheduled = self.scheduled.filter(|n| *n > 0.0)?;
@@ -166,17 +179,6 @@ impl Timeline {
         ledger
     }
 
-    /// How late the client was over a stretch.
-    pub fn client_lateness(&self, span: Span) -> ClientLateness {
-        let sum: LoadSum = self.load().sum(span);
-        let plan = &self.opening().load;
-        let changes =
-            |m: &crate::model::Mark| matches!(m.kind, crate::model::MarkKind::Rate | crate::model::MarkKind::Pause);
-        let is_steady = plan.mode == "rate" && !self.marks().iter().any(changes);
-        let scheduled = plan.rate_per_s.filter(|_| is_steady && sum.slots > 0).map(|r| r * sum.span.secs());
-        ClientLateness { lag: sum.lag, offered: sum.offered, dropped: sum.dropped, scheduled }
-    }
-
     /// Requests that ended in a stretch: slots that lie partly in it count in part.
     fn ended_in(&self, span: Span) -> u64 {
         let part = |(end, slot): (At, &super::Slot)| {
@@ -208,7 +210,7 @@ fn number_of(name: &str) -> u64 {
 mod tests {
     use super::super::load::tests::interval;
     use super::*;
-    use crate::model::{Event, HostFacts, LoadPlan, Mark, MarkKind, Opening, Reading, Readings};
+    use crate::model::{Event, HostFacts, LoadPlan, Opening, Reading, Readings};
 
     const SECOND: u64 = 1_000_000_000;
 
@@ -285,11 +287,11 @@ mod tests {
     #[test]
     fn what_was_scheduled_is_known_of_a_rate_that_nobody_changed() {
         let mut t = opened();
-        let late = t.client_lateness(t.whole());
+        let late = ClientLateness::of(&t, &t.load().sum(t.whole()));
         assert_eq!(late.scheduled.map(f64::round), Some(50.0));
         assert_eq!(late.short_percent().map(f64::round), Some((100.0 * (50.0 - late.offered as f64) / 50.0).round()));
         t.apply(&Event::Mark(Mark { at: At(SECOND), kind: MarkKind::Rate, label: "rate".into() }));
-        assert_eq!(t.client_lateness(t.whole()).scheduled, None);
+        assert_eq!(ClientLateness::of(&t, &t.load().sum(t.whole())).scheduled, None);
     }
 
     #[test]

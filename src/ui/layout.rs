@@ -221,27 +221,57 @@ fn screen_tree(screen: Screen, room: Room, width: u16, height: u16) -> Node {
                 ]),
             ),
         ]),
-        (Screen::Load, Room::Small) => Rows(vec![
-            pane(Share(4), "latency"),
-            (Share(4), Columns(vec![pane(Share(1), "outcomes"), pane(Share(1), "distribution")])),
-            pane(Share(5), "routes"),
-        ]),
+        (Screen::Load, Room::Small) => {
+            let mut rows = vec![
+                pane(Share(4), "latency"),
+                (Share(4), Columns(vec![pane(Share(1), "outcomes"), pane(Share(1), "phases")])),
+                pane(Share(5), "routes"),
+                pane(Cells(if height >= 30 { 5 } else { 2 }), "client"),
+            ];
+            if height >= 40 {
+                rows.insert(2, pane(Share(4), "distribution"));
+            }
+            Rows(rows)
+        }
         (Screen::Load, Room::Middle) => Columns(vec![
-            (Share(1), Rows(vec![pane(Share(4), "throughput"), pane(Share(4), "routes"), pane(Share(3), "slowest")])),
             (
                 Share(1),
-                Rows(vec![pane(Share(4), "latency"), pane(Share(4), "distribution"), pane(Share(3), "outcomes")]),
+                Rows(vec![
+                    pane(Share(4), "throughput"),
+                    pane(Share(4), "routes"),
+                    pane(Share(3), "distribution"),
+                    pane(Share(2), "slowest"),
+                ]),
+            ),
+            (
+                Share(1),
+                Rows(vec![
+                    pane(Share(4), "latency"),
+                    pane(Cells(if height >= 40 { 9 } else { 7 }), "phases"),
+                    pane(Share(3), "outcomes"),
+                    pane(Cells(5), "client"),
+                ]),
             ),
         ]),
         (Screen::Load, Room::Large) => Columns(vec![
             (Share(3), Rows(vec![pane(Share(4), "throughput"), pane(Share(6), "routes")])),
             (
                 Share(3),
-                Rows(vec![pane(Share(4), "latency"), pane(Share(3), "distribution"), pane(Share(3), "slowest")]),
+                Rows(vec![
+                    pane(Share(4), "latency"),
+                    pane(Cells(9), "phases"),
+                    pane(Share(3), "distribution"),
+                    pane(Share(3), "slowest"),
+                ]),
             ),
             (
                 Share(2),
-                Rows(vec![pane(Share(5), "outcomes"), pane(Share(4), "connections"), pane(Share(4), "traffic")]),
+                Rows(vec![
+                    pane(Share(5), "outcomes"),
+                    pane(Share(4), "connections"),
+                    pane(Cells(5), "client"),
+                    pane(Share(4), "traffic"),
+                ]),
             ),
         ]),
         (Screen::Host, Room::Small) => Rows(vec![

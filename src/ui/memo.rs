@@ -6,7 +6,7 @@
 use super::axis::Axis;
 use crate::model::{At, Exemplar, Finding, Interval, Latency, Span};
 use crate::timeline::stacks::{FlameGraph, Hot, Order, StackFilter, Weights};
-use crate::timeline::{LoadSum, RouteSum, Timeline, View};
+use crate::timeline::{ClientUse, LoadSum, RouteSum, Timeline, View};
 use crate::workbench::Workbench;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -26,6 +26,8 @@ pub struct Needs {
     pub hot: bool,
     /// The flame graph.
     pub flame: bool,
+    /// The client's ledger.
+    pub client: bool,
 }
 
 impl Needs {
@@ -37,6 +39,7 @@ impl Needs {
         self.shape |= more.shape;
         self.hot |= more.hot;
         self.flame |= more.flame;
+        self.client |= more.client;
     }
 }
 
@@ -136,6 +139,8 @@ pub struct Memo {
     pub shape: Shape,
     /// The findings.
     pub findings: Vec<Finding>,
+    /// The client's ledger of what is in focus.
+    pub client: ClientUse,
     /// Hot symbols, and what they are shares of.
     pub hot: Vec<Hot>,
     /// Weights of the samples in focus.
@@ -165,6 +170,7 @@ struct Seen {
     slowest: Option<(Stretch, Option<Arc<str>>)>,
     shape: Option<(Stretch, Option<Arc<str>>)>,
     findings: Option<(Stretch, At)>,
+    client: Option<(Stretch, At)>,
     stacks: Option<(StackFilter, usize, bool)>,
 }
 
@@ -205,6 +211,9 @@ impl Memo {
         let second = At(timeline.end().0 / 1_000_000_000);
         if self.seen.findings.replace((focus, second)) != Some((focus, second)) {
             self.findings = workbench.findings(view);
+        }
+        if needs.client && self.seen.client.replace((focus, second)) != Some((focus, second)) {
+            self.client = timeline.client(span);
         }
         self.prepare_stacks(timeline, view, needs);
         self.prepare_charts(timeline, view, needs);

@@ -77,7 +77,13 @@ fn pane(scene: &Scene<'_>, place: &Place, buf: &mut Buffer) {
         let style = if focused { theme.accent.add_modifier(ratatui::style::Modifier::BOLD) } else { theme.strong };
         let wide = u16::try_from(units::width(&title)).unwrap_or(0) + 2;
         on.clear(1, 0, wide);
-        let after = on.put(1, 0, &format!(" {title} "), style);
+        let mut after = on.put(1, 0, &format!(" {title} "), style);
+        if let Some(alarm) = pane.alarm(scene) {
+            let room = usize::from(inner.width.saturating_sub(after + 3));
+            let alarm = units::cut(&format!("⚑ {alarm}"), room);
+            on.clear(after, 0, u16::try_from(units::width(&alarm)).unwrap_or(0) + 1);
+            after = on.put(after, 0, &alarm, theme.bad) + 1;
+        }
         let room = usize::from(inner.width.saturating_sub(after + 2));
         if !over.is_empty() && units::width(&over) + 2 <= room {
             let wide = u16::try_from(units::width(&over)).unwrap_or(0) + 2;
@@ -128,8 +134,11 @@ fn shared_time(scene: &Scene<'_>, axis: &Axis, on: &mut Canvas<'_>) {
     }
     for mark in scene.timeline.marks().iter().rev().take(MARKS_SHOWN) {
         if let Some(x) = axis.column_of(mark.at) {
-            line(on, x as u16, '┊', theme.dim);
-            on.glyph(x as u16, 0, '⚑', theme.accent);
+            let (glyph, style) = theme.mark(mark.kind);
+            // The boundaries of what was planned are less than what somebody did.
+            let along = if mark.kind == MarkKind::Phase { theme.faint } else { theme.dim };
+            line(on, x as u16, '┊', along);
+            on.glyph(x as u16, 0, glyph, style);
         }
     }
     if let Cursor::Pinned(at) = scene.view.cursor {

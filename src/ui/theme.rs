@@ -2,7 +2,7 @@
 //!
 //! Must not: read the environment; the caller says what the terminal can do.
 
-use crate::model::Outcome;
+use crate::model::{MarkKind, Outcome};
 use ratatui::style::{Color, Modifier, Style};
 
 /// How many colours a terminal shows.
@@ -61,6 +61,11 @@ pub struct Theme {
     pub flame_kernel: Vec<Style>,
     /// Flame graph frames that match a search.
     pub flame_match: Style,
+    /// Phases of a request, in the order of [`crate::model::Phase::ALL`]: lookup, connect, TLS,
+    /// first byte, body. None is that of a CPU mode.
+    pub phase: [Style; 5],
+    /// Answers that a check refused.
+    pub check: Style,
     /// Whether colour must not carry meaning alone.
     pub mono: bool,
 }
@@ -123,6 +128,8 @@ impl Theme {
             flame_user: vec![filled(Color::Yellow), filled(Color::Red)],
             flame_kernel: vec![filled(Color::Blue), filled(Color::Cyan)],
             flame_match: filled(Color::Magenta),
+            phase: [Color::White, Color::Yellow, Color::LightMagenta, Color::LightBlue, Color::Cyan].map(c),
+            check: c(Color::LightMagenta),
             ..self
         }
     }
@@ -148,6 +155,8 @@ impl Theme {
             flame_user: [215, 179, 209, 173].map(filled).to_vec(),
             flame_kernel: [110, 67, 74, 103].map(filled).to_vec(),
             flame_match: Style::new().fg(Color::Indexed(16)).bg(Color::Indexed(176)),
+            phase: [250, 179, 175, 75, 153].map(fg),
+            check: fg(176),
             mono: false,
         }
     }
@@ -167,6 +176,8 @@ impl Theme {
             flame_user: [221, 179, 185, 222].map(filled).to_vec(),
             flame_kernel: [74, 67, 110, 68].map(filled).to_vec(),
             flame_match: Style::new().fg(Color::Indexed(16)).bg(Color::Indexed(255)),
+            phase: [250, 214, 182, 32, 117].map(fg),
+            check: fg(175),
             ..Theme::standard()
         }
     }
@@ -197,6 +208,8 @@ impl Theme {
                 reversed.add_modifier(Modifier::DIM | Modifier::UNDERLINED),
             ],
             flame_match: bold,
+            phase: [plain; 5],
+            check: bold.add_modifier(Modifier::UNDERLINED),
             mono: true,
         }
     }
@@ -207,6 +220,7 @@ impl Theme {
             Outcome::Status(200..=299) => self.good,
             Outcome::Status(100..=399) => self.accent,
             Outcome::Status(400..=499) => self.warn,
+            Outcome::Check(_) => self.check,
             _ => self.bad,
         }
     }
@@ -225,11 +239,31 @@ impl Theme {
         SHADES[((level.clamp(0.0, 1.0) * 4.0) as usize).min(3)]
     }
 
+    /// The glyph of a phase of a request in a bar, by its place in [`Theme::phase`].
+    pub fn phase_glyph(&self, phase: usize) -> char {
+        const GLYPHS: [char; 5] = ['░', '▒', '▚', '█', '▓'];
+        if self.mono { GLYPHS[phase.min(4)] } else { '█' }
+    }
+
     /// The glyph of a CPU mode in a bar, by its place in [`Theme::cpu`]: one for all where
     /// colours tell them apart.
     pub fn cpu_glyph(&self, mode: usize) -> char {
         const GLYPHS: [char; 7] = ['█', '▓', '▉', '▒', '▚', '░', '▞'];
         if self.mono { GLYPHS[mode.min(6)] } else { '█' }
+    }
+}
+
+impl Theme {
+    /// The glyph of a mark and its style: each kind its own, so that a change of the rate is not
+    /// taken for a note of the user's.
+    pub fn mark(&self, kind: MarkKind) -> (char, Style) {
+        match kind {
+            MarkKind::User => ('⚑', self.accent),
+            MarkKind::Phase => ('▶', self.text),
+            MarkKind::Rate => ('±', self.good),
+            MarkKind::Pause => ('❚', self.warn),
+            MarkKind::Verdict => ('◆', self.strong),
+        }
     }
 }
 
@@ -255,6 +289,8 @@ mod tests {
         let fields = |t: &Theme| {
             let mut all = vec![t.text, t.dim, t.faint, t.strong, t.accent, t.good, t.warn, t.bad, t.select, t.row];
             all.extend(t.cpu);
+            all.extend(t.phase);
+            all.push(t.check);
             all.extend(t.flame_user.iter().chain(&t.flame_kernel));
             all.extend(t.heat.iter().map(|c| Style::new().bg(*c)));
             all

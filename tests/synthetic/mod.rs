@@ -23,11 +23,13 @@ pub struct Plan {
     pub capture: (u64, u64),
     /// Whether names are hostile: escape sequences, right-to-left marks, wide and endless ones.
     pub hostile: bool,
+    /// Whether load is made in a closed loop, which one busy thread limits.
+    pub closed: bool,
 }
 
 impl Default for Plan {
     fn default() -> Plan {
-        Plan { cpus: 4, rate: 5000.0, stall: (52.0, 1.6), capture: (60, 5), hostile: false }
+        Plan { cpus: 4, rate: 5000.0, stall: (52.0, 1.6), capture: (60, 5), hostile: false, closed: false }
     }
 }
 
@@ -174,6 +176,19 @@ impl Synthetic {
             };
             out.push(Event::Capture(CaptureNews { at: now, id, state }));
         }
+        for (second, kind, label) in [
+            (1, MarkKind::Phase, "const(5000,40s)"),
+            (38, MarkKind::Verdict, "p99<50ms kept: 12.1 ms"),
+            (41, MarkKind::Phase, "const(5000,60s)"),
+            (66, MarkKind::Rate, "rate 5500/s"),
+            (70, MarkKind::Rate, "rate 5000/s"),
+            (74, MarkKind::Pause, "paused"),
+            (75, MarkKind::Pause, "going on"),
+        ] {
+            if s == second {
+                out.push(Event::Mark(Mark { at: now, kind, label: label.into() }));
+            }
+        }
         if s == 44 {
             let label = if self.plan.hostile { HOSTILE[0].into() } else { "cache warmed".into() };
             out.push(Event::Mark(Mark { at: now, kind: MarkKind::User, label }));
@@ -203,8 +218,8 @@ impl Synthetic {
             traffic: vec!["/var/log/nginx/access.log".into()],
             load: LoadPlan {
                 engine: "h1".into(),
-                mode: "rate".into(),
-                rate_per_s: Some(self.plan.rate),
+                mode: if self.plan.closed { "closed" } else { "rate" }.into(),
+                rate_per_s: (!self.plan.closed).then_some(self.plan.rate),
                 connections: 64,
                 threads: 2,
                 connection: "close".into(),
@@ -237,6 +252,22 @@ impl Synthetic {
         self.dense.iter_mut().for_each(|d| d.reset());
         let mut left = ended;
         let mut exemplars = vec![];
+        let times = |typical_ns: f64, spread: f64, n: u64, random: &mut fastrand::Rng| {
+            let mut dense = new_route_histogram();
+            for _ in 0..n.clamp(1, 40) {
+                let ns = typical_ns * (spread * (random.f64() - 0.3)).exp();
+                dense.saturating_record_n(ns as u64, n.div_ceil(40).max(1));
+            }
+            Latency::encode(&dense)
+        };
+        let opened = ended / 16;
+        let phases = PhaseTimes::of(|phase| match phase {
+            Phase::Dns => Latency::default(),
+            Phase::Connect => times(if t > 45.0 { 400_000.0 } else { 60_000.0 }, 1.0, opened, &mut self.random),
+            Phase::Tls => times(1_900_000.0, 1.2, opened, &mut self.random),
+            Phase::FirstByte => times(900_000.0, 2.5, ended, &mut self.random),
+            Phase::Body => times(210_000.0, 2.0, ended, &mut self.random),
+        });
         let [response, service] = &mut self.dense;
         while left > 0 {
             let n = left.min(9);
@@ -269,13 +300,15 @@ impl Synthetic {
         let errors = if stalled { 0 } else { ended / 400 };
         let missing = ended / 60;
         let moved = ended / 25;
-        let ok = ended - failed - errors - missing - moved;
+        let refused = ended / 250;
+        let ok = ended - failed - errors - missing - moved - refused;
         let mut outcomes: Vec<OutcomeCount> = [
             (Outcome::Status(200), ok),
             (Outcome::Status(301), moved),
             (Outcome::Status(404), missing),
             (Outcome::Status(502), errors),
             (Outcome::Errno(99), failed),
+            (Outcome::Check(CheckKind::Json), refused),
         ]
         .into_iter()
         .filter(|(_, n)| *n > 0)
@@ -284,8 +317,6 @@ impl Synthetic {
         outcomes.sort_by_key(|o| o.outcome);
         let mut lag = new_route_histogram();
         lag.saturating_record_n(40_000, ended.max(1));
-        let mut connect = new_route_histogram();
-        connect.saturating_record_n(if t > 45.0 { 400_000 } else { 60_000 }, (ended / 16).max(1));
         let routes = if self.tick.is_multiple_of(5) && worker == 1 {
             let all = self.routes.iter().zip(&mut self.by_route).filter(|(_, (n, ..))| *n > 0);
             all.map(|(route, (n, _, by))| {
@@ -294,7 +325,7 @@ impl Synthetic {
                     requests: *n,
                     failed: if crowded { *n / 40 } else { 0 },
                     server_errors: *n / 400,
-                    mismatched: *n / 900,
+                    mismatched: if &**route == "/api/v1/prices" { *n / 7 } else { *n / 90 },
                     response_time: Latency::encode(by),
                 };
                 *n = 0;
@@ -310,22 +341,20 @@ impl Synthetic {
             span: Span { from: At(to.0 - TICK), to },
             offered,
             sent: ended,
-            completed: ended - failed,
-            failed,
+            completed: ended - failed - refused,
+            failed: failed + refused,
             dropped: 0,
             retried: 0,
             in_flight: if stalled { 32 } else { 20 + self.random.u64(0..8) },
             queued: if late > 0.0 { (self.backlog / 2.0) as u64 } else { 0 },
-            connections_opened: ended / 16,
+            connections_opened: opened,
             grown: 0,
             received_bytes: ended * 9_300,
             sent_bytes: ended * 240,
             response_time: Latency::encode(&self.dense[0]),
             service_time: Latency::encode(&self.dense[1]),
-            send_lag: Latency::encode(&lag),
-            phases: PhaseTimes::of(
-                |p| if p == Phase::Connect { Latency::encode(&connect) } else { Latency::default() },
-            ),
+            send_lag: if self.plan.closed { Latency::default() } else { Latency::encode(&lag) },
+            phases,
             outcomes,
             routes,
             exemplars,
@@ -429,6 +458,8 @@ impl Synthetic {
             gauge(Metric::SwapUsed, "", 0.0),
             gauge(Metric::NetSpeed, "eth0", 1000.0),
             gauge(Metric::ProcRss, "self", 84.0e6),
+            gauge(Metric::ProcRssPeak, "self", 91.0e6),
+            gauge(Metric::ProcMemLimit, "self", 4.0e9),
             gauge(Metric::ProcThreads, "self", 6.0),
             gauge(Metric::ProcFds, "self", 91.0),
             gauge(Metric::ProcFdLimit, "self", 1024.0),
@@ -456,8 +487,16 @@ impl Synthetic {
             (Metric::PressureIoSome, "", if stalled { 600_000.0 } else { 9_000.0 }),
             (Metric::PressureIoFull, "", 2_000.0),
             (Metric::PressureIrqFull, "", 31_000.0),
-            (Metric::ProcUser, "self", 31.0),
-            (Metric::ProcSystem, "self", 58.0),
+            (Metric::ProcUser, "self", 51.0),
+            (Metric::ProcSystem, "self", 94.0),
+            (Metric::ThreadRun, "load-0", if t > 62.0 { 985e6 } else { 440e6 }),
+            (Metric::ThreadRun, "load-1", 410e6),
+            (Metric::ThreadRunWait, "load-0", 6.1e6),
+            (Metric::ThreadRunWait, "load-1", 4.3e6),
+            (Metric::ThreadVoluntary, "load-0", 5100.0),
+            (Metric::ThreadVoluntary, "load-1", 5300.0),
+            (Metric::ThreadInvoluntary, "load-0", 12.0),
+            (Metric::ThreadInvoluntary, "load-1", 9.0),
         ] {
             rest.push(self.count(m, i, rate));
         }

@@ -3,7 +3,7 @@
 //!
 //! Must not: call a client limiting that keeps its schedule.
 
-use super::{gravity, said, schedule};
+use super::{gravity, lateness, said, schedule};
 use crate::model::{Evidence, Finding, Metric, Severity};
 use crate::timeline::{FULL_PERCENT, View};
 
@@ -19,7 +19,7 @@ pub(in crate::diagnosis) fn check(view: &View<'_>) -> Option<Finding> {
     let least_s = LEAST_S.max(LEAST_SHARE * ledger.span.secs());
     let full: Vec<_> = ledger.threads.iter().filter(|t| t.full_s >= least_s).collect();
     let worst = full.iter().max_by(|a, b| a.full_s.total_cmp(&b.full_s))?;
-    let late = view.timeline.client_lateness(view.focus());
+    let late = lateness(view);
     let severity = gravity(&late);
     let series = Some((Metric::ThreadRun, worst.name.as_str().into()));
     let text = format!("at least {FULL_PERCENT:.0} % of it for {:.0} s of {:.0} s", worst.full_s, ledger.span.secs());

@@ -18,6 +18,10 @@ use crate::timeline::{ClientLateness, View};
 /// careless timer costs, and twenty times what this client takes on an idle core.
 const LATE_NS: u64 = 1_000_000;
 
+fn lateness(view: &View<'_>) -> ClientLateness {
+    ClientLateness::of(view.timeline, &view.timeline.load().sum(view.focus()))
+}
+
 /// How grave a lack of CPU is. Without a schedule every microsecond of it is a request that was
 /// not sent, so the client limits the run. With one, the schedule tells: as long as requests leave
 /// in time and none is given up, it is worth knowing and no more.

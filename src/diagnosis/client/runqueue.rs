@@ -3,7 +3,7 @@
 //!
 //! Must not: say who has the CPU instead when that is not known.
 
-use super::{gravity, said, schedule};
+use super::{gravity, lateness, said, schedule};
 use crate::model::{Evidence, Finding, Metric};
 use crate::timeline::View;
 
@@ -18,7 +18,7 @@ pub(in crate::diagnosis) fn check(view: &View<'_>) -> Option<Finding> {
     if worst.wait_percent < SAID_FROM {
         return None;
     }
-    let late = view.timeline.client_lateness(view.focus());
+    let late = lateness(view);
     let series = Some((Metric::ThreadRunWait, worst.name.as_str().into()));
     let text = format!("{} waited for a CPU {:.0} % of the time", worst.name, worst.wait_percent);
     let mut evidence = vec![Evidence { text, series }];

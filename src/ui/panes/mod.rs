@@ -3,6 +3,7 @@
 //! Must not: change anything; a pane draws from a [`Scene`] and answers what its rows mean.
 
 mod captures;
+mod client;
 mod connections;
 mod counters;
 mod cpu;
@@ -17,6 +18,7 @@ mod memory;
 mod network;
 mod notes;
 mod outcomes;
+mod phases;
 mod ports;
 mod pressure;
 mod processes;
@@ -30,6 +32,7 @@ mod throughput;
 mod traffic;
 
 pub use captures::remaining_s;
+pub use client::limits;
 
 use super::action::Narrow;
 use super::memo::Needs;
@@ -44,6 +47,11 @@ pub trait Pane: Sync {
 
     /// What it shows, and over which time.
     fn title(&self, scene: &Scene<'_>) -> (String, String);
+
+    /// What makes all it shows doubtful, told beside its title; nothing most of the time.
+    fn alarm(&self, _scene: &Scene<'_>) -> Option<String> {
+        None
+    }
 
     /// What has to be computed before it can draw in so many cells.
     fn needs(&self, _width: u16, _height: u16) -> Needs {
@@ -94,6 +102,8 @@ pub static PANES: &[&dyn Pane] = &[
     &distribution::Distribution,
     &connections::Connections,
     &traffic::Traffic,
+    &phases::Phases,
+    &client::Client,
     &cpu_history::CpuHistory,
     &softirq::Softirq,
     &network::Network,

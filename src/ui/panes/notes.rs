@@ -73,7 +73,8 @@ impl Pane for Notes {
             on.put_right(7, y, &when, theme.dim);
             match note {
                 Note::Mark(m) => {
-                    on.put(8, y, "⚑", theme.accent);
+                    let (glyph, style) = theme.mark(m.kind);
+                    on.glyph(8, y, glyph, style);
                     y = on.wrap(10, y, &units::cut(&m.label, 200), theme.text);
                 }
                 Note::Fault(f) => {

@@ -3,6 +3,7 @@
 //! Must not: lump outcomes together.
 
 use super::Pane;
+use crate::model::{CheckKind, Outcome};
 use crate::ui::scene::Scene;
 use crate::ui::units;
 use crate::ui::widgets::{Canvas, stacked};
@@ -31,7 +32,7 @@ impl Pane for Outcomes {
         outcomes.sort_by(|a, b| b.count.cmp(&a.count).then(a.outcome.cmp(&b.outcome)));
         let all: u64 = outcomes.iter().map(|o| o.count).sum();
         let (width, height) = (on.width(), on.height());
-        let names = outcomes.iter().map(|o| o.outcome.to_string().len() as u16).max().unwrap_or(3).clamp(3, 18);
+        let names = outcomes.iter().map(|o| units::width(&name(o.outcome))).max().unwrap_or(3).clamp(3, 18) as u16;
         let bar = width.saturating_sub(names + 1 + 8 + 9 + 7);
         for (y, o) in outcomes.iter().take(usize::from(height)).enumerate() {
             let y = y as u16;
@@ -41,7 +42,7 @@ impl Pane for Outcomes {
                 on.put(0, y, &format!("and {rest} more"), theme.dim);
                 break;
             }
-            on.put(0, y, &units::cut(&o.outcome.to_string(), usize::from(names)), style);
+            on.put(0, y, &units::cut(&name(o.outcome), usize::from(names)), style);
             let mut x = on.put_right_of(names, y, 8, &units::count(o.count), theme.text);
             x = on.put_right_of(x, y, 9, &format!("{}/s", units::short(sum.per_s(o.count))), theme.dim);
             let share = o.count as f64 / all as f64;
@@ -51,4 +52,19 @@ impl Pane for Outcomes {
             stacked(on, x, y, bar.saturating_sub(1), &[(share.max(least), style, '█')], (' ', theme.faint));
         }
     }
+}
+
+/// What an outcome is called here: as in reports, but for checks, which need words.
+fn name(outcome: Outcome) -> String {
+    let Outcome::Check(kind) = outcome else { return outcome.to_string() };
+    match kind {
+        CheckKind::Status => "check: status",
+        CheckKind::Recorded => "check: recorded",
+        CheckKind::Header => "check: header",
+        CheckKind::Body => "check: body",
+        CheckKind::Json => "check: JSON",
+        CheckKind::Cut => "check: too long",
+        CheckKind::Capture => "nothing captured",
+    }
+    .into()
 }

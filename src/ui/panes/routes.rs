@@ -18,15 +18,19 @@ const COLUMNS: &[Column] = &[
     Column::wide("route", 22),
     Column::number("/s", 6, 0),
     Column::number("%", 4, 5),
-    Column::number("failed", 6, 1),
+    Column::number("failed", 6, 0),
     Column::number("5xx", 5, 2),
+    Column::number("differ", 6, 1),
     Column::number("p50 ms", 6, 3),
     Column::number("p99 ms", 6, 0),
     Column::number("max ms", 6, 4),
 ];
 
+/// Answers with another status than when they were recorded: shown only when there are any.
+const DIFFER: usize = 5;
+
 /// The columns to sort by, in the order of the key.
-const SORTS: [usize; 5] = [1, 3, 4, 5, 6];
+const SORTS: [usize; 6] = [1, 3, 4, DIFFER, 6, 7];
 
 impl Routes {
     fn shown<'a>(&self, scene: &Scene<'a>) -> Vec<&'a RouteSum> {
@@ -40,8 +44,9 @@ impl Routes {
         match self.sorted(scene) {
             3 => routes.sort_by_key(|r| Reverse(r.failed)),
             4 => routes.sort_by_key(|r| Reverse(r.server_errors)),
-            5 => routes.sort_by_key(|r| Reverse(r.response.p50)),
-            6 => routes.sort_by_key(|r| Reverse(r.response.p99)),
+            DIFFER => routes.sort_by_key(|r| Reverse(r.mismatched)),
+            6 => routes.sort_by_key(|r| Reverse(r.response.p50)),
+            7 => routes.sort_by_key(|r| Reverse(r.response.p99)),
             _ => {}
         }
         routes
@@ -49,8 +54,13 @@ impl Routes {
 
     fn sorted(&self, scene: &Scene<'_>) -> usize {
         let n = if scene.app.focused() == self.name() { scene.app.sort() } else { 0 };
-        SORTS[n % SORTS.len()]
+        let there: Vec<usize> = SORTS.into_iter().filter(|c| *c != DIFFER || differ(scene)).collect();
+        there.get(n % there.len()).copied().unwrap_or(1)
     }
+}
+
+fn differ(scene: &Scene<'_>) -> bool {
+    scene.memo.routes.iter().any(|r| r.mismatched > 0)
 }
 
 impl Pane for Routes {
@@ -94,25 +104,39 @@ impl Pane for Routes {
         let height = usize::from(on.height().saturating_sub(1));
         let selected = scene.app.row(self.name());
         let upto = Table::offset(selected, shown.len(), height) + height;
+        let differ = differ(scene);
         let flag = |n: u64, style| if n > 0 { style } else { theme.faint };
         let rows = shown.iter().take(upto).map(|r| {
             let chosen = scene.view.selection.route.as_ref() == Some(&r.route);
-            vec![
+            let mut row = vec![
                 (r.route.to_string(), if chosen { theme.accent } else { theme.text }),
                 (units::short(r.requests as f64 / seconds), theme.text),
                 (units::percent(100.0 * r.requests as f64 / all.max(1) as f64), theme.dim),
                 (units::count(r.failed), flag(r.failed, theme.bad)),
                 (units::count(r.server_errors), flag(r.server_errors, theme.warn)),
+                (units::count(r.mismatched), flag(r.mismatched, theme.check)),
                 (units::millis(r.response.p50 as f64), theme.text),
                 (units::millis(r.response.p99 as f64), theme.text),
                 (units::millis(r.response.max as f64), theme.dim),
-            ]
+            ];
+            if !differ {
+                row.remove(DIFFER);
+            }
+            row
         });
+        let mut columns: Vec<Column> =
+            COLUMNS.iter().enumerate().filter(|(n, _)| differ || *n != DIFFER).map(|(_, c)| *c).collect();
+        if differ {
+            // In half a window it is worth more than the ends of long routes.
+            columns[0].width = 18;
+        }
+        let sorted = self.sorted(scene);
         let table = Table {
-            columns: COLUMNS,
+            columns: &columns,
             rows: rows.collect(),
             selected,
-            sorted: Some(self.sorted(scene)).filter(|_| scene.app.focused() == self.name()),
+            sorted: Some(sorted - usize::from(!differ && sorted > DIFFER))
+                .filter(|_| scene.app.focused() == self.name()),
             styles: (theme.dim, theme.row),
         };
         table.paint(on);

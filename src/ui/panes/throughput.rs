@@ -3,6 +3,7 @@
 //! Must not: compute sums; they come with the scene.
 
 use super::{Pane, chart_area};
+use crate::model::{Mark, MarkKind, Span};
 use crate::ui::memo::{LoadColumn, Needs};
 use crate::ui::scene::{Scene, round_up};
 use crate::ui::units;
@@ -25,6 +26,10 @@ impl Pane for Throughput {
     fn title(&self, scene: &Scene<'_>) -> (String, String) {
         let of = scene.view.selection.route.as_ref().map_or(String::new(), |r| format!(" of {}", units::cut(r, 30)));
         (format!("throughput /s{of}"), scene.over())
+    }
+
+    fn alarm(&self, scene: &Scene<'_>) -> Option<String> {
+        super::limits(scene).map(|why| format!("client limits: {why}"))
     }
 
     fn needs(&self, width: u16, height: u16) -> Needs {
@@ -51,7 +56,9 @@ impl Pane for Throughput {
             let completed = rate(|c| Some(c.completed));
             let failed = rate(|c| Some(c.failed));
             let errors = rate(|c| Some(c.server_errors));
-            let most = offered.iter().chain(&completed).chain(&failed).flatten().fold(0.0f64, |a, b| a.max(*b));
+            let target: Vec<Option<f64>> = axis.spans().map(|(_, span)| target_per_s(scene, span)).collect();
+            let all = offered.iter().chain(&completed).chain(&failed).chain(&target);
+            let most = all.flatten().fold(0.0f64, |a, b| a.max(*b));
             let top = round_up(most);
             let scaled = |v: &[Option<f64>]| -> Vec<Option<f64>> { v.iter().map(|v| v.map(|v| v / top)).collect() };
             let strip = u16::from(chart.height >= 5);
@@ -60,6 +67,14 @@ impl Pane for Throughput {
             dots.fill(&scaled(&completed), theme.accent);
             dots.line(&scaled(&offered), theme.strong);
             dots.paint(on, chart.x, chart.y);
+            // Where it is not covered: what was to be offered and was not.
+            for (x, target) in (0..chart.width).zip(scaled(&target).into_iter().step_by(2)) {
+                let Some(share) = target else { continue };
+                let y = ((1.0 - share) * f64::from(chart.height)).clamp(0.0, f64::from(chart.height.saturating_sub(1)));
+                if on.is_blank(chart.x + x, y as u16) {
+                    on.glyph(chart.x + x, y as u16, '╌', theme.dim);
+                }
+            }
             if strip > 0 {
                 let mean = |v: &[Option<f64>]| v.iter().flatten().sum::<f64>() / v.len().max(1) as f64;
                 let bad: Vec<(f64, f64)> =
@@ -120,4 +135,16 @@ impl Throughput {
             scene.field(on, x, y, "in", &format!("{:>8}/s", units::bytes(sum.per_s(sum.received_bytes))), theme.text);
         }
     }
+}
+
+/// What was to be offered in a stretch, where the plan says it: a constant rate, until somebody
+/// changed it.
+fn target_per_s(scene: &Scene<'_>, span: Span) -> Option<f64> {
+    let plan = &scene.timeline.opening().load;
+    let load = scene.timeline.load().span();
+    let changes = |m: &&Mark| matches!(m.kind, MarkKind::Rate | MarkKind::Pause) && m.at < span.to;
+    let is_planned = plan.mode == "rate" && scene.view.selection.route.is_none();
+    let is_loaded = span.from < load.to && span.to > load.from;
+    let is_changed = scene.timeline.marks().iter().any(|m| changes(&m));
+    plan.rate_per_s.filter(|_| is_planned && is_loaded && !is_changed)
 }
