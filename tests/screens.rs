@@ -365,6 +365,17 @@ fn a_capture_is_asked_of_the_feed() {
     assert!(app.take_commands().is_empty());
 }
 
+#[test]
+fn the_rate_and_a_pause_are_asked_of_the_feed() {
+    let w = session();
+    let mut app = app(w);
+    press(&mut app, w, &[KeyCode::Char('+'), KeyCode::Char('-'), KeyCode::Char('p')]);
+    let asked = app.take_commands();
+    let factor = |c: &Command| if let Command::Rate { factor } = c { *factor } else { 0.0 };
+    assert!((factor(&asked[0]) - 1.1).abs() < 1e-9 && (factor(&asked[0]) * factor(&asked[1]) - 1.0).abs() < 1e-9);
+    assert_eq!(asked[2], Command::Pause);
+}
+
 mod anything {
     use super::*;
     use proptest::prelude::*;

@@ -84,10 +84,9 @@ keymap! {
     Flame "Enter" [(KeyCode::Enter, NONE)] => [Action::Open], "zoom", "zoom into the frame of the flame graph; Esc zooms out";
     Live "c" [ch('c')] => [Action::Capture], "capture", "take a profile from now on";
     Live "m" [ch('m')] => [Action::Mark], "mark", "set a mark at the present instant";
-    Live "+ -" [ch('+'), ch('-')] => [Action::Rate(1), Action::Rate(-1)], "rate", "offer ten per cent more or less; not in a closed loop";
-    Live "p" [ch('p')] => [Action::PauseLoad], "pause", "pause the load, or let it go on";
-    Live "space" [ch(' ')] => [Action::HoldOrFollow], "hold", "hold the view, or follow again; the run goes on";
-    Playback "+ -" [ch('+'), ch('-')] => [Action::Rate(1), Action::Rate(-1)], "", "nothing here: the rate of a recorded session is what it was";
+    Live "+/-" [ch('+'), ch('-')] => [Action::Rate(1), Action::Rate(-1)], "rate", "offer ten per cent more or less; not in a closed loop";
+    Live "p space" [ch('p'), ch(' ')] => [Action::PauseLoad, Action::HoldOrFollow], "pause", "pause the load, or go on; space holds the view alone";
+    Playback "+/-" [ch('+'), ch('-')] => [Action::Rate(1), Action::Rate(-1)], "", "nothing here: the rate of a recorded session is what it was";
     Playback "p space" [ch('p'), ch(' ')] => [Action::PlayPause], "play/pause", "play, or hold";
     Playback "< >" [ch('<'), ch('>')] => [Action::Speed(-1), Action::Speed(1)], "speed", "play slower or faster";
     Everywhere "←→ h l" [(KeyCode::Left, NONE), (KeyCode::Right, NONE), ch('h'), ch('l')]
@@ -112,8 +111,8 @@ keymap! {
     Everywhere "Esc" [(KeyCode::Esc, NONE)] => [Action::Back], "", "one step back: help, zoom, search, selection";
     Everywhere "/" [ch('/')] => [Action::Search], "find", "search symbols and routes";
     Everywhere "?" [ch('?'), (KeyCode::F(1), NONE)] => [Action::Help], "help", "this page";
-    Everywhere "ctrl-l" [(KeyCode::Char('l'), CTRL)] => [Action::Redraw], "", "paint everything anew";
-    Everywhere "ctrl-z" [(KeyCode::Char('z'), CTRL)] => [Action::Suspend], "", "stop and return to the shell; fg comes back";
+    Everywhere "ctrl-l -z" [(KeyCode::Char('l'), CTRL), (KeyCode::Char('z'), CTRL)]
+        => [Action::Redraw, Action::Suspend], "", "paint everything anew; stop to the shell, fg comes back";
     Everywhere "q ctrl-c" [ch('q'), (KeyCode::Char('c'), CTRL)] => [Action::Quit], "quit", "end the run and leave";
 }
 
