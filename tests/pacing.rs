@@ -203,14 +203,14 @@ fn live(server: &Server, schedule: Schedule) -> Live {
     let stream = Box::new(std::io::Cursor::new(gets(20)));
     let source = Source::Stream { name: "own".into(), stream };
     let log = Log(Reader::open_sources(vec![source], Options::default()).unwrap());
-    let address = server.url()["http://".len()..].parse().unwrap();
+    let address: std::net::SocketAddr = server.url()["http://".len()..].parse().unwrap();
     let clock = Clock::start();
     let channel = Live::channel();
     let config = host::Config { target: Some(address), pid: None, period: Duration::from_millis(500) };
     let watch = host::Watch::start(config, clock.clone(), channel.0.clone());
     let plan = Plan {
         engine: "h1",
-        address,
+        way: address.into(),
         rendering: Rendering { authority: address.to_string(), ..Rendering::default() },
         schedule: Arc::new(schedule),
         max_recorded_gap: None,

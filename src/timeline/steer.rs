@@ -78,13 +78,13 @@ impl Steered {
     /// From the plan of a session and its marks up to an instant.
     pub fn at(t: &Timeline, at: At) -> Steered {
         let load = &t.opening().load;
-        let mut now = Steered::default();
-        now.target = match (load.mode.as_str(), load.rate_per_s, load.speed) {
+        let target = match (load.mode.as_str(), load.rate_per_s, load.speed) {
             ("closed" | "phases" | "scale" | "find-max", ..) => None,
             (_, Some(per_s), _) => Some(Target::Rate(per_s)),
             (_, _, Some(speed)) => Some(Target::Speed(speed)),
             _ => None,
         };
+        let mut now = Steered { target, ..Steered::default() };
         for m in t.marks().iter().filter(|m| m.at <= at) {
             match m.kind {
                 MarkKind::Rate => now.target = Target::read(&m.label).or(now.target),

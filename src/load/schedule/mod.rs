@@ -57,7 +57,7 @@ pub enum Change {
 const FACTORS: std::ops::RangeInclusive<f64> = 1e-6..=1e9;
 
 /// The schedule of a run, shared by its owner and its workers. Workers read it through a
-/// [`Pacer`], which looks at a version number and takes the lock only when it has moved.
+/// pacer each, which looks at a version number and takes the lock only when it has moved.
 #[derive(Debug)]
 pub struct Schedule {
     kind: Kind,
