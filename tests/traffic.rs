@@ -155,13 +155,89 @@ fn junk_is_counted_by_reason_and_nothing_is_sent_for_it() {
     );
 }
 
+/// One line per request: method, path, host, recorded status, client known, ns since the epoch.
+type Seen<'a> = (&'a str, &'a str, Option<&'a str>, Option<u16>, bool, i64);
+
+/// File, format, requests, what else is in it, the first request.
+type Log = (&'static str, &'static str, usize, &'static [(&'static str, u64)], Seen<'static>);
+
+/// A shared log, the format it must be taken for, how many requests and what else is in it, and its
+/// first request; a last field that is -1 stands for a time within the second before.
 #[test]
-fn the_traefik_log_is_read_as_common_with_more_behind() {
-    let Some(path) = shared("logs/traefik-clf.log") else { return };
+fn every_shared_log_of_one_line_per_request_is_understood() {
+    const MS: i64 = 1_000_000;
+    let logs: [Log; 6] = [
+        (
+            "caddy.jsonl",
+            "caddy",
+            10,
+            &[("empty line", 1), ("not in the log format", 1)],
+            // A status of 0 is what Caddy writes when no handler answered: none.
+            ("GET", "/", Some("127.0.0.1:8080"), None, true, 1_693_840_791_756_496_799),
+        ),
+        (
+            "traefik.jsonl",
+            "traefik",
+            6,
+            &[("not in the log format", 1)],
+            ("GET", "/594VAEoi.save", Some("test.docker.localhost"), Some(200), true, 1_638_972_163_587_782_192),
+        ),
+        (
+            "traefik-clf.log",
+            "traefik_clf",
+            7,
+            &[("empty line", 2)],
+            ("GET", "/scripts/cpshost.dll", None, Some(200), true, 1_638_954_965_000 * MS),
+        ),
+        (
+            "envoy-json-kubernetes.log",
+            "envoy",
+            10,
+            &[],
+            // One line lies ten years before it: it comes too late and is replayed at once.
+            ("GET", "/assets/image.webp", Some("www.example.com"), Some(200), true, 1_767_199_060_479 * MS),
+        ),
+        ("aws-alb.log", "alb", 14, &[], ("GET", "/", Some("www.example.com"), Some(200), true, 1_530_570_168_364 * MS)),
+        (
+            "aws-cloudfront.log",
+            "cloudfront",
+            2,
+            &[],
+            ("GET", "/testseb?query_param=42", Some("hub-cdn.crowdsec.net"), Some(400), true, -1),
+        ),
+    ];
+    for (file, format, requests, left_out, first) in logs {
+        let Some(path) = shared(&format!("logs/{file}")) else { return };
+        let mut reader = Reader::open(&[path], Options { methods: MethodFilter::All, ..Options::default() }).unwrap();
+        let all = rest(&mut reader);
+        let choice = &reader.choices()[0];
+        assert_eq!((choice.format.as_str(), all.len()), (format, requests), "{}", choice.why());
+        assert_eq!(choice.envelope, (format == "envoy").then_some("container runtime prefix"));
+        let counts = reader.counts();
+        let skipped: Vec<(&str, u64)> = counts.skipped.iter().map(|s| (&*s.reason, s.count)).collect();
+        assert_eq!(skipped, left_out, "{file}");
+        let r = &all[0];
+        let seen = (r.method.as_str(), &*r.path, r.host.as_deref(), r.recorded_status, r.client != 0);
+        assert_eq!(seen, (first.0, first.1, first.2, first.3, first.4), "{file}");
+        let at = r.recorded_unix_ns;
+        match file {
+            // Whole seconds are spread; 15:22:28 less 0.113 s.
+            "traefik-clf.log" => assert_eq!(at / (1000 * MS), first.5 / (1000 * MS)),
+            "aws-cloudfront.log" => assert!((1_710_256_947_887 * MS..1_710_256_948_887 * MS).contains(&at), "{at}"),
+            _ => assert_eq!(at, first.5, "{file}"),
+        }
+    }
+}
+
+#[test]
+fn header_fields_of_the_shared_logs_go_along_without_what_was_blacked_out() {
+    let Some(path) = shared("logs/caddy.jsonl") else { return };
     let mut reader = Reader::open(&[path], Options::default()).unwrap();
-    let requests = rest(&mut reader);
-    assert_eq!(requests.len(), 7);
-    assert_eq!(requests[2].path, "/cgi.cgi/");
+    let all = rest(&mut reader);
+    let names: Vec<&str> = all[9].headers.iter().map(|(n, _)| &**n).collect();
+    assert_eq!(names, ["User-Agent", "Accept"], "an empty Authorization is none");
+    let clients: std::collections::HashSet<u64> = all.iter().map(|r| r.client).collect();
+    assert_eq!(clients.len(), 2); // 127.0.0.1 and 172.17.0.1, by client_ip
 }
 
 #[test]
@@ -299,6 +375,17 @@ fn wrong_input_fails_at_once_in_one_line() {
         (error(stream(""), Options::default()), "empty"),
         (error(stream("hello\x1b[2J\nworld\n"), Options::default()), "tried: combined, common, vhost_combined"),
         (error(stream("hello\nworld\n"), named("common")), "tried: common"),
+        (
+            error(stream("x"), Options { fields: vec![("when".into(), "ts".into())], ..Options::default() }),
+            "there are: time",
+        ),
+        (
+            error(
+                stream("x"),
+                Options { log_format_from: Some("/nonexistent.conf:main".into()), ..Options::default() },
+            ),
+            "/nonexistent.conf: no such file",
+        ),
         (error(stream(combined_line(1, "/")), named("vhost_combined")), "first line: 192.0.2.1"),
         (error(stream("x"), named("nosuch")), "known: combined"),
         (error(Source::File("/nonexistent/x.log".into()), Options::default()), "no such file"),
@@ -320,6 +407,92 @@ fn a_pattern_of_ones_own_is_a_format() {
         (r.recorded_unix_ns, &*r.path, r.host.as_deref()),
         (1_431_849_932_250_000_000, "/a?b", Some("example.net"))
     );
+}
+
+#[test]
+fn a_log_format_of_a_configuration_reads_the_log_that_it_wrote() {
+    let dir = tempfile::tempdir().unwrap();
+    let conf = dir.path().join("nginx.conf");
+    std::fs::write(
+        &conf,
+        r#"http { # the log
+            log_format  main escape=json '{"t":"$time_iso8601","took":$request_time,'
+                                         '"r":"$request","h":"$http_host","k":"$http_x_key"}';
+            log_format  other '$msec "$request"';
+            server { access_log /var/log/nginx/a.log main buffer=64k flush=5s; } }"#,
+    )
+    .unwrap();
+    let conf = conf.to_str().unwrap();
+    let line = r#"{"t":"2015-05-17T08:05:32+00:00","took":2.500,"r":"GET /a?q=\"x\" HTTP/1.1","h":"a.example","k":""}"#;
+    let read = |from: &str, line: &str| {
+        let options = Options { log_format_from: Some(from.into()), ..Options::default() };
+        let mut reader = Reader::open_sources(vec![stream(line)], options)?;
+        Ok::<_, TrafficError>((rest(&mut reader).remove(0), reader.choices()[0].clone()))
+    };
+    let (r, choice) = read(conf, line).unwrap();
+    assert_eq!((&*r.path, r.host.as_deref(), r.headers.len()), ("/a?q=\"x\"", Some("a.example"), 0));
+    assert!((1_431_849_929_500_000_000..1_431_849_930_500_000_000).contains(&r.recorded_unix_ns));
+    assert_eq!((choice.format.as_str(), choice.named), ("main", true));
+    let (r, _) = read(&format!("{conf}:other"), "1431849932.250 \"GET /b HTTP/1.1\"").unwrap();
+    assert_eq!((&*r.path, r.recorded_unix_ns), ("/b", 1_431_849_932_250_000_000));
+    let error = read(&format!("{conf}:none"), "x").unwrap_err().to_string();
+    assert!(error.contains("there are: main, other"), "{error}");
+}
+
+#[test]
+fn keys_of_json_lines_can_be_named() {
+    let line = r#"{"at":{"ms":1431849932250},"req":{"what":"/a?b=c"},"took":"1.5ms","who":"192.0.2.7"}"#;
+    let pairs = [("time", "at.ms"), ("uri", "req.what"), ("duration", "took"), ("client", "who")];
+    let fields = pairs.map(|(part, key)| (part.to_owned(), key.to_owned())).to_vec();
+    let mut reader = open(vec![stream(line)], Options { fields, ..Options::default() });
+    let r = &rest(&mut reader)[0];
+    assert_eq!((r.method.as_str(), &*r.path, r.recorded_unix_ns), ("GET", "/a?b=c", 1_431_849_932_248_500_000));
+    assert!(r.client != 0);
+    // Without them it is no access log.
+    assert!(Reader::open_sources(vec![stream(line)], Options::default()).is_err());
+}
+
+#[test]
+fn a_head_that_comes_again_with_other_columns_holds_from_there_on() {
+    let head = "#Software: Microsoft Internet Information Services 10.0\n#Version: 1.0\n";
+    let log = format!(
+        "2015-05-17 08:05:31 GET /rotated 200\n{head}#Fields: date time cs-method cs-uri-stem sc-status\n\
+         2015-05-17 08:05:32 GET /a 200\n{head}#Fields: date time sc-status cs-uri-stem cs-uri-query cs-method\n\
+         2015-05-17 08:05:33 404 /b c=d GET\n"
+    );
+    let mut reader = open(vec![stream(log.clone()), stream(log)], Options::default());
+    let requests = rest(&mut reader);
+    let paths: Vec<&str> = requests.iter().map(|r| &*r.path).collect();
+    assert_eq!(paths, ["/rotated", "/rotated", "/a", "/a", "/b?c=d", "/b?c=d"]);
+    let counts = reader.counts();
+    assert_eq!(skipped(&counts)["header or comment line"], (12, "stream:2"));
+}
+
+#[test]
+fn a_log_out_of_a_container_or_syslog_is_read_as_what_is_inside() {
+    let inside = [combined_line(1, "/a"), combined_line(2, "/b"), "not a request\n".to_owned()];
+    let docker = |l: &String| {
+        serde_json::json!({"log": l, "stream": "stdout", "time": "2015-05-17T00:00:01Z"}).to_string() + "\n"
+    };
+    let with = |prefix: &str| inside.iter().map(|l| format!("{prefix}{l}")).collect::<String>();
+    for (log, envelope) in [
+        (with("2015-05-17T00:00:01.000000001Z stdout F "), "container runtime prefix"),
+        (inside.iter().map(docker).collect(), "docker json-file"),
+        (with("May 17 00:00:01 host nginx: "), "syslog"),
+        (with("<190>May 17 00:00:01 host nginx: "), "syslog"),
+        (with("[pod/shop-7f9/nginx] "), "kubectl prefix"),
+        (with("shop-1  | "), "docker compose prefix"),
+    ] {
+        let mut reader = open(vec![stream(log)], Options::default());
+        let paths: Vec<String> = rest(&mut reader).into_iter().map(|r| r.path).collect();
+        assert_eq!(paths, ["/a", "/b"]);
+        let choice = &reader.choices()[0];
+        assert_eq!((choice.format.as_str(), choice.envelope, choice.matched), ("combined", Some(envelope), 2));
+        assert_eq!(
+            choice.why(),
+            format!("combined: 2 of 3 lines, inside {envelope}; also fit: common 2 (fewer fields)")
+        );
+    }
 }
 
 #[test]

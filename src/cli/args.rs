@@ -185,6 +185,16 @@ pub(super) struct TrafficSourceArgs {
     /// Format of the recording instead of guessing it: see `perfbench traffic --formats`
     #[arg(long, value_name = "NAME", help_heading = "Traffic")]
     pub(super) format: Option<String>,
+    /// Log format as the server's configuration has it: nginx's log_format ($variables) or Apache's
+    /// LogFormat (%directives)
+    #[arg(long, value_name = "PATTERN", conflicts_with_all = ["format", "log_format_from", "field"], help_heading = "Traffic")]
+    pub(super) log_format: Option<String>,
+    /// Log format out of an nginx.conf; without NAME the one that its access_log uses
+    #[arg(long, value_name = "FILE[:NAME]", conflicts_with_all = ["format", "field"], help_heading = "Traffic")]
+    pub(super) log_format_from: Option<String>,
+    /// Keys of JSON lines: time=ts,uri=req.path; parts are time, method, uri, host, status, duration_ms, ...
+    #[arg(long, value_name = "PART=KEY", value_delimiter = ',', value_parser = field, action = ArgAction::Append, conflicts_with = "format", help_heading = "Traffic")]
+    pub(super) field: Vec<(String, String)>,
     /// Methods to replay, or `all`; others are skipped and counted
     #[arg(long, value_name = "LIST", default_value = "GET,HEAD", help_heading = "Traffic")]
     pub(super) methods: MethodFilter,
@@ -195,7 +205,14 @@ pub(super) struct TrafficSourceArgs {
 impl TrafficSourceArgs {
     /// What the traffic room takes; everything that is no option of both is left at its default.
     pub(super) fn options(&self) -> Options {
-        let options = Options { format: self.format.clone(), methods: self.methods.clone(), ..Options::default() };
+        let options = Options {
+            format: self.format.clone(),
+            log_format: self.log_format.clone(),
+            log_format_from: self.log_format_from.clone(),
+            fields: self.field.clone(),
+            methods: self.methods.clone(),
+            ..Options::default()
+        };
         self.select.apply(options)
     }
 }
@@ -303,6 +320,11 @@ pub(super) struct TrafficArgs {
     /// Replace FILE if it exists
     #[arg(long, requires = "write", help_heading = "Write")]
     pub(super) overwrite: bool,
+}
+
+fn field(text: &str) -> Result<(String, String), String> {
+    let (part, key) = text.split_once('=').ok_or("give it as PART=KEY, like uri=req.path")?;
+    Ok((part.trim().into(), key.trim().into()))
 }
 
 pub(super) fn positive(text: &str) -> Result<f64, String> {

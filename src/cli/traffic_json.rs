@@ -20,7 +20,7 @@ pub(super) fn object(f: &Found) -> Value {
     json!({
         "files": f.choices.iter().map(|c| json!({
             "file": c.source, "format": c.format, "named": c.named, "matched": c.matched, "looked_at": c.looked_at,
-            "unit": c.unit, "timed": c.timed,
+            "unit": c.unit, "timed": c.timed, "inside": c.envelope, "why": c.why(),
         })).collect::<Vec<_>>(),
         "format": c.format,
         "lines": c.lines,

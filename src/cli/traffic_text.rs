@@ -30,7 +30,7 @@ const SHORT: usize = 12;
 pub(super) fn render(f: &Found, top: usize, columns: usize, ascii: bool) -> String {
     let width = columns.clamp(60, 120);
     let mut out = Vec::new();
-    files(f, &mut out);
+    files(f, width, &mut out);
     out.push(String::new());
     facts(f, width, &mut out);
     if !f.look.rates.is_empty() {
@@ -98,14 +98,11 @@ fn printable(text: &str) -> String {
     text.replace(NO_BREAK, " ")
 }
 
-fn files(f: &Found, out: &mut Vec<String>) {
+fn files(f: &Found, width: usize, out: &mut Vec<String>) {
     for c in f.choices.iter().take(FILES) {
-        let how = match c.named {
-            true => "as named".to_owned(),
-            false => format!("{} of the first {} {} match", c.matched, c.looked_at, c.unit),
-        };
-        let how = if c.timed { how } else { format!("{how}; no times, an order of requests") };
-        out.push(format!("{}: format {} ({how})", clean(&c.source, 200), clean(&c.format, 60)));
+        let order = if c.timed { "" } else { "; no times, an order of requests" };
+        let why = format!("{}: format {}{order}", clean(&c.source, 200), clean(&c.why(), 400));
+        wrap(&why, "", width, out);
     }
     if f.choices.len() > FILES {
         out.push(format!("… and {} more files (all: {})", f.choices.len() - FILES, clean(&f.counts.format, 80)));

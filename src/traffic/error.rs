@@ -66,7 +66,7 @@ pub enum TrafficError {
         paths: String,
     },
     /// No format has this name.
-    #[error("no log format is called '{name}'; known: {known}; or give a pattern with $variables")]
+    #[error("no log format is called '{name}'; known: {known}; or give a pattern with --log-format")]
     UnknownFormat {
         /// The name that was asked for.
         name: String,
@@ -77,6 +77,12 @@ pub enum TrafficError {
     #[error("log format pattern: {why}")]
     Pattern {
         /// What is wrong with it, and where.
+        why: String,
+    },
+    /// A field of JSON lines is none, or its key is none.
+    #[error("field of JSON lines: {why}")]
+    Field {
+        /// What is wrong with it.
         why: String,
     },
     /// None of the first lines is in any of the formats.

@@ -4,6 +4,7 @@
 
 use super::arena::{Arena, Draft, FieldName, HOST, METHOD, PATH, Ticket};
 use super::distinct::stable_hash;
+use super::envelope::Envelope;
 use super::filter::Parts;
 use super::framed::{Filled, Frames, Framing, Resync, Step};
 use super::input::{Lines, Next, Source};
@@ -27,8 +28,10 @@ pub(super) struct Stream {
     pub(super) source: Source,
     /// What messages call it.
     pub(super) name: String,
-    /// Which of the formats it is in.
-    pub(super) format: usize,
+    /// The format it is in.
+    pub(super) format: Box<dyn Format>,
+    /// Whether something stands around its lines.
+    pub(super) enveloped: bool,
     /// Whether its requests have times of their own.
     pub(super) timed: bool,
     /// No request of it lies before this, as far as its first lines tell.
@@ -85,8 +88,8 @@ pub(super) enum Input {
 
 /// What all streams share while their lines are read.
 pub(super) struct Intake {
-    /// The formats, compiled.
-    pub(super) formats: Vec<Box<dyn Format>>,
+    /// Takes off what stands around lines.
+    pub(super) envelope: Envelope,
     /// The texts of the requests that wait.
     pub(super) arena: Arena,
     /// What becomes of lines.
@@ -120,7 +123,7 @@ impl Intake {
 
     /// Reads one line, or finds that none need be read (`true`) or can be read (`false`).
     fn step(&mut self, stream: &mut Stream) -> Option<bool> {
-        let Stream { source, name, input, started, window, .. } = stream;
+        let Stream { source, name, input, started, window, format, enveloped, .. } = stream;
         if window.peek().is_some() || window.release_passed() || (self.is_full(window) && window.release_early()) {
             return Some(true);
         }
@@ -132,7 +135,7 @@ impl Intake {
             }
             None if std::mem::replace(started, true) => return Some(window.release_rest()),
             None => {
-                let framing = self.formats[stream.format].framing(source.folder());
+                let framing = format.framing(source.folder());
                 match (source.open(), framing) {
                     (Ok(opened), None) => *input = Some(Input::Lines(opened.into_lines())),
                     (Ok(opened), Some(framing)) => *input = Some(Input::Frames(opened.into_frames(), framing)),
@@ -146,13 +149,13 @@ impl Intake {
         let skipped = match open.next() {
             Next::Line { bytes: b"", .. } => Reason::EmptyLine,
             Next::Line { bytes, whole } => {
-                let format = &mut self.formats[stream.format];
-                let time_is = format.time_is();
+                let inside = if *enveloped { self.envelope.open(bytes) } else { None };
+                let bytes = inside.map_or(bytes, |(_, inner)| inner);
                 match format.parse(bytes) {
                     Ok(record) => {
-                        let at = began(&record, time_is, &mut stream.rng);
+                        let at = began(&record, &mut stream.rng);
                         let previous = stream.previous_ns.replace(at.unix_ns);
-                        self.book.note_time(&record, time_is);
+                        self.book.note_time(&record, true);
                         if self.book.take(&record, Some(at), previous, || place(name, number)) {
                             let out_of_order = window.push(at, self.arena.keep(&self.book.draft));
                             self.book.note_order(out_of_order);
@@ -162,6 +165,7 @@ impl Intake {
                         return None;
                     }
                     Err(Mismatch::Time) => Reason::BadTime,
+                    Err(Mismatch::Comment) => Reason::Comment,
                     Err(Mismatch::Shape) if whole => Reason::NoMatch,
                     Err(Mismatch::Shape) => Reason::CutShort,
                 }
@@ -179,7 +183,7 @@ impl Intake {
 
     /// Takes one step of a recording whose records are not lines.
     fn step_framed(&mut self, stream: &mut Stream) {
-        let Stream { name, input, window, previous_ns, rng, format, unanswered, .. } = stream;
+        let Stream { name, input, window, previous_ns, rng, timed, unanswered, .. } = stream;
         let Some(Input::Frames(frames, framing)) = input else { return };
         let word = framing.record_word();
         let (number, line, compressed) = (frames.records + 1, frames.line(), frames.is_compressed());
@@ -229,11 +233,10 @@ impl Intake {
                 return;
             }
             Step::Record(n, record) => {
-                let time_is = self.formats[*format].time_is();
-                let absent = time_is == TimeIs::Absent;
-                let at = if absent { self.next_untimed() } else { began(&record, time_is, rng) };
+                let absent = !*timed;
+                let at = if absent { self.next_untimed() } else { began(&record, rng) };
                 let previous = previous_ns.replace(at.unix_ns);
-                self.book.note_time(&record, time_is);
+                self.book.note_time(&record, !absent);
                 if self.book.take(&record, Some(at).filter(|_| !absent), previous, place) {
                     let held = self.arena.keep(&self.book.draft);
                     if framing.id() != 0 {
@@ -346,7 +349,7 @@ impl Book {
         place: impl FnOnce() -> String,
     ) -> bool {
         let count = !self.complete;
-        let client = record.client.map_or(0, stable_hash);
+        let client = record.client_hash.unwrap_or_else(|| record.client.map_or(0, stable_hash));
         if count {
             self.gathering.note(record, at, previous, client);
         }
@@ -431,9 +434,9 @@ impl Book {
         true
     }
 
-    fn note_time(&mut self, record: &Record<'_>, time_is: TimeIs) {
+    fn note_time(&mut self, record: &Record<'_>, timed: bool) {
         if !self.complete {
-            self.gathering.note_time(record, time_is);
+            self.gathering.note_time(record, timed);
         }
     }
 
@@ -465,9 +468,10 @@ fn place(name: &str, line: u64) -> String {
 }
 
 /// When a request began: the time stamp, less the duration where the stamp is the end.
-pub(super) fn began(record: &Record<'_>, time_is: TimeIs, rng: &mut fastrand::Rng) -> Stamp {
+pub(super) fn began(record: &Record<'_>, rng: &mut fastrand::Rng) -> Stamp {
     let at = record.time;
-    let Some(duration) = record.duration_ns.filter(|d| time_is == TimeIs::End && (1..=LONGEST_NS).contains(d)) else {
+    let Some(duration) = record.duration_ns.filter(|d| record.time_is == TimeIs::End && (1..=LONGEST_NS).contains(d))
+    else {
         return at;
     };
     let duration = i64::try_from(duration).unwrap_or(0);
@@ -523,13 +527,13 @@ mod tests {
 
     fn record(unix_ns: i64, whole_second: bool, duration_ns: Option<u64>) -> Record<'static> {
         let time = Stamp { unix_ns, whole_second };
-        Record { duration_ns, ..Record::new(time, Asked::Line(b"GET / HTTP/1.1")) }
+        Record { duration_ns, time_is: TimeIs::End, ..Record::new(time, Asked::Line(b"GET / HTTP/1.1")) }
     }
 
     #[test]
     fn a_request_began_its_duration_before_its_end() {
         let mut rng = fastrand::Rng::with_seed(1);
-        let mut at = |r: &Record<'_>, is| began(r, is, &mut rng);
+        let mut at = |r: &Record<'_>, time_is| began(&Record { time_is, ..*r }, &mut rng);
         let exact = record(5_250_000_000, false, Some(1_000_000_000));
         assert_eq!(at(&exact, TimeIs::End), Stamp { unix_ns: 4_250_000_000, whole_second: false });
         assert_eq!(at(&exact, TimeIs::Start), exact.time);

@@ -20,6 +20,8 @@ pub enum Reason {
     Damaged,
     /// The file could not be read past here.
     Unreadable,
+    /// A line of the format that says something about the lines behind it: `#Fields:`.
+    Comment,
     /// The time is none.
     BadTime,
     /// The request field is empty: a connection closed without a request.
@@ -74,6 +76,7 @@ const WORDS: &[(Reason, &str)] = &[
     (Reason::CutShort, "last line cut short"),
     (Reason::Damaged, "compressed data damaged, rest not read"),
     (Reason::Unreadable, "read error, rest not read"),
+    (Reason::Comment, "header or comment line"),
     (Reason::BadTime, "bad time"),
     (Reason::EmptyRequest, "empty request"),
     (Reason::NoRequest, "no request (-)"),

@@ -24,20 +24,28 @@
 //! Must not: import another room, send anything, read clocks, or hold more of a log than
 //! the window's bound.
 
+mod alb;
+mod apache;
 mod arena;
 mod chart;
 mod distinct;
+mod envelope;
 mod error;
 mod filter;
 mod formats;
 mod framed;
 mod glob;
+mod guess;
+mod haproxy;
 mod input;
 mod intake;
+mod json;
+mod json_keys;
 mod ledger;
 mod look;
 mod methods;
 mod missing;
+mod nginx_conf;
 mod notation;
 mod order;
 mod pattern;
@@ -49,9 +57,13 @@ mod rewrite;
 mod route;
 mod sieve;
 mod slice;
+mod strftime;
 mod summary;
 mod time;
 mod top;
+mod values;
+mod variables;
+mod w3c;
 mod write;
 
 pub use chart::{chart, per_s};

@@ -8,14 +8,16 @@
 //! line contains.
 
 use super::arena::Arena;
+use super::envelope::Envelope;
 use super::error::{TrafficError, shown_line};
-use super::formats::{candidates, guess, names};
+use super::formats::{Formats, names};
 use super::framed::survey;
+use super::guess::guess;
 use super::input::Source;
 use super::intake::{Book, Input, Intake, Stream, Unanswered, began};
 use super::methods::MethodFilter;
 use super::order::{Due, Window};
-use super::record::{Record, TimeIs};
+use super::record::Record;
 use super::rewrite::Rewrite;
 use super::route::{Namer, RoutePattern, Router};
 use super::sieve::{Sieve, Sifter};
@@ -35,6 +37,13 @@ const MAX_SPARE: usize = 64;
 pub struct Options {
     /// Name of the log format, or a pattern of `$variables`; `None` to guess from the content.
     pub format: Option<String>,
+    /// A format in the notation of nginx's `log_format` or Apache's `LogFormat`; outranks `format`.
+    pub log_format: Option<String>,
+    /// `FILE[:NAME]`: a `log_format` of an nginx configuration; outranks `log_format`.
+    pub log_format_from: Option<String>,
+    /// What holds which part of a request in JSON lines: part and key, as in `uri` and `req.path`.
+    /// Any makes the recording one of JSON lines.
+    pub fields: Vec<(String, String)>,
     /// Which methods are replayed.
     pub methods: MethodFilter,
     /// Length of the reorder window in log time, ns.
@@ -63,6 +72,9 @@ impl Default for Options {
     fn default() -> Self {
         Options {
             format: None,
+            log_format: None,
+            log_format_from: None,
+            fields: Vec::new(),
             methods: MethodFilter::default(),
             window_ns: 90_000_000_000,
             window_bytes: 64 << 20,
@@ -93,6 +105,26 @@ pub struct Choice {
     /// Whether its requests have times. Those without any are an order: they come before all that
     /// have times, 1 ms apart from the Unix epoch on, which means nothing.
     pub timed: bool,
+    /// What stands around the lines and is taken off: a container runtime's prefix, syslog.
+    pub envelope: Option<&'static str>,
+    /// Other formats that lines are in: name, how many lines, and why it was not chosen.
+    pub others: Vec<(String, u64, &'static str)>,
+}
+
+impl Choice {
+    /// The choice and the reason for it, in one line: `caddy: 200 of 200 lines; also fit: json 200 (made
+    /// for any)`.
+    pub fn why(&self) -> String {
+        let mut text = format!("{}: {} of {} {}", self.format, self.matched, self.looked_at, self.unit);
+        if self.named {
+            text += ", as named";
+        }
+        if let Some(envelope) = self.envelope {
+            text = format!("{text}, inside {envelope}");
+        }
+        let others: Vec<String> = self.others.iter().map(|(name, n, why)| format!("{name} {n} ({why})")).collect();
+        if others.is_empty() { text } else { format!("{text}; also fit: {}", others.join(", ")) }
+    }
 }
 
 /// Requests of one or more recordings in time order. Never goes backwards in time.
@@ -102,6 +134,8 @@ pub struct Reader {
     streams: Vec<Stream>,
     choices: Vec<Choice>,
     first_line: String,
+    /// Names of the formats that recordings were tried in.
+    tried: String,
     /// The streams with requests left, by a time before which their next one cannot lie.
     next: BinaryHeap<Reverse<(i64, usize)>>,
     router: Router,
@@ -136,7 +170,7 @@ impl Reader {
             return Err(TrafficError::NoFiles);
         }
         let intake = Intake {
-            formats: candidates(options.format.as_deref())?,
+            envelope: Envelope::default(),
             arena: Arena::default(),
             book: Book::new(options.methods.clone(), options.rewrite.clone()),
             overhead_bytes: 0,
@@ -146,6 +180,7 @@ impl Reader {
         };
         let namer = Namer::new(options.routes.clone());
         let mut reader = Reader {
+            tried: String::new(),
             intake,
             streams: Vec::with_capacity(sources.len()),
             choices: Vec::with_capacity(sources.len()),
@@ -174,33 +209,57 @@ impl Reader {
     fn add(&mut self, mut source: Source) -> Result<(), TrafficError> {
         let name = source.name();
         let mut sniffed = source.open()?.sniff()?;
-        let mut found = guess(&name, &sniffed, source.folder(), &mut self.intake.formats);
+        let mut formats = Formats::candidates(&self.options)?;
+        if self.tried.is_empty() {
+            self.tried = names(&formats.all);
+        }
+        let mut found = guess(&name, &sniffed, source.folder(), &mut formats);
         // The first record of a capture may be larger than all of a log that is worth a look.
         if !matches!(found, Ok(Some(_))) && sniffed.read_more() {
-            found = guess(&name, &sniffed, source.folder(), &mut self.intake.formats);
+            found = guess(&name, &sniffed, source.folder(), &mut formats);
         }
-        let found = found?;
-        let (matched, looked_at) = found.map_or((0, 0), |g| (g.matched, g.looked_at));
-        let chosen = found.map(|g| &self.intake.formats[g.format]);
-        let format = chosen.map_or("none: empty", |f| f.name()).to_owned();
-        let timed = chosen.is_none_or(|f| f.time_is() != TimeIs::Absent);
-        let unit = if chosen.is_some_and(|f| f.framing(None).is_some()) { "records" } else { "lines" };
-        let named = self.options.format.is_some();
-        self.choices.push(Choice { source: name.clone(), format, named, matched, looked_at, unit, timed });
-        let Some(guess) = found else { return Ok(()) };
+        let mut choice = Choice {
+            source: name.clone(),
+            format: "none: empty".to_owned(),
+            named: formats.named,
+            matched: 0,
+            looked_at: 0,
+            unit: "lines",
+            timed: true,
+            envelope: None,
+            others: Vec::new(),
+        };
+        let Some(guess) = found? else {
+            self.choices.push(choice);
+            return Ok(());
+        };
+        // Each recording has a reader of its own: what `#Fields:` says in one holds for no other.
+        let mut format = formats.all.swap_remove(guess.format);
+        format.rewind();
+        let framing = format.framing(source.folder());
+        let timed = format.is_timed();
+        choice.format = format.name().to_owned();
+        (choice.matched, choice.looked_at, choice.envelope) = (guess.matched, guess.looked_at, guess.envelope);
+        (choice.unit, choice.timed) = (if framing.is_some() { "records" } else { "lines" }, timed);
+        choice.others = guess.others;
+        self.choices.push(choice);
         if self.first_line.is_empty() {
             self.first_line = sniffed.lines().next().map(shown_line).unwrap_or_default();
         }
         let (window, mut rng) = self.window(self.streams.len());
-        let format = &mut self.intake.formats[guess.format];
-        let time_is = format.time_is();
-        let framing = format.framing(source.folder());
         let (mut first_ns, (head, ended)) = (i64::MAX, sniffed.head());
-        let mut see = |r: &Record<'_>| first_ns = first_ns.min(began(r, time_is, &mut rng).unix_ns);
+        let mut see = |r: &Record<'_>| first_ns = first_ns.min(began(r, &mut rng).unix_ns);
+        let mut envelope = Envelope::default();
         match format.framing(source.folder()) {
             Some(mut framing) => drop(survey(&mut *framing, head, ended, see)),
-            None => sniffed.lines().filter_map(|l| format.parse(l).ok().as_ref().map(&mut see)).collect(),
+            None => sniffed.lines().for_each(|line| {
+                let inside = if guess.envelope.is_some() { envelope.open(line) } else { None };
+                if let Ok(record) = format.parse(inside.map_or(line, |(_, inner)| inner)) {
+                    see(&record);
+                }
+            }),
         }
+        format.rewind();
         let window_ns = i64::try_from(self.options.window_ns).unwrap_or(i64::MAX);
         let starts_ns = match (timed, first_ns) {
             // Before all that have times, in the order of the arguments.
@@ -220,7 +279,8 @@ impl Reader {
             timed,
             source,
             name,
-            format: guess.format,
+            format,
+            enveloped: guess.envelope.is_some(),
             starts_ns,
             input,
             window,
@@ -349,7 +409,7 @@ impl Reader {
         TrafficError::NoRequest {
             paths: self.column(|c| &c.source),
             lines: self.intake.book.ledger.lines,
-            tried: names(&self.intake.formats),
+            tried: self.tried.clone(),
             reasons: reasons.join(", "),
             line: self.first_line.clone(),
         }
@@ -438,6 +498,7 @@ impl Reader {
             let s = &mut self.streams[n];
             s.unanswered = Unanswered::default();
             (s.input, s.started, s.window, s.previous_ns, s.rng) = (None, false, window, None, rng);
+            s.format.rewind();
         }
         self.intake.arena = Arena::default();
         self.intake.overhead_bytes = 0;

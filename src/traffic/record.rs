@@ -75,6 +75,8 @@ impl Fields {
 pub(super) struct Record<'a> {
     /// The time stamp.
     pub(super) time: Stamp,
+    /// Which instant that is.
+    pub(super) time_is: TimeIs,
     /// How long the request took, ns.
     pub(super) duration_ns: Option<u64>,
     /// What was asked for.
@@ -89,6 +91,8 @@ pub(super) struct Record<'a> {
     pub(super) bytes: Option<u64>,
     /// Address or name of the client.
     pub(super) client: Option<&'a [u8]>,
+    /// The hash of the client, where the recording holds that instead of an address.
+    pub(super) client_hash: Option<u64>,
     /// The Referer header.
     pub(super) referer: Option<&'a [u8]>,
     /// The User-Agent header.
@@ -100,10 +104,11 @@ pub(super) struct Record<'a> {
 }
 
 impl<'a> Record<'a> {
-    /// A record that knows nothing but when it was and what was asked for.
+    /// A record that knows nothing but when it began and what was asked for.
     pub(super) fn new(time: Stamp, asked: Asked<'a>) -> Record<'a> {
         Record {
             time,
+            time_is: TimeIs::Start,
             duration_ns: None,
             asked,
             host: None,
@@ -111,6 +116,7 @@ impl<'a> Record<'a> {
             status: None,
             bytes: None,
             client: None,
+            client_hash: None,
             referer: None,
             user_agent: None,
             fields: &NO_FIELDS,
@@ -126,6 +132,8 @@ pub(super) enum Mismatch {
     Shape,
     /// The shape is right, the time is none.
     Time,
+    /// A line that belongs to the format and is no record: a header or a comment.
+    Comment,
 }
 
 /// One log format: makes records of lines.
@@ -133,12 +141,18 @@ pub(super) trait Format: Send {
     /// The name users give to `--format`.
     fn name(&self) -> &str;
 
-    /// Which instant its time stamp is.
-    fn time_is(&self) -> TimeIs;
-
     /// How many fields it knows; between formats that match the same lines the one that knows
     /// more wins.
     fn fields(&self) -> usize;
+
+    /// Whether its records have times at all; those without any are an order.
+    fn is_timed(&self) -> bool {
+        true
+    }
+
+    /// Goes back to what it was before the first line, for a format whose lines say how the ones
+    /// behind them are to be read.
+    fn rewind(&mut self) {}
 
     /// Reads one line. It may be anything.
     fn parse<'a>(&'a mut self, line: &'a [u8]) -> Result<Record<'a>, Mismatch>;
@@ -176,7 +190,32 @@ pub(super) fn unescape_into(text: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(rest);
 }
 
-fn hex(digit: u8) -> u8 {
+/// Appends `text` to `out` with the escapes of a JSON string undone as nginx writes them with
+/// `escape=json` (`ngx_escape_json`: `\u00XX` for control characters, and the two-letter ones).
+pub(super) fn unescape_json_into(text: &[u8], out: &mut Vec<u8>) {
+    let mut rest = text;
+    while let Some(i) = memchr::memchr(b'\\', rest) {
+        out.extend_from_slice(&rest[..i]);
+        let (byte, used) = match &rest[i..] {
+            [_, b'u', b'0', b'0', h1, h2, ..] if h1.is_ascii_hexdigit() && h2.is_ascii_hexdigit() => {
+                (hex(*h1) << 4 | hex(*h2), 6)
+            }
+            [_, c @ (b'"' | b'\\' | b'/'), ..] => (*c, 2),
+            [_, b'n', ..] => (b'\n', 2),
+            [_, b'r', ..] => (b'\r', 2),
+            [_, b't', ..] => (b'\t', 2),
+            [_, b'b', ..] => (8, 2),
+            [_, b'f', ..] => (12, 2),
+            _ => (b'\\', 1),
+        };
+        out.push(byte);
+        rest = &rest[i + used..];
+    }
+    out.extend_from_slice(rest);
+}
+
+/// The value of a hexadecimal digit.
+pub(super) fn hex(digit: u8) -> u8 {
     match digit {
         b'0'..=b'9' => digit - b'0',
         _ => (digit | 0x20) - b'a' + 10,
@@ -199,5 +238,8 @@ mod tests {
         assert_eq!(undo(br"\xZZ\q\"), br"\xZZ\q\");
         assert_eq!(undo(br"\x5Cx41"), br"\x41");
         assert_eq!(undo(b"\xc3\xa4"), b"\xc3\xa4");
+        let mut out = Vec::new();
+        unescape_json_into(br#"\u001f\"a\\\n\u12\q\"#, &mut out);
+        assert_eq!(out, b"\x1f\"a\\\n\\u12\\q\\");
     }
 }

@@ -109,10 +109,16 @@ fn absolute(target: &[u8]) -> Result<(&[u8], &[u8]), Reason> {
     let after = |scheme: &[u8]| {
         target.split_at_checked(scheme.len()).filter(|(s, _)| s.eq_ignore_ascii_case(scheme)).map(|(_, rest)| rest)
     };
-    let rest = after(b"http://").or_else(|| after(b"https://")).ok_or(Reason::BadTarget)?;
+    let (rest, own_port) = match (after(b"http://"), after(b"https://")) {
+        (Some(rest), _) => (rest, &b":80"[..]),
+        (_, Some(rest)) => (rest, &b":443"[..]),
+        _ => return Err(Reason::BadTarget),
+    };
     let end = rest.iter().position(|b| b"/?#".contains(b)).unwrap_or(rest.len());
     let (authority, path) = rest.split_at(end);
     let host = memchr::memrchr(b'@', authority).map_or(authority, |i| &authority[i + 1..]);
+    // Load balancers log the port that a client leaves out (RFC 9110 section 4.2.3).
+    let host = host.strip_suffix(own_port).unwrap_or(host);
     if is_host(host) { Ok((host, path)) } else { Err(Reason::BadTarget) }
 }
 
@@ -171,6 +177,8 @@ mod tests {
         ok(b"HEAD http://u:p@example.net:81/x HTTP/1.1", "HEAD", "/x", "example.net:81");
         ok(b"GET HTTPS://[2001:db8::1]?q HTTP/1.1", "GET", "/?q", "[2001:db8::1]");
         ok(b"GET http://example.net HTTP/1.1", "GET", "/", "example.net");
+        ok(b"GET https://example.net:443/a HTTP/1.1", "GET", "/a", "example.net");
+        ok(b"GET https://example.net:80/a HTTP/1.1", "GET", "/a", "example.net:80");
         ok(b"PROPFIND / HTTP/1.1", "PROPFIND", "/", "");
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Must not: read a clock, or know the time zone of this machine.
 
-use super::time::{Dates, unix_seconds};
+use super::time::{Dates, Unit, unix_time};
 use crate::model::clean;
 use std::str::FromStr;
 
@@ -39,7 +39,7 @@ impl FromStr for Moment {
         let found = if let Some(length) = text.strip_prefix('+') {
             length_ns(length).map(Moment::After)
         } else if let Some(seconds) = text.strip_prefix('@') {
-            unix_seconds(seconds.as_bytes()).map(|t| Moment::At(t.unix_ns))
+            unix_time(seconds.as_bytes(), Unit::Seconds).map(|t| Moment::At(t.unix_ns))
         } else {
             instant(text).map(Moment::At).or_else(|| of_day(text).map(Moment::OfDay))
         };

@@ -93,6 +93,8 @@ impl Gathering {
         if let Some(name) = record.client {
             let v6 = name != b"unix:" && memchr::memchr(b':', name).is_some();
             *(if v6 { &mut s.ipv6_lines } else { &mut s.ipv4_lines }) += 1;
+        }
+        if client != 0 {
             self.clients.note(client);
         }
         let Some(at) = at else { return };
@@ -109,16 +111,16 @@ impl Gathering {
     }
 
     /// Counts what is known of a line's time.
-    pub(super) fn note_time(&mut self, record: &Record<'_>, time_is: TimeIs) {
+    pub(super) fn note_time(&mut self, record: &Record<'_>, timed: bool) {
         let s = &mut self.summary;
-        if time_is == TimeIs::Absent {
+        if !timed {
             s.untimed_lines += 1;
             return;
         }
         s.whole_second_lines += u64::from(record.time.whole_second);
         match record.duration_ns {
             Some(_) => s.duration_lines += 1,
-            None => s.end_only_lines += u64::from(time_is == TimeIs::End),
+            None => s.end_only_lines += u64::from(record.time_is == TimeIs::End),
         }
     }
 

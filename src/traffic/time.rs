@@ -27,6 +27,16 @@ impl Dates {
     /// `17/May/2015:08:05:32 +0000`: nginx `$time_local`, Apache `%t`; a fraction of a second may
     /// follow the seconds.
     pub(super) fn local(&mut self, text: &[u8]) -> Option<Stamp> {
+        self.local_in(text, None)
+    }
+
+    /// The same without a zone: HAProxy's accept date. It is the machine's own time, taken for UTC.
+    pub(super) fn local_without_zone(&mut self, text: &[u8]) -> Option<Stamp> {
+        self.local_in(text, Some(0))
+    }
+
+    /// `without_zone` is the offset of a time that names none, s; `None` when it must name one.
+    fn local_in(&mut self, text: &[u8], without_zone: Option<i64>) -> Option<Stamp> {
         let (date, rest) = text.split_first_chunk::<11>()?;
         let midnight_s = match self.midnight_s {
             Some(s) if *date == self.text => s,
@@ -40,13 +50,25 @@ impl Dates {
         let rest = rest.strip_prefix(b":")?;
         let (second_of_day, rest) = clock_time(rest)?;
         let (fraction_ns, rest) = fraction(rest)?;
-        let offset_s = offset(rest.strip_prefix(b" ")?)?;
+        let offset_s = match (rest, without_zone) {
+            (b"", Some(offset_s)) => offset_s,
+            _ => offset(rest.strip_prefix(b" ")?)?,
+        };
         stamp(midnight_s + second_of_day - offset_s, fraction_ns)
     }
 
     /// `2015-05-17T08:05:32+00:00`: nginx `$time_iso8601` and RFC 3339; with or without a
     /// fraction; `Z`, `+00:00`, `+0000`; a space for the `T`.
     pub(super) fn iso8601(&mut self, text: &[u8]) -> Option<Stamp> {
+        self.iso8601_in(text, None)
+    }
+
+    /// The same; a time without a zone is UTC.
+    pub(super) fn iso8601_or_utc(&mut self, text: &[u8]) -> Option<Stamp> {
+        self.iso8601_in(text, Some(0))
+    }
+
+    fn iso8601_in(&mut self, text: &[u8], without_zone: Option<i64>) -> Option<Stamp> {
         let (date, rest) = text.split_first_chunk::<10>()?;
         let midnight_s = match self.midnight_s {
             Some(s) if *date == self.text[..10] && self.text[10] == 0 => s,
@@ -61,29 +83,134 @@ impl Dates {
         let rest = rest.strip_prefix(b"T").or(rest.strip_prefix(b" "))?;
         let (second_of_day, rest) = clock_time(rest)?;
         let (fraction_ns, rest) = fraction(rest)?;
-        let offset_s = if rest == b"Z" { 0 } else { offset(rest)? };
+        let offset_s = match (rest, without_zone) {
+            (b"Z" | b"z", _) => 0,
+            (b"", Some(offset_s)) => offset_s,
+            _ => offset(rest)?,
+        };
         stamp(midnight_s + second_of_day - offset_s, fraction_ns)
     }
 }
 
-/// `1431849932.123`: nginx `$msec`, seconds since the Unix epoch.
-pub(super) fn unix_seconds(text: &[u8]) -> Option<Stamp> {
-    let dot = text.iter().position(|b| *b == b'.').unwrap_or(text.len());
-    let seconds = digits(&text[..dot])?;
-    match fraction(&text[dot..])? {
-        (ns, b"") => stamp(seconds, ns),
-        _ => None,
+/// A unit of time in which logs count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unit {
+    /// s
+    Seconds,
+    /// ms
+    Milliseconds,
+    /// us
+    Microseconds,
+    /// ns
+    Nanoseconds,
+}
+
+impl Unit {
+    /// How long one is, ns.
+    pub(super) fn ns(self) -> u64 {
+        match self {
+            Unit::Seconds => 1_000_000_000,
+            Unit::Milliseconds => 1_000_000,
+            Unit::Microseconds => 1_000,
+            Unit::Nanoseconds => 1,
+        }
     }
 }
 
-/// A length of time: `0.123` in units of `unit_ns`, as ns. `-` is none.
-pub(super) fn duration_ns(text: &[u8], unit_ns: u64) -> Option<u64> {
+/// `1431849932.123`: nginx `$msec`, a count since the Unix epoch. Only a bare number of seconds
+/// stands for a whole second.
+pub(super) fn unix_time(text: &[u8], unit: Unit) -> Option<Stamp> {
+    if unit == Unit::Seconds {
+        let dot = text.iter().position(|b| *b == b'.').unwrap_or(text.len());
+        let seconds = digits(&text[..dot])?;
+        return match fraction(&text[dot..])? {
+            (ns, b"") => stamp(seconds, ns),
+            _ => None,
+        };
+    }
+    let ns = i64::try_from(duration_ns(text, unit)?).ok()?;
+    stamp(ns.div_euclid(NS), u32::try_from(ns.rem_euclid(NS)).ok())
+}
+
+/// A count since the Unix epoch whose unit its size tells: seconds up to the year 5138, and so on
+/// up by thousands. A count in `1.4e9` notation is read, to the precision that such a number has.
+pub(super) fn unix_time_of_any_unit(text: &[u8]) -> Option<Stamp> {
+    if memchr::memchr2(b'e', b'E', text).is_some() {
+        let number: f64 = std::str::from_utf8(text).ok()?.parse().ok()?;
+        return unix_time_of_any_unit(format!("{number:.9}").as_bytes()).filter(|_| number >= 0.0);
+    }
+    let whole = text.iter().position(|b| *b == b'.').unwrap_or(text.len());
+    let unit = match text[..whole].iter().skip_while(|b| **b == b'0').count() {
+        0..=11 => Unit::Seconds,
+        12..=14 => Unit::Milliseconds,
+        15..=17 => Unit::Microseconds,
+        _ => Unit::Nanoseconds,
+    };
+    unix_time(text, unit)
+}
+
+/// A time in any notation that JSON lines are known to hold; without a zone it is UTC.
+pub(super) fn any_time(dates: &mut Dates, text: &[u8]) -> Option<Stamp> {
+    match text {
+        [_, _, _, _, b'-', ..] => {
+            let zoneless = text.strip_suffix(b" UTC").unwrap_or(text);
+            // `2015-05-17 08:05:32 +0000`
+            match zoneless.iter().rposition(|b| *b == b' ').filter(|at| *at > 10) {
+                Some(at) => dates.iso8601(&[&zoneless[..at], &zoneless[at + 1..]].concat()),
+                None => dates.iso8601_or_utc(zoneless),
+            }
+        }
+        // Go's log package and Caddy's `wall` encoder: `2015/05/17 08:05:32.120`.
+        [y1, y2, y3, y4, b'/', m1, m2, b'/', rest @ ..] => {
+            let date = [*y1, *y2, *y3, *y4, b'-', *m1, *m2, b'-'];
+            dates.iso8601_or_utc(&[&date, rest].concat())
+        }
+        [_, _, b'/', ..] => dates.local(text),
+        _ => unix_time_of_any_unit(text),
+    }
+}
+
+/// A length of time that names its unit, as Go prints it: `1.5ms`, `357µs`, `1m2.5s`.
+pub(super) fn duration_of_any_unit(text: &[u8]) -> Option<u64> {
+    const UNITS: &[(&[u8], u64)] = &[
+        (b"ns", 1),
+        ("µs".as_bytes(), 1_000),
+        ("μs".as_bytes(), 1_000),
+        (b"us", 1_000),
+        (b"ms", 1_000_000),
+        (b"s", 1_000_000_000),
+        (b"m", 60_000_000_000),
+        (b"h", 3_600_000_000_000),
+    ];
+    let (mut rest, mut total) = (text, 0u64);
+    while !rest.is_empty() {
+        let digits = rest.iter().position(|b| *b != b'.' && !b.is_ascii_digit())?;
+        let (number, unit) = rest.split_at(digits);
+        let (name, unit_ns) = UNITS.iter().find(|(name, _)| unit.starts_with(name))?;
+        total = total.checked_add(count_ns(number, *unit_ns)?)?;
+        rest = &unit[name.len()..];
+    }
+    (!text.is_empty()).then_some(total)
+}
+
+/// A length of time: `0.123` in units of `unit`, as ns. `-` is none.
+pub(super) fn duration_ns(text: &[u8], unit: Unit) -> Option<u64> {
+    count_ns(text, unit.ns())
+}
+
+/// A decimal number of units, ns.
+fn count_ns(text: &[u8], unit_ns: u64) -> Option<u64> {
     let dot = text.iter().position(|b| *b == b'.').unwrap_or(text.len());
-    let whole = u64::try_from(digits(&text[..dot])?).ok()?.checked_mul(unit_ns)?;
+    // Nanoseconds since the epoch have 19 digits.
+    let whole = match text[..dot] {
+        ref long if long.len() == 19 => std::str::from_utf8(long).ok()?.parse::<u64>().ok()?,
+        ref short => u64::try_from(digits(short)?).ok()?,
+    };
+    let whole = whole.checked_mul(unit_ns)?;
     match fraction(&text[dot..])? {
         (ns, b"") => {
-            // ns is in billionths of one unit.
-            let part = u64::from(ns.unwrap_or(0)) * (unit_ns / 1000) / 1_000_000;
+            // The fraction is in billionths of one unit.
+            let part = u64::try_from(u128::from(ns.unwrap_or(0)) * u128::from(unit_ns) / 1_000_000_000).ok()?;
             whole.checked_add(part)
         }
         _ => None,
@@ -170,6 +297,10 @@ mod tests {
     use jiff::Timestamp;
     use proptest::prelude::*;
 
+    fn unix_seconds_of(text: &[u8]) -> Option<Stamp> {
+        unix_time(text, Unit::Seconds)
+    }
+
     fn local(text: &str) -> Option<Stamp> {
         Dates::default().local(text.as_bytes())
     }
@@ -190,8 +321,8 @@ mod tests {
         assert_eq!(iso("2015-05-17T08:05:32Z"), whole);
         assert_eq!(iso("2015-05-17T10:05:32+02:00"), whole);
         assert_eq!(iso("2015-05-17 10:05:32.120+0200"), fine);
-        assert_eq!(unix_seconds(b"1431849932.120"), fine);
-        assert_eq!(unix_seconds(b"1431849932"), whole);
+        assert_eq!(unix_seconds_of(b"1431849932.120"), fine);
+        assert_eq!(unix_seconds_of(b"1431849932"), whole);
         assert_eq!(local("31/Dec/2016:23:59:60 +0000"), local("01/Jan/2017:00:00:00 +0000"));
     }
 
@@ -214,17 +345,22 @@ mod tests {
         }
         assert_eq!(iso("2015-05-17T08:05:32"), None);
         assert_eq!(iso("2015-13-17T08:05:32Z"), None);
-        assert_eq!(unix_seconds(b"99999999999999"), None);
-        assert_eq!(unix_seconds(b"1431849932."), None);
+        assert_eq!(unix_seconds_of(b"99999999999999"), None);
+        assert_eq!(unix_seconds_of(b"1431849932."), None);
     }
 
     #[test]
     fn durations_keep_their_unit() {
-        assert_eq!(duration_ns(b"0.123", 1_000_000_000), Some(123_000_000));
-        assert_eq!(duration_ns(b"1500", 1_000), Some(1_500_000));
-        assert_eq!(duration_ns(b"2.5", 1_000_000), Some(2_500_000));
-        assert_eq!(duration_ns(b"-", 1_000_000_000), None);
-        assert_eq!(duration_ns(b"99999999999999999", 1_000_000_000), None);
+        assert_eq!(duration_ns(b"0.123", Unit::Seconds), Some(123_000_000));
+        assert_eq!(duration_ns(b"1500", Unit::Microseconds), Some(1_500_000));
+        assert_eq!(duration_ns(b"2.5", Unit::Milliseconds), Some(2_500_000));
+        assert_eq!(duration_ns(b"-", Unit::Seconds), None);
+        assert_eq!(duration_ns(b"99999999999999999", Unit::Seconds), None);
+        assert_eq!(duration_of_any_unit("357.5µs".as_bytes()), Some(357_500));
+        assert_eq!(duration_of_any_unit(b"1m2.5s"), Some(62_500_000_000));
+        for none in ["", "5", "ms", "1.2.3s", "1y"] {
+            assert_eq!(duration_of_any_unit(none.as_bytes()), None, "{none}");
+        }
     }
 
     #[test]
@@ -252,7 +388,7 @@ mod tests {
         #[test]
         fn any_bytes_are_read_without_panic(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
             let mut d = Dates::default();
-            let _ = (d.local(&bytes), d.iso8601(&bytes), unix_seconds(&bytes), duration_ns(&bytes, 1000));
+            let _ = (d.local(&bytes), d.iso8601(&bytes), unix_seconds_of(&bytes), duration_ns(&bytes, Unit::Microseconds), any_time(&mut Dates::default(), &bytes), duration_of_any_unit(&bytes));
         }
     }
 }

@@ -102,8 +102,8 @@ impl Format for Framed {
         self.name
     }
 
-    fn time_is(&self) -> TimeIs {
-        self.time
+    fn is_timed(&self) -> bool {
+        self.time != TimeIs::Absent
     }
 
     fn fields(&self) -> usize {

@@ -1,0 +1,92 @@
+//! What the texts of fields are, whatever format they stand in: addresses, hosts, numbers, nothing.
+//!
+//! Must not: know a format; own a text.
+
+use super::record::Mismatch;
+use memchr::memchr;
+
+/// The first of a list of addresses: whom the first proxy saw.
+pub(super) fn forwarded_for(text: &[u8]) -> Option<&[u8]> {
+    let first = text.split(|b| *b == b',').next().map(<[u8]>::trim_ascii).and_then(given)?;
+    let first = first.strip_prefix(b"[").and_then(|v6| v6.split(|b| *b == b']').next()).unwrap_or(first);
+    first.iter().all(u8::is_ascii_graphic).then_some(first)
+}
+
+/// A field's text; nginx and Apache write `-` for what was not there.
+pub(super) fn given(text: &[u8]) -> Option<&[u8]> {
+    (!matches!(text, b"" | b"-")).then_some(text)
+}
+
+/// A client's address or name; `unix:` is nginx's for a local socket.
+pub(super) fn client_name(text: &[u8]) -> Result<Option<&[u8]>, Mismatch> {
+    let Some(text) = given(text) else { return Ok(None) };
+    let ok = if memchr(b':', text).is_some() {
+        text == b"unix:" || std::str::from_utf8(text).is_ok_and(|t| t.parse::<std::net::Ipv6Addr>().is_ok())
+    } else {
+        text.iter().all(|b| b.is_ascii_graphic())
+    };
+    if ok { Ok(Some(text)) } else { Err(Mismatch::Shape) }
+}
+
+/// A virtual host; its characters are checked so that a log of another shape does not match.
+pub(super) fn host_name(text: &[u8]) -> Result<Option<&[u8]>, Mismatch> {
+    let Some(text) = given(text) else { return Ok(None) };
+    if text.iter().all(|b| b.is_ascii_alphanumeric() || b"._-:[]*".contains(b)) {
+        Ok(Some(text))
+    } else {
+        Err(Mismatch::Shape)
+    }
+}
+
+/// A whole number, or `-` for none.
+pub(super) fn number(text: &[u8]) -> Result<Option<u64>, Mismatch> {
+    if text == b"-" {
+        return Ok(None);
+    }
+    if text.is_empty() || text.len() > 19 || !text.iter().all(u8::is_ascii_digit) {
+        return Err(Mismatch::Shape);
+    }
+    Ok(Some(text.iter().fold(0, |n, b| n * 10 + u64::from(b - b'0'))))
+}
+
+/// A number without a fraction; `200.0` is one.
+pub(super) fn whole_number(text: &[u8]) -> Option<u64> {
+    let dot = text.iter().position(|b| *b == b'.').unwrap_or(text.len());
+    if text[dot..].iter().skip(1).any(|b| *b != b'0') {
+        return None;
+    }
+    std::str::from_utf8(&text[..dot]).ok()?.parse().ok()
+}
+
+/// An address without the port behind it: `192.0.2.7:80`, `[2001:db8::7]:80`; what is no address stays
+/// as it is.
+pub(super) fn without_port(client: &[u8]) -> &[u8] {
+    if let Some(bracketed) = client.strip_prefix(b"[") {
+        return bracketed.split(|b| *b == b']').next().unwrap_or(client);
+    }
+    let colons = memchr::memchr_iter(b':', client).count();
+    match memchr::memrchr(b':', client) {
+        Some(at) if colons == 1 && client[at + 1..].iter().all(u8::is_ascii_digit) => &client[..at],
+        _ => client,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_is_taken_off_an_address_only() {
+        let cases = [
+            ("192.0.2.7:80", "192.0.2.7"),
+            ("::1", "::1"),
+            ("[::1]:80", "::1"),
+            ("[::1]", "::1"),
+            ("host", "host"),
+            ("a:b", "a:b"),
+        ];
+        for (with, without) in cases {
+            assert_eq!(without_port(with.as_bytes()), without.as_bytes());
+        }
+    }
+}
