@@ -1,4 +1,4 @@
-//! The W3C Extended Log File Format (https://www.w3.org/TR/WD-logfile): a `#Fields:` line names the
+//! The W3C Extended Log File Format (<https://www.w3.org/TR/WD-logfile>): a `#Fields:` line names the
 //! columns of the lines behind it, in any order, and may come again with others. IIS writes it with
 //! spaces between columns, CloudFront with tabs and percent-encoded values.
 //!
