@@ -386,6 +386,7 @@ impl Reader {
         for (slot, (name, value)) in into.headers.iter_mut().zip(request.fields()) {
             set(&mut slot.1, value);
             match name {
+                Ok(known) if matches!(slot.0, Cow::Borrowed(name) if std::ptr::eq(name, known)) => {}
                 Ok(known) => self.spare.extend(owned(std::mem::replace(&mut slot.0, Cow::Borrowed(known)))),
                 Err(name) if slot.0 == name => {}
                 Err(name) => {

@@ -139,12 +139,15 @@ impl Router {
 
 /// Appends the normalised form of `path` to `out`.
 fn normalise_into(path: &str, out: &mut String) {
-    let end = path.bytes().position(|b| b == b'?' || b == b'#').unwrap_or(path.len());
-    for segment in path[..end].split('/').skip(1) {
+    let before = |text: &str, stop: fn(&u8) -> bool| text.as_bytes().iter().position(stop).unwrap_or(text.len());
+    let path = &path[..before(path, |b| matches!(b, b'?' | b'#'))];
+    let mut rest = &path[before(path, |b| *b == b'/')..];
+    while let Some(behind_slash) = rest.get(1..) {
+        let (segment, after) = behind_slash.split_at(before(behind_slash, |b| *b == b'/'));
+        rest = after;
         out.push('/');
         // Matrix parameters (`;jsessionid=...`) belong to the request, not to the route.
-        let segment = segment.split(';').next().unwrap_or(segment);
-        segment_into(segment, out);
+        segment_into(&segment[..before(segment, |b| *b == b';')], out);
         if out.len() > MAX_NAME_BYTES {
             let cut = (0..=MAX_NAME_BYTES).rev().find(|i| out.is_char_boundary(*i)).unwrap_or(0);
             out.truncate(cut);
@@ -158,6 +161,11 @@ fn normalise_into(path: &str, out: &mut String) {
 }
 
 fn segment_into(segment: &str, out: &mut String) {
+    // Most are short words: too short for a token, and without the dots that part others.
+    if segment.len() < 16 && !segment.as_bytes().contains(&b'.') {
+        out.push_str(if is_key(segment) || segment.starts_with("eyJ") { "{}" } else { segment });
+        return;
+    }
     // A token with dots in it is a JSON Web Token (RFC 7519) or a kin of it, and may be a secret.
     let holds_token = segment.starts_with("eyJ") || segment.split('.').any(is_token);
     if is_key(segment) || holds_token {
