@@ -12,7 +12,7 @@ const GRAVE_FROM: f64 = 10.0;
 
 /// See the top of the file.
 pub(super) fn check(view: &View<'_>) -> Option<Finding> {
-    let all = view.timeline.load().outcomes(view.focus());
+    let all = view.timeline.load().counts(view.focus()).outcomes;
     let refused: Vec<_> = all.iter().filter(|o| matches!(o.outcome, Outcome::Check(_)) && o.count > 0).collect();
     let most = refused.iter().max_by_key(|o| o.count)?;
     let count = refused.iter().fold(0u64, |n, o| n.saturating_add(o.count));

@@ -191,14 +191,6 @@ impl LoadTrack {
         sum
     }
 
-    /// How the requests of a stretch ended: what [`LoadTrack::sum`] knows of it, for a fraction of
-    /// the work.
-    pub fn outcomes(&self, span: Span) -> Vec<OutcomeCount> {
-        let mut all = vec![];
-        self.slots(span).for_each(|(_, s)| add_outcomes(&mut all, s.outcomes.iter().copied()));
-        all
-    }
-
     /// The response-time distribution of a stretch.
     pub fn response(&self, span: Span) -> Histogram<u64> {
         let mut dense = new_histogram();

@@ -29,6 +29,9 @@ fn name(phase: Phase) -> &'static str {
 /// own times.
 type Row = (usize, &'static str, f64, Quantiles);
 
+/// The label of a bar or column, and the time it shows of a row, ns.
+type Times = (&'static str, fn(&Row) -> f64);
+
 /// The phases that happened. Connections are opened for many requests: what one costs is spread
 /// over those of the stretch.
 fn rows(sum: &LoadSum) -> Vec<Row> {
@@ -66,8 +69,7 @@ impl Pane for Phases {
         let legend = rows.len() as u16 + 1;
         let bars = height.saturating_sub(legend).clamp(1, 3);
         let bar = width.saturating_sub(LABEL + TOTAL + 1);
-        let kinds: [(&str, fn(&Row) -> f64); 3] =
-            [("mean", |r| r.2), ("p50", |r| r.3.p50 as f64), ("p99", |r| r.3.p99 as f64)];
+        let kinds: [Times; 3] = [("mean", |r| r.2), ("p50", |r| r.3.p50 as f64), ("p99", |r| r.3.p99 as f64)];
         // With room for two the slow request says more than the typical one.
         let kinds = kinds.into_iter().filter(|(label, _)| bars != 2 || *label != "p50");
         for (y, (label, of)) in (0..bars).zip(kinds) {
@@ -90,13 +92,10 @@ impl Phases {
         let (width, height) = (on.width(), on.height());
         let total: f64 = rows.iter().map(|r| r.2).sum();
         let header = u16::from(height > rows.len() as u16);
-        let columns: [(&str, u16, fn(&Row) -> String); 3] = [
-            ("p50", 8, |r| units::time(r.3.p50 as f64)),
-            ("p99", 8, |r| units::time(r.3.p99 as f64)),
-            ("max", 8, |r| units::time(r.3.max as f64)),
-        ];
+        let columns: [Times; 3] =
+            [("p50", |r| r.3.p50 as f64), ("p99", |r| r.3.p99 as f64), ("max", |r| r.3.max as f64)];
         let fit = usize::from(width.saturating_sub(19) / 9).min(columns.len());
-        let titles = columns[..fit].iter().map(|(title, ..)| *title);
+        let titles = columns[..fit].iter().map(|(title, _)| *title);
         if header > 0 {
             on.put_right(19, 0, "share", theme.dim);
             for (n, title) in (1..).zip(titles) {
@@ -113,8 +112,8 @@ impl Phases {
             on.put(2, y, row.1, theme.text);
             let share = format!("{} %", units::percent(100.0 * row.2 / total.max(f64::MIN_POSITIVE)));
             on.put_right(19, y, &share, theme.strong);
-            for (n, (_, _, text)) in (1..).zip(&columns[..fit]) {
-                on.put_right(19 + n * 9, y, &text(row), theme.text);
+            for (n, (_, of)) in (1..).zip(&columns[..fit]) {
+                on.put_right(19 + n * 9, y, &units::time(of(row)), theme.text);
             }
         }
     }

@@ -3,7 +3,8 @@
 //! Must not: compute sums; they come with the scene.
 
 use super::{Pane, chart_area};
-use crate::model::{Mark, MarkKind, Span};
+use crate::model::Span;
+use crate::timeline::steer::{Steered, Target};
 use crate::ui::memo::{LoadColumn, Needs};
 use crate::ui::scene::{Scene, round_up};
 use crate::ui::units;
@@ -137,14 +138,18 @@ impl Throughput {
     }
 }
 
-/// What was to be offered in a stretch, where the plan says it: a constant rate, until somebody
-/// changed it.
+/// What was to be offered in a stretch, where the plan or the user said so as a rate; phases and a
+/// scaled recording are as steep as what they offered.
 fn target_per_s(scene: &Scene<'_>, span: Span) -> Option<f64> {
-    let plan = &scene.timeline.opening().load;
     let load = scene.timeline.load().span();
-    let changes = |m: &&Mark| matches!(m.kind, MarkKind::Rate | MarkKind::Pause) && m.at < span.to;
-    let is_planned = plan.mode == "rate" && scene.view.selection.route.is_none();
     let is_loaded = span.from < load.to && span.to > load.from;
-    let is_changed = scene.timeline.marks().iter().any(|m| changes(&m));
-    plan.rate_per_s.filter(|_| is_planned && is_loaded && !is_changed)
+    if !is_loaded || scene.view.selection.route.is_some() {
+        return None;
+    }
+    let steered = Steered::at(scene.timeline, span.to);
+    match steered.target {
+        _ if steered.paused => Some(0.0),
+        Some(Target::Rate(per_s)) => Some(per_s),
+        _ => None,
+    }
 }
