@@ -275,6 +275,8 @@ pub(super) struct FlamegraphArgs {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct DoctorArgs {
+    /// What will be loaded: what does not bound a run at it is left out
+    pub(super) target: Option<String>,
     /// Print JSON
     #[arg(long)]
     pub(super) json: bool,

@@ -3,14 +3,21 @@
 //! Must not: change anything.
 
 use super::args::DoctorArgs;
-use super::{Failure, print};
-use crate::host::{Verdict, doctor as examine};
+use super::target::{self, Target};
+use super::{Failure, print, usage};
+use crate::host::{Reach, Verdict, doctor as examine};
 use crate::model::clean;
+use anyhow::Context as _;
 use std::fmt::Write as _;
+use std::net::ToSocketAddrs as _;
 
 /// Prints what this host permits and what will bite.
 pub(super) fn doctor(args: &DoctorArgs) -> Result<(), Failure> {
-    let checks = examine();
+    let reach = match &args.target {
+        None => Reach::Anywhere,
+        Some(text) => target::parse(text).and_then(|t| reach_of(&t)).map_err(usage)?,
+    };
+    let checks = examine(reach);
     let word = |v| match v {
         Verdict::Good => "good",
         Verdict::Bites => "bites",
@@ -41,4 +48,12 @@ pub(super) fn doctor(args: &DoctorArgs) -> Result<(), Failure> {
     let bites = checks.iter().filter(|c| c.verdict == Verdict::Bites).count();
     let _ = writeln!(out, "\n{bites} of {} will bite", checks.len());
     print(&out)
+}
+
+/// Where a target is, by its first address; nothing is sent to it.
+fn reach_of(target: &Target) -> anyhow::Result<Reach> {
+    let (host, shown) = (target.host.as_str(), target.shown.as_str());
+    let found = (host, target.port).to_socket_addrs();
+    let mut found = found.with_context(|| format!("{shown}: the name `{host}` does not resolve"))?;
+    found.next().map(Reach::of).with_context(|| format!("{shown}: the name `{host}` has no address"))
 }

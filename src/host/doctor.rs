@@ -6,9 +6,11 @@
 
 use super::fields::{keyed, signed};
 use super::ports::PortRange;
+use super::samplers::target::is_local;
 use procfs::FromRead;
 use procfs::process::{LimitValue, Limits};
 use std::ffi::{OsStr, OsString};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 /// How a setting of the host is for load tests and profiles.
@@ -37,15 +39,40 @@ pub struct Check {
     pub mend: Option<String>,
 }
 
-/// Everything worth knowing about this host before a run.
-pub fn doctor() -> Vec<Check> {
-    doctor_in(Path::new("/"), &std::env::var_os("PATH").unwrap_or_default())
+/// Where the target is, which decides what of this host bounds a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reach {
+    /// Anywhere: everything is judged.
+    #[default]
+    Anywhere,
+    /// On loopback: no link is in between, and ports in TIME_WAIT are reused.
+    Loopback,
+    /// On this host, by another of its addresses.
+    Here,
+    /// On another host: listeners here are not the target's.
+    Elsewhere,
+}
+
+impl Reach {
+    /// Where an address is.
+    pub fn of(target: SocketAddr) -> Reach {
+        match target {
+            t if t.ip().to_canonical().is_loopback() => Reach::Loopback,
+            t if is_local(t) => Reach::Here,
+            _ => Reach::Elsewhere,
+        }
+    }
+}
+
+/// Everything worth knowing about this host before a run at a target.
+pub fn doctor(target: Reach) -> Vec<Check> {
+    doctor_in(Path::new("/"), &std::env::var_os("PATH").unwrap_or_default(), target)
 }
 
 /// The same, of the host whose `proc` and `sys` are below `root`, with `path` for `$PATH`
 /// (whose folders are taken below `root` too).
-pub fn doctor_in(root: &Path, path: &OsStr) -> Vec<Check> {
-    let tree = Tree { root: root.to_owned(), path: path.to_owned() };
+pub fn doctor_in(root: &Path, path: &OsStr, target: Reach) -> Vec<Check> {
+    let tree = Tree { root: root.to_owned(), path: path.to_owned(), target };
     PROBES
         .iter()
         .flat_map(|(name, probe)| {
@@ -112,6 +139,7 @@ fn good_if(good: bool) -> Verdict {
 struct Tree {
     root: PathBuf,
     path: OsString,
+    target: Reach,
 }
 
 impl Tree {
@@ -253,12 +281,19 @@ fn tw_reuse(t: &Tree) -> Vec<Answer> {
     let Some(level) = t.number("proc/sys/net/ipv4/tcp_tw_reuse") else {
         return unknown("it lets connect reuse ports in TIME_WAIT");
     };
+    let on_loopback = t.target == Reach::Loopback;
     let why = match level {
         1 => "connect reuses ports that have been in TIME_WAIT for 1 s",
+        2 if on_loopback => "connect reuses ports in TIME_WAIT to loopback, where the target is",
         2 => "connect reuses ports in TIME_WAIT to loopback only: to other hosts they are held for 60 s",
         _ => "ports in TIME_WAIT are held for 60 s",
     };
-    answer(good_if(level == 1), level, why, "sudo sysctl -w net.ipv4.tcp_tw_reuse=1 net.ipv4.tcp_timestamps=1")
+    answer(
+        good_if(level == 1 || (level == 2 && on_loopback)),
+        level,
+        why,
+        "sudo sysctl -w net.ipv4.tcp_tw_reuse=1 net.ipv4.tcp_timestamps=1",
+    )
 }
 
 fn timestamps(t: &Tree) -> Vec<Answer> {
@@ -291,6 +326,9 @@ fn fin_timeout(t: &Tree) -> Vec<Answer> {
 
 /// 4096 since Linux 5.4, 128 before.
 fn somaxconn(t: &Tree) -> Vec<Answer> {
+    if t.target == Reach::Elsewhere {
+        return vec![]; // the target's own host has the one that counts
+    }
     let Some(most) = t.number("proc/sys/net/core/somaxconn") else {
         return unknown("it bounds accept queues");
     };
@@ -302,6 +340,9 @@ fn somaxconn(t: &Tree) -> Vec<Answer> {
 }
 
 fn syn_backlog(t: &Tree) -> Vec<Answer> {
+    if t.target == Reach::Elsewhere {
+        return vec![]; // the target's own host has the one that counts
+    }
     let Some(most) = t.number("proc/sys/net/ipv4/tcp_max_syn_backlog") else {
         return unknown("it bounds connections being established");
     };
@@ -327,6 +368,9 @@ fn conntrack(t: &Tree) -> Vec<Answer> {
 }
 
 fn links(t: &Tree) -> Vec<Answer> {
+    if matches!(t.target, Reach::Loopback | Reach::Here) {
+        return vec![]; // nothing goes over one
+    }
     let Ok(entries) = std::fs::read_dir(t.root.join("sys/class/net")) else {
         return unknown("it bounds throughput");
     };
@@ -436,8 +480,11 @@ mod tests {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, text).unwrap();
         }
+        fn all(&self, target: Reach) -> Vec<Check> {
+            doctor_in(self.0.path(), OsStr::new("/usr/bin:/opt/tools"), target)
+        }
         fn check(&self, name: &str) -> Check {
-            let all = doctor_in(self.0.path(), OsStr::new("/usr/bin:/opt/tools"));
+            let all = self.all(Reach::Anywhere);
             all.into_iter().find(|c| c.name == name).unwrap_or_else(|| panic!("no {name}"))
         }
     }
@@ -445,7 +492,7 @@ mod tests {
     #[test]
     fn an_empty_host_tells_nothing_and_nothing_panics() {
         let f = Fixture::new(&[]);
-        let all = doctor_in(f.0.path(), OsStr::new(""));
+        let all = doctor_in(f.0.path(), OsStr::new(""), Reach::Anywhere);
         assert!(all.len() >= 15);
         assert!(all.iter().all(|c| !c.why.is_empty() && !c.value.is_empty()));
         assert_eq!(f.check("net.core.somaxconn").verdict, Verdict::Unknown);
@@ -501,6 +548,29 @@ mod tests {
     }
 
     #[test]
+    fn what_does_not_bound_a_run_at_this_target_is_not_judged() {
+        let f = Fixture::new(&[
+            ("proc/sys/net/ipv4/tcp_tw_reuse", "2\n"),
+            ("proc/sys/net/core/somaxconn", "128\n"),
+            ("proc/sys/net/ipv4/tcp_max_syn_backlog", "128\n"),
+            ("sys/class/net/eth0/operstate", "up\n"),
+            ("sys/class/net/eth0/speed", "1000\n"),
+        ]);
+        let bites = |target: Reach| -> Vec<String> {
+            f.all(target).into_iter().filter(|c| c.verdict == Verdict::Bites).map(|c| c.name).collect()
+        };
+        let (reuse, queues, link) =
+            ("net.ipv4.tcp_tw_reuse", ["net.core.somaxconn", "net.ipv4.tcp_max_syn_backlog"], "link eth0");
+        assert_eq!(bites(Reach::Anywhere), [reuse, queues[0], queues[1], link]);
+        assert_eq!(bites(Reach::Loopback), queues);
+        assert_eq!(bites(Reach::Here), [reuse, queues[0], queues[1]]);
+        assert_eq!(bites(Reach::Elsewhere), [reuse, link]);
+        assert_eq!(Reach::of("127.0.0.2:80".parse().unwrap()), Reach::Loopback);
+        assert_eq!(Reach::of("[::ffff:127.0.0.1]:80".parse().unwrap()), Reach::Loopback);
+        assert_eq!(Reach::of("192.0.2.1:80".parse().unwrap()), Reach::Elsewhere);
+    }
+
+    #[test]
     fn the_machine_is_judged() {
         let f = Fixture::new(&[
             ("proc/stat", "cpu  1\ncpu0 1\ncpu1 1\n"),
@@ -519,7 +589,7 @@ mod tests {
         assert!(f.check("clock source").mend.unwrap().starts_with("echo tsc |"));
         assert_eq!(f.check("cpu governor").verdict, Verdict::Bites);
         assert_eq!((f.check("link eth0").verdict, f.check("link veth1").verdict), (Verdict::Bites, Verdict::Unknown));
-        assert!(doctor_in(f.0.path(), OsStr::new("")).iter().all(|c| c.name != "link eth1"));
+        assert!(doctor_in(f.0.path(), OsStr::new(""), Reach::Anywhere).iter().all(|c| c.name != "link eth1"));
         let limits = "Limit                     Soft Limit           Hard Limit           Units     \n";
         f.write("proc/self/limits", limits);
         assert_eq!(f.check("open files").verdict, Verdict::Unknown);
@@ -527,7 +597,7 @@ mod tests {
 
     #[test]
     fn this_host_tells_about_itself() {
-        let all = doctor();
+        let all = doctor(Reach::Anywhere);
         let files = all.iter().find(|c| c.name == "open files").unwrap();
         assert!(files.value.contains("at most"), "{files:?}");
         assert!(all.iter().any(|c| c.name == "memory" && c.verdict != Verdict::Unknown));

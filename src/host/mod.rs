@@ -25,7 +25,7 @@ mod sockettable;
 mod targets;
 mod watch;
 
-pub use doctor::{Check, Verdict, doctor, doctor_in};
+pub use doctor::{Check, Reach, Verdict, doctor, doctor_in};
 pub use sampler::{Batch, HostError, Row, SAMPLERS, Sampler, Setup};
 pub use targets::Targets;
 pub use watch::Watch;

@@ -220,7 +220,7 @@ impl Finder {
 
 /// Whether the address is one of this host's. Nothing is sent: connecting a UDP socket only
 /// asks the routing table, and the source it picks for an own address is that address.
-fn is_local(target: SocketAddr) -> bool {
+pub(in crate::host) fn is_local(target: SocketAddr) -> bool {
     if target.ip().is_loopback() {
         return true;
     }
