@@ -7,7 +7,8 @@ use super::app::{App, Tone};
 use super::axis;
 use super::panes;
 use super::scene::{Scene, clock};
-use crate::model::{At, Mark, MarkKind, Span};
+use crate::model::{At, Mark, MarkKind, Span, clean};
+use crate::timeline::stacks::{Pattern, StackFilter};
 use crate::timeline::{Cursor, Selection};
 use crate::workbench::{Command, FeedState, Workbench};
 
@@ -243,6 +244,9 @@ impl App {
     /// is zoomed.
     fn open(&mut self, workbench: &Workbench) {
         if let Some(typed) = self.typing.take() {
+            if !typed.is_empty() && !is_found(&typed, workbench) {
+                self.tell(format!("`{}` is found in no route and no symbol", clean(&typed, 40)), Tone::Bad);
+            }
             self.search = typed;
             return;
         }
@@ -282,6 +286,15 @@ impl App {
             self.message = None;
         }
     }
+}
+
+/// Whether a route or a symbol of the session holds what was searched for, by the rules by which
+/// panes look for it.
+fn is_found(text: &str, workbench: &Workbench) -> bool {
+    let timeline = workbench.timeline();
+    let (lower, pattern) = (text.to_lowercase(), Pattern::new(text));
+    timeline.load().routes(timeline.whole()).iter().any(|r| r.route.to_lowercase().contains(&lower))
+        || timeline.profile().hot(&StackFilter::default()).iter().any(|h| pattern.matches(&h.symbol))
 }
 
 /// The entry of a list that is `by` further than the one nearest to `now`.

@@ -281,7 +281,7 @@ fn screen_tree(screen: Screen, room: Room, width: u16, height: u16) -> Node {
             (Share(3), Columns(vec![pane(Share(1), "disk"), pane(Share(1), "pressure")])),
         ]),
         (Screen::Host, Room::Middle) => Columns(vec![
-            (Share(1), Rows(vec![pane(Share(4), "cpu"), pane(Share(3), "cpu history"), pane(Share(3), "softirq")])),
+            (Share(1), Rows(vec![pane(Share(3), "cpu"), pane(Share(4), "cpu history"), pane(Share(3), "softirq")])),
             (
                 Share(1),
                 Rows(vec![
@@ -294,7 +294,7 @@ fn screen_tree(screen: Screen, room: Room, width: u16, height: u16) -> Node {
             ),
         ]),
         (Screen::Host, Room::Large) => Columns(vec![
-            (Share(3), Rows(vec![pane(Share(5), "cpu"), pane(Share(3), "cpu history"), pane(Share(4), "softirq")])),
+            (Share(3), Rows(vec![pane(Share(4), "cpu"), pane(Share(4), "cpu history"), pane(Share(4), "softirq")])),
             (Share(3), Rows(vec![pane(Share(4), "processes"), pane(Share(4), "network"), pane(Share(4), "disk")])),
             (Share(2), Rows(vec![pane(Share(4), "memory"), pane(Share(4), "pressure"), pane(Share(4), "samplers")])),
         ]),

@@ -42,12 +42,15 @@ impl<'a> Scene<'a> {
         Axis::new(self.view.window_ns, columns, self.memo.edge, self.memo.moving)
     }
 
-    /// Over which time sums and percentiles are: `last 60 s`, `60 s to 0:42.0`, or the
-    /// selected stretch.
+    /// Over which time sums and percentiles are: `last 60 s`, `60 s to 1:42.0`, `start to 0:42.0`,
+    /// or the selected stretch.
     pub fn over(&self) -> String {
         match (self.view.selection.span, self.view.cursor) {
             (Some(s), _) => format!("{}–{}", s.from, s.to),
             (None, Cursor::Follow) => format!("last {}", length(self.view.window_ns)),
+            (None, Cursor::Pinned(At::START)) => "at the start".into(),
+            // There is less than a window before it.
+            (None, Cursor::Pinned(at)) if at.0 < self.view.window_ns => format!("start to {at}"),
             (None, Cursor::Pinned(at)) => format!("{} to {at}", length(self.view.window_ns)),
         }
     }

@@ -44,7 +44,7 @@ impl Pane for Cpu {
 
     fn row_at(&self, scene: &Scene<'_>, y: u16, height: u16) -> Option<usize> {
         let place = scene.app.layout().places.iter().find(|p| p.pane == self.name())?;
-        let plan = Plan::new(place.inner.width, height, self.rows(scene));
+        let plan = Plan::of(scene, place.inner.width, height);
         let n = y.checked_sub(1 + plan.legend).filter(|n| *n < plan.rows)?;
         // Columns are told apart by nothing but x, which a row does not know.
         (plan.columns == 1 && usize::from(n) < self.rows(scene)).then_some(usize::from(n))
@@ -55,7 +55,7 @@ impl Pane for Cpu {
     }
 
     fn time_area(&self, scene: &Scene<'_>, width: u16, height: u16) -> Option<Rect> {
-        let plan = Plan::new(width, height, scene.timeline.instances(Metric::CpuIdle).len());
+        let plan = Plan::of(scene, width, height);
         (plan.history > 0).then(|| {
             let area = chart_area(width, plan.history, 0).0;
             Rect { y: height - plan.history, ..area }
@@ -70,7 +70,7 @@ impl Pane for Cpu {
         };
         let (width, height) = (on.width(), on.height());
         let cpus = scene.timeline.cpus(span);
-        let plan = Plan::new(width, height, scene.timeline.instances(Metric::CpuIdle).len());
+        let plan = Plan::of(scene, width, height);
         on.put(0, 0, " all", theme.strong);
         self.bar(scene, on, (5, 0, plan.bar), &total, theme.strong);
         // The modes in numbers are the legend of the colours as well.
@@ -111,6 +111,13 @@ struct Plan {
 const MODE: u16 = 6;
 
 impl Plan {
+    /// The plan for a scene: no chart over time where a pane of its own shows it.
+    fn of(scene: &Scene<'_>, width: u16, height: u16) -> Plan {
+        let plan = Plan::new(width, height, scene.timeline.instances(Metric::CpuIdle).len());
+        let is_beside = scene.app.layout().places.iter().any(|p| p.pane == super::cpu_history::NAME);
+        Plan { history: if is_beside { 0 } else { plan.history }, ..plan }
+    }
+
     fn new(width: u16, height: u16, cpus: usize) -> Plan {
         let cpus = u16::try_from(cpus).unwrap_or(u16::MAX);
         let inline = width >= 74;

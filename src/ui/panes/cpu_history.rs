@@ -11,9 +11,12 @@ use ratatui::layout::Rect;
 /// The pane.
 pub struct CpuHistory;
 
+/// Its name.
+pub(super) const NAME: &str = "cpu history";
+
 impl Pane for CpuHistory {
     fn name(&self) -> &'static str {
-        "cpu history"
+        NAME
     }
 
     fn title(&self, scene: &Scene<'_>) -> (String, String) {
