@@ -1,7 +1,8 @@
 //! Arguments to a resolved plan; one file per subcommand. Joins the rooms: traffic to load,
 //! host and profile to the live feed, feeds to the screen or to a headless run.
 //!
-//! Exit codes: 0 done, 1 a run failed, 2 wrong use (arguments or files).
+//! Exit codes: 0 done, 1 a run failed, 2 wrong use (arguments or files), 128 and a signal's number
+//! when it ended the screen. A run without a screen is ended by a signal in good order: 0.
 //!
 //! Must not: hold logic that a room could hold.
 
@@ -40,6 +41,8 @@ enum Failure {
     Usage(anyhow::Error),
     /// The run itself failed: exit code 1.
     Run(anyhow::Error),
+    /// A signal of this number ended the screen: exit code 128 and that, as a shell tells it.
+    Signal(u8),
 }
 
 /// Wrong use, in one line.
@@ -68,6 +71,7 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Usage(e)) => say(&e, 2),
         Err(Failure::Run(e)) => say(&e, 1),
+        Err(Failure::Signal(number)) => ExitCode::from(number.saturating_add(128)),
     }
 }
 

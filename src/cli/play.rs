@@ -19,7 +19,15 @@ pub(super) fn play(args: &PlayArgs) -> Result<(), Failure> {
     }
     let at = args.at.map(|d| At::START + d);
     let options = options(&args.screen, Some(ui::Playback { speed: args.speed, at }));
-    ui::run(&mut Workbench::new(), &mut playback, options).map(drop).map_err(failed)
+    left(ui::run(&mut Workbench::new(), &mut playback, options).map_err(failed)?)
+}
+
+/// What it means that the screen was left so.
+pub(super) fn left(exit: ui::Exit) -> Result<(), Failure> {
+    match exit {
+        ui::Exit::Signal(number) => Err(Failure::Signal(number)),
+        ui::Exit::Quit | ui::Exit::Ended | ui::Exit::TerminalGone => Ok(()),
+    }
 }
 
 /// Whether there is a terminal to draw on and to read keys from: standard input may be a log.

@@ -105,7 +105,7 @@ fn on_screen(screen: &ScreenArgs, workbench: &mut Workbench, feed: &mut dyn Feed
         Ok(None) => {}
         Err(why) => say_err!("perfbench: {}", crate::model::clean(&why, 500)),
     }
-    shown.map_err(failed)?;
+    super::play::left(shown.map_err(failed)?)?;
     let load = &workbench.timeline().opening().load;
     // Leaving the screen is no verdict, unless one was asked for.
     if load.fail_if.is_empty() && load.find_max.is_none() { Ok(()) } else { verdict(workbench.timeline()) }

@@ -32,7 +32,7 @@ pub use paint::paint;
 pub use theme::{Depth, THEMES, Theme};
 
 use crate::model::At;
-use crate::workbench::{Feed, FeedState, Workbench};
+use crate::workbench::{Command, Feed, FeedState, Workbench};
 use crossterm::event::{self, Event, KeyEventKind};
 use ratatui::Terminal;
 use ratatui::backend::{Backend, ClearType, CrosstermBackend};
@@ -56,8 +56,8 @@ pub enum Exit {
     Quit,
     /// The run ended, and the screen was to go with it.
     Ended,
-    /// SIGTERM, SIGINT or SIGHUP came.
-    Signal,
+    /// SIGTERM, SIGINT or SIGHUP came: its number.
+    Signal(u8),
     /// The terminal is gone.
     TerminalGone,
 }
@@ -96,6 +96,7 @@ fn show(
     let mut known = At::START;
     let mut state = FeedState::Live;
     let mut dirty = true;
+    let mut last_look = feed.now();
     loop {
         let wait = if state == FeedState::Live { KEY_WAIT } else { Duration::ZERO };
         state = feed.feed(workbench, wait);
@@ -122,7 +123,7 @@ fn show(
             }
         }
         match guard.asked() {
-            Some(Asked::End) => return Ok(Exit::Signal),
+            Some(Asked::End(signal)) => return Ok(Exit::Signal(signal)),
             asked if asked == Some(Asked::Suspend) || app.take_suspend() => {
                 guard.suspend()?;
                 forget_drawn(terminal)?;
@@ -130,6 +131,12 @@ fn show(
             }
             _ => {}
         }
+        let looked = feed.now();
+        if guard.was_continued() && !feed.is_playback() {
+            // A run that has ended takes no mark.
+            let _ = feed.command(Command::was_stopped(looked.since_ns(last_look)));
+        }
+        last_look = looked;
         if app.take_redraw() {
             forget_drawn(terminal)?;
             pressed = true;

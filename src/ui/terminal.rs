@@ -4,13 +4,13 @@
 
 use crossterm::{cursor, execute, terminal};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGTSTP, SIGWINCH};
+use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGTERM, SIGTSTP, SIGWINCH};
 use signal_hook::{SigId, flag, low_level};
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::panic;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
@@ -29,8 +29,8 @@ const MOUSE_OFF: &[u8] = b"\x1b[?1006l\x1b[?1002l\x1b[?1000l";
 /// What a signal asks of the screen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asked {
-    /// To end.
-    End,
+    /// To end, by the signal of this number.
+    End(u8),
     /// To stop until it is continued.
     Suspend,
 }
@@ -49,8 +49,10 @@ pub enum Input {
 /// The terminal while it is ours. Given back when dropped.
 #[derive(Debug)]
 pub struct Guard {
-    end: Arc<AtomicBool>,
+    /// The number of the signal that asked to end; 0 for none.
+    end: Arc<AtomicUsize>,
     suspend: Arc<AtomicBool>,
+    continued: Arc<AtomicBool>,
     resized: Arc<AtomicBool>,
     signals: Vec<SigId>,
     /// Where keys come from when standard input is something else (a log, say).
@@ -65,11 +67,19 @@ impl Guard {
             return Err(io::Error::new(io::ErrorKind::NotConnected, "standard output is not a terminal"));
         }
         let keys = if io::stdin().is_terminal() { None } else { Some(File::open("/dev/tty")?) };
-        let mut guard =
-            Guard { end: Arc::default(), suspend: Arc::default(), resized: Arc::default(), signals: vec![], keys };
+        let mut guard = Guard {
+            end: Arc::default(),
+            suspend: Arc::default(),
+            continued: Arc::default(),
+            resized: Arc::default(),
+            signals: vec![],
+            keys,
+        };
         for signal in [SIGTERM, SIGHUP, SIGINT] {
-            guard.signals.push(flag::register(signal, guard.end.clone())?);
+            let number = usize::try_from(signal).unwrap_or(usize::MAX);
+            guard.signals.push(flag::register_usize(signal, guard.end.clone(), number)?);
         }
+        guard.signals.push(flag::register(SIGCONT, guard.continued.clone())?);
         guard.signals.push(flag::register(SIGTSTP, guard.suspend.clone())?);
         guard.signals.push(flag::register(SIGWINCH, guard.resized.clone())?);
         install_hook();
@@ -88,10 +98,16 @@ impl Guard {
 
     /// What signals have asked since this was last called.
     pub fn asked(&self) -> Option<Asked> {
-        if self.end.load(Ordering::Relaxed) {
-            return Some(Asked::End);
+        let signal = self.end.load(Ordering::Relaxed);
+        if signal > 0 {
+            return Some(Asked::End(u8::try_from(signal).unwrap_or(u8::MAX)));
         }
         self.suspend.swap(false, Ordering::Relaxed).then_some(Asked::Suspend)
+    }
+
+    /// Whether the process was stopped and continued since this was last called.
+    pub fn was_continued(&self) -> bool {
+        self.continued.swap(false, Ordering::Relaxed)
     }
 
     /// Whether the window's size changed since this was last called.

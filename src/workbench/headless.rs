@@ -6,12 +6,15 @@
 use super::{Command, Feed, FeedState, Workbench};
 use crate::model::{Closing, Event};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// Counts the signals that ask perfbench to end.
+/// Counts the signals that ask perfbench to end, and those that come after it was stopped.
 #[derive(Clone, Debug, Default)]
-pub struct Interrupt(Arc<AtomicUsize>);
+pub struct Interrupt {
+    asked: Arc<AtomicUsize>,
+    continued: Arc<AtomicBool>,
+}
 
 impl Interrupt {
     /// One that has been raised once: what is under way is ended in good order.
@@ -23,12 +26,22 @@ impl Interrupt {
 
     /// Another signal has come.
     pub fn raise(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.asked.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The process was stopped, and goes on (SIGCONT).
+    pub fn go_on(&self) {
+        self.continued.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it was stopped since this was last asked.
+    pub fn was_stopped(&self) -> bool {
+        self.continued.swap(false, Ordering::Relaxed)
     }
 
     /// How many have come.
     pub fn count(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
+        self.asked.load(Ordering::Relaxed)
     }
 }
 
@@ -41,7 +54,14 @@ pub fn run_headless(
     mut progress: impl FnMut(&Workbench),
 ) {
     let mut stopped = false;
+    let mut last_look = feed.now();
     while feed.feed(workbench, Duration::from_millis(50)) != FeedState::Ended {
+        let looked = feed.now();
+        if interrupt.was_stopped() {
+            // A feed that takes no marks has no load that stood still.
+            let _ = feed.command(Command::was_stopped(looked.since_ns(last_look)));
+        }
+        last_look = looked;
         match interrupt.count() {
             0 => {}
             _ if !stopped => {

@@ -111,6 +111,14 @@ pub enum Command {
     Stop,
 }
 
+impl Command {
+    /// The mark to be set when this process was stopped (ctrl-z, SIGSTOP) and goes on: the load
+    /// stood still and the clock did not, so what was late then is nobody else's doing.
+    pub fn was_stopped(for_ns: u64) -> Command {
+        Command::Mark(format!("perfbench was stopped for {:.1} s", for_ns as f64 / 1e9))
+    }
+}
+
 /// A source of events.
 pub trait Feed {
     /// Moves what has come into the workbench, waiting at most `wait` when there is nothing.
