@@ -195,7 +195,9 @@ fn it_can_be_stopped_and_continued() {
     let session = told_session(&tmux.prompt());
     tmux.is_given_back();
     folder.left_clean(SOON);
-    is_whole(&folder, &session);
+    let all = is_whole(&folder, &session);
+    let stops = all.iter().filter(|e| matches!(e, Event::Mark(m) if m.label.starts_with("perfbench was stopped for ")));
+    assert_eq!(stops.count(), 2, "a mark for each time it stood still");
 }
 
 #[test]
@@ -207,6 +209,8 @@ fn signals_give_the_terminal_back_and_close_the_session() {
         kill_process(folder.perfbench_pid(), signal).unwrap();
         let session = told_session(&tmux.prompt());
         assert!(sent.elapsed() < Duration::from_secs(5), "{signal:?} took {:?}", sent.elapsed());
+        tmux.line("echo ended with $?");
+        tmux.shows(&format!("ended with {}", 128 + signal.as_raw()));
         tmux.is_given_back();
         folder.left_clean(SOON);
         is_whole(&folder, &session);

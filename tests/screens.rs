@@ -168,6 +168,30 @@ fn a_client_that_limits_the_run_is_told_wherever_load_is_shown() {
 }
 
 #[test]
+fn a_search_that_finds_nothing_says_so() {
+    let w = session();
+    for (text_typed, is_found) in [("PriceS", true), ("inet_hash", true), ("nowhere", false), ("", true)] {
+        let mut app = app(w);
+        press(&mut app, w, &[KeyCode::Char('/')]);
+        press(&mut app, w, &text_typed.chars().map(KeyCode::Char).collect::<Vec<_>>());
+        press(&mut app, w, &[KeyCode::Enter]);
+        let told = text(&draw(&mut app, w, 120, 36)).contains("is found in no route and no symbol");
+        assert_eq!(told, !is_found, "{text_typed}");
+    }
+}
+
+#[test]
+fn titles_never_speak_of_time_before_the_start() {
+    let w = session();
+    let mut app = app(w);
+    press(&mut app, w, &[KeyCode::Home]);
+    let shown = text(&draw(&mut app, w, 120, 36));
+    assert!(shown.contains("at the start") && !shown.contains(" s to 0:0"), "{shown}");
+    press(&mut app, w, &[KeyCode::Right]);
+    assert!(text(&draw(&mut app, w, 120, 36)).contains("start to 0:01.0"));
+}
+
+#[test]
 fn marks_are_told_apart_by_their_kind() {
     let shown = text(&draw(&mut app(session()), session(), 120, 36));
     let top = shown.lines().nth(2).unwrap();

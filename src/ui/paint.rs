@@ -190,15 +190,22 @@ fn header(scene: &Scene<'_>, on: &mut Canvas<'_>) {
     let errors = recent.server_errors();
     // From the right: what changes. From the left: what it is.
     let mut parts: Vec<(&str, String, Style)> = vec![];
+    // Those that go, the first ones first, before state and target can't be read.
+    let mut spare: Vec<usize> = vec![];
     if scene.timeline.load().known_until() > At::START {
         let steered = Steered::at(scene.timeline, at);
+        let mut rate_asked = None;
         let was_steered = scene.timeline.marks().iter().any(|m| m.kind == MarkKind::Rate);
         match steered.target {
             _ if steered.paused => parts.push(("", "load paused".into(), theme.warn)),
-            Some(target) if was_steered => parts.push(("", target.label(), theme.accent)),
+            Some(target) if was_steered => {
+                rate_asked = Some(parts.len());
+                parts.push(("", target.label(), theme.accent));
+            }
             _ => {}
         }
         if let Some(phase) = steered.phase.filter(|_| width >= 110) {
+            spare.push(parts.len());
             parts.push(("", units::cut(&phase, 24), theme.accent));
         }
         if opening.load.mode != "closed" || width >= 100 {
@@ -207,16 +214,27 @@ fn header(scene: &Scene<'_>, on: &mut Canvas<'_>) {
         parts.push(("done ", rate(recent.completed), if is_known { theme.accent } else { theme.dim }));
         parts.push(("err ", rate(failed), if failed > 0 { theme.bad } else { theme.dim }));
         if width >= 100 {
+            spare.push(parts.len());
             parts.push(("5xx ", rate(errors), if errors > 0 { theme.warn } else { theme.dim }));
         }
+        spare.extend(rate_asked);
     }
     parts.push(("", flags, if findings > 0 { theme.warn } else { theme.dim }));
+    let state = format!("{glyph} {state} {time}");
+    let least = units::width(&state) + 4 + units::width(opening.target.trim_end_matches('/')).min(16);
+    let wide = |parts: &[(&str, String, Style)]| -> usize {
+        parts.iter().map(|(label, value, _)| units::width(label) + units::width(value) + 2).sum()
+    };
+    while wide(&parts) + least > usize::from(width) && !spare.is_empty() {
+        let gone = spare.remove(0);
+        parts.remove(gone);
+        spare.iter_mut().filter(|n| **n > gone).for_each(|n| *n -= 1);
+    }
     let mut x = width;
     for (label, value, style) in parts.iter().rev() {
         x = on.put_right(x, 0, value, *style);
         x = on.put_right(x, 0, label, theme.dim).saturating_sub(2);
     }
-    let state = format!("{glyph} {state} {time}");
     let left = usize::from(x);
     let name = "perfbench  ";
     let all = units::width(name) + units::width(opening.target.trim_end_matches('/')) + units::width(&state) + 4;
