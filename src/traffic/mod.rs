@@ -14,6 +14,7 @@
 //! sieve, rewrite which requests are replayed, and how they are changed first
 //! route          /product/17              ->  /product/{}
 //! reader         joins them, merges the files, counts everything
+//! scenario       load that is described rather than recorded
 //! ```
 //!
 //! look (rates, chart, missing) and write (notation) are what `perfbench traffic` shows and writes.
@@ -55,6 +56,7 @@ mod record;
 mod request_line;
 mod rewrite;
 mod route;
+pub mod scenario;
 mod sieve;
 mod slice;
 mod strftime;

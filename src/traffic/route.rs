@@ -138,7 +138,7 @@ impl Router {
 }
 
 /// Appends the normalised form of `path` to `out`.
-fn normalise_into(path: &str, out: &mut String) {
+pub(super) fn normalise_into(path: &str, out: &mut String) {
     let before = |text: &str, stop: fn(&u8) -> bool| text.as_bytes().iter().position(stop).unwrap_or(text.len());
     let path = &path[..before(path, |b| matches!(b, b'?' | b'#'))];
     let mut rest = &path[before(path, |b| *b == b'/')..];
