@@ -80,6 +80,9 @@ fn a_live_run_and_its_session_are_the_same_timeline() {
         connect_timeout: Duration::from_secs(3),
         queue: 1000,
         policy: Policy::default(),
+        scripts: None,
+        judge: None,
+        body_bound: 0,
     };
     let run = Run::start(plan, Box::new(Log::of(gets(20))), &clock, &channel.0).unwrap();
     let captures = vec![(At(100_000_000), Duration::from_millis(300))];

@@ -224,6 +224,9 @@ fn live(server: &Server, schedule: Schedule) -> Live {
         connect_timeout: Duration::from_secs(3),
         queue: 1000,
         policy: perfbench::load::Policy::default(),
+        scripts: None,
+        judge: None,
+        body_bound: 0,
     };
     let run = Run::start(plan, Box::new(log), &clock, &channel.0).unwrap();
     Live::new(LiveParts { clock, run, watch, captures: vec![], capture_hz: 49, control: Control::none() }, channel)

@@ -3,6 +3,7 @@
 //! Must not: open files or resolve names.
 
 use super::pace::PaceArgs;
+use super::scenario::{CheckArgs, ScenarioArgs, ScriptArgs};
 use super::select_args::SelectArgs;
 use crate::load::Think;
 use crate::traffic::{MethodFilter, NOTATIONS, Options};
@@ -38,6 +39,8 @@ pub(super) enum Sub {
     Doctor(DoctorArgs),
     /// Look at recorded traffic without sending anything
     Traffic(Box<TrafficArgs>),
+    /// Look at a scenario without sending anything, or list the examples
+    Scenario(ScenarioArgs),
     /// A demo target; perfbench starts it itself
     #[command(hide = true)]
     Lab {
@@ -77,7 +80,11 @@ pub(super) struct RunArgs {
     pub(super) replay: Vec<PathBuf>,
     #[command(flatten)]
     pub(super) source: TrafficSourceArgs,
-    /// Seed of the spreading of whole-second times and of random arrivals
+    #[command(flatten)]
+    pub(super) script: ScriptArgs,
+    #[command(flatten)]
+    pub(super) checks: CheckArgs,
+    /// Seed of all that is random: the spreading of whole-second times, arrivals, what a scenario draws
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Traffic")]
     pub(super) seed: u64,
 

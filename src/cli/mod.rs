@@ -23,6 +23,7 @@ mod play;
 mod progress;
 mod report;
 mod run;
+mod scenario;
 mod select_args;
 mod signals;
 mod target;
@@ -64,6 +65,7 @@ pub fn main() -> ExitCode {
         Some(Sub::Report(a)) => report::report(&a),
         Some(Sub::Flamegraph(a)) => flamegraph::flamegraph(&a),
         Some(Sub::Doctor(a)) => doctor::doctor(&a),
+        Some(Sub::Scenario(a)) => scenario::look(&a),
         Some(Sub::Traffic(a)) => traffic::traffic(&a),
         Some(Sub::Lab { .. }) => crate::lab::serve().map_err(failed),
     };

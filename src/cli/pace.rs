@@ -91,7 +91,7 @@ fn probe(text: &str) -> Result<Duration, String> {
 
 impl RunArgs {
     fn is_demo(&self) -> bool {
-        self.target.is_none() && self.replay.is_empty()
+        self.target.is_none() && self.replay.is_empty() && self.script.scenario.is_none()
     }
 
     /// The constant rate, if the run has one.
@@ -105,6 +105,17 @@ impl RunArgs {
     fn has_rate(&self) -> bool {
         let p = &self.pace;
         self.constant_rate().is_some() || p.load.is_some() || p.scale_to.is_some() || p.find_max.is_some()
+    }
+
+    /// The rate given at which users of a scenario arrive; a nominal one when it changes.
+    pub(super) fn arrivals_given(&self) -> Option<f64> {
+        self.rate.or((self.pace.load.is_some() || self.pace.find_max.is_some()).then_some(1.0))
+    }
+
+    /// Whether options end the run.
+    pub(super) fn has_end(&self) -> bool {
+        let p = &self.pace;
+        self.duration.is_some() || self.requests.is_some() || p.load.is_some() || p.find_max.is_some()
     }
 
     /// What options can't be together for reasons that clap does not know.
@@ -176,7 +187,11 @@ impl RunArgs {
         let bounded = self.duration.is_some() || self.requests.is_some();
         let p = &self.pace;
         let by_number = p.load.is_some() || p.scale_to.is_some() || p.find_max.is_some();
-        self.repeat || self.is_demo() || by_number || (bounded && self.speed.is_none())
+        self.repeat
+            || self.is_demo()
+            || self.script.scenario.is_some()
+            || by_number
+            || (bounded && self.speed.is_none())
     }
 
     /// What the session says of pacing and objectives.

@@ -5,6 +5,7 @@
 use super::args::{Connection, OverloadName, RunArgs, ScreenArgs};
 use super::connect::Found;
 use super::progress::Progress;
+use super::scenario::{self, Cast, Leaves};
 use super::target::{self, Target};
 use super::{Failure, failed, print, signals, tell, usage};
 use crate::clock::Clock;
@@ -12,6 +13,7 @@ use crate::load::RateCurve;
 use crate::model::{At, Event, Fault, LoadPlan, Opening, Request, TrafficCounts};
 use crate::session::Writer;
 use crate::timeline::{Cursor, Selection, Timeline, View};
+use crate::traffic::scenario::{Drive, Scenario};
 use crate::traffic::{self, Reader, Source};
 use crate::workbench::{Feed, Interrupt, Live, LiveParts, Recorder, Workbench, run_headless};
 use crate::{diagnosis, host, lab, load, report, ui};
@@ -34,11 +36,14 @@ pub(super) fn run(mut args: RunArgs) -> Result<(), Failure> {
     if args.record.is_none() && !super::play::has_terminal() {
         return Err(usage(anyhow!("there is no terminal to draw on; give --record FILE to run without a screen")));
     }
-    if args.target.is_some() && args.replay.is_empty() {
-        return Err(usage(anyhow!("give --replay FILE: a target of yours is sent nothing but what you name")));
+    if args.target.is_some() && args.replay.is_empty() && args.script.scenario.is_none() {
+        return Err(usage(anyhow!(
+            "give --replay FILE or --scenario FILE: a target of yours is sent nothing but what you name"
+        )));
     }
+    let source = Traffic::open(&mut args)?;
+    let judge = args.checks.judge()?;
     args.check_pace().map_err(usage)?;
-    let source = Replay::open(&args).map_err(usage)?;
     let curve = args.pace.scale_to.map(|_| Replay::rate_curve(&args)).transpose().map_err(usage)?;
     let (target, Found { way, address }, lab) = find_target(&args)?;
 
@@ -55,7 +60,7 @@ pub(super) fn run(mut args: RunArgs) -> Result<(), Failure> {
             Err(e) => early_faults.push(format!("this session is not kept: {e:#}")),
         }
     }
-    let plan = plan(&args, &opening.load, &target, way, curve.as_ref());
+    let plan = load::Plan { judge, ..plan(&args, &opening.load, &target, way, curve.as_ref(), &source) };
     workbench.ingest(Event::Opening(opening));
     for what in early_faults {
         workbench.ingest(Event::Fault(Fault { at: clock.now(), place: "start".into(), what, mend: None }));
@@ -153,7 +158,7 @@ fn opening(
     clock: &Clock,
     target: &Target,
     address: Option<SocketAddr>,
-    source: &Replay,
+    source: &Traffic,
     curve: Option<&RateCurve>,
 ) -> Opening {
     let half = std::thread::available_parallelism().map_or(1, |n| n.get() as u32 / 2);
@@ -178,8 +183,16 @@ fn opening(
     }
 }
 
-fn plan(args: &RunArgs, load: &LoadPlan, target: &Target, way: load::Way, curve: Option<&RateCurve>) -> load::Plan {
+fn plan(
+    args: &RunArgs,
+    load: &LoadPlan,
+    target: &Target,
+    way: load::Way,
+    curve: Option<&RateCurve>,
+    source: &Traffic,
+) -> load::Plan {
     let close = args.connection == Connection::Close;
+    let script = source.scenario.as_ref();
     load::Plan {
         engine: load::engine::ENGINES[0].name(),
         way,
@@ -208,6 +221,9 @@ fn plan(args: &RunArgs, load: &LoadPlan, target: &Target, way: load::Way, curve:
             overload: overload(args),
             sessions: args.sessions,
         },
+        scripts: script.map(|s| Arc::new(Cast { scenario: s.clone(), seed: args.seed }) as Arc<dyn load::Scripts>),
+        judge: None,
+        body_bound: script.map_or(traffic::scenario::BODY_BOUND, |s| s.body_bound()),
     }
 }
 
@@ -230,7 +246,7 @@ fn most_connections(args: &RunArgs) -> u32 {
 fn start(
     args: &RunArgs,
     plan: load::Plan,
-    source: Replay,
+    source: Traffic,
     clock: &Clock,
     address: Option<SocketAddr>,
     lab: Option<&lab::Target>,
@@ -238,7 +254,7 @@ fn start(
     let channel = Live::channel();
     let config = host::Config { target: address, pid: args.pid.or(lab.map(lab::Target::pid)), period: args.period };
     let watch = host::Watch::start(config, clock.clone(), channel.0.clone());
-    let run = load::Run::start(plan, Box::new(source), clock, &channel.0).context("the load could not start")?;
+    let run = load::Run::start(plan, source.source, clock, &channel.0).context("the load could not start")?;
     let captures = args.capture.iter().map(|(at, length)| (At::START + *at, *length)).collect();
     let parts =
         LiveParts { clock: clock.clone(), run, watch, captures, capture_hz: args.capture_hz, control: args.control() };
@@ -276,6 +292,37 @@ fn keep_beside_screen(clock: &Clock) -> anyhow::Result<Recorder> {
     let started = jiff::Timestamp::from_nanosecond(i128::from(clock.origin_unix_ns())).unwrap_or_default();
     let name = format!("{}-{}.perfbench", started.strftime("%Y%m%dT%H%M%SZ"), std::process::id());
     Ok(Recorder::start(Writer::create(&folder.join(name), false)?)?)
+}
+
+/// What is sent: recorded or described.
+struct Traffic {
+    source: Box<dyn load::RequestSource>,
+    names: Vec<String>,
+    scenario: Option<Arc<Scenario>>,
+}
+
+impl Traffic {
+    /// Opens the traffic; a scenario sets the options that follow from it.
+    fn open(args: &mut RunArgs) -> Result<Traffic, Failure> {
+        let Some(scenario) = scenario::open(&args.script, args.arrivals_given())? else {
+            let replay = Replay::open(args).map_err(usage)?;
+            return Ok(Traffic { names: replay.names.clone(), source: Box::new(replay), scenario: None });
+        };
+        match scenario.drive() {
+            Drive::Users { count, .. } => args.connections = u32::try_from(count).unwrap_or(u32::MAX),
+            Drive::Arrivals { .. } if args.arrivals_given().is_some() => {}
+            Drive::Arrivals { per_s } => args.rate = Some(per_s),
+        }
+        let has_end = scenario.has_end() || args.has_end();
+        if args.record.is_some() && !has_end {
+            return Err(usage(anyhow!("{}: a scenario has no end; give --duration or --requests", scenario.name())));
+        }
+        Ok(Traffic {
+            source: Box::new(Leaves::new()),
+            names: vec![format!("scenario {}", scenario.name())],
+            scenario: Some(scenario),
+        })
+    }
 }
 
 /// Recorded traffic as the load engine takes it.

@@ -60,6 +60,12 @@ impl Arena {
         Arena { bytes: self.bytes[..end].to_vec(), items }
     }
 
+    /// Takes all requests out; the memory stays.
+    pub(crate) fn clear(&mut self) {
+        self.bytes.clear();
+        self.items.clear();
+    }
+
     /// How many requests.
     pub(crate) fn len(&self) -> usize {
         self.items.len()

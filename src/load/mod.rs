@@ -15,8 +15,10 @@ mod policy;
 mod queue;
 mod record;
 mod schedule;
+mod script;
 mod sessions;
 mod source;
+mod stage;
 mod supply;
 mod tls;
 mod way;
@@ -24,6 +26,7 @@ mod way;
 pub use arena::Rendering;
 pub use policy::{Overload, Policy, Think};
 pub use schedule::{Arrivals, Change, Course, Curve, Leg, PhaseError, Phases, Planned, RateCurve, Schedule};
+pub use script::{Judge, Next, Script, Scripts, Wants};
 pub use source::{RequestSource, SourceError};
 pub use tls::{Tls, TlsError, TlsOptions};
 pub use way::{Place, ProxyHeader, Way};
@@ -73,6 +76,13 @@ pub struct Plan {
     pub queue: u64,
     /// How connections are used.
     pub policy: Policy,
+    /// Who decides, answer by answer, what is sent: then what the source gives is no request
+    /// but the leave to send one, or on a schedule the arrival of a user.
+    pub scripts: Option<Arc<dyn Scripts>>,
+    /// Who judges answers.
+    pub judge: Option<Arc<dyn Judge>>,
+    /// How much of a response's body is kept for those who want to see it, bytes.
+    pub body_bound: usize,
 }
 
 /// How long the feeder may take to end after the workers have, ns. It may be waiting for a
@@ -92,6 +102,7 @@ pub struct Run {
     workers_ended: std::sync::OnceLock<At>,
     /// Whether the plan had a duration, and a number of requests.
     bounds: (bool, bool),
+    is_scripted: bool,
 }
 
 /// What the owner of a run, its feeder and its workers share.
@@ -143,6 +154,7 @@ impl Run {
             feeder: None,
             workers_ended: std::sync::OnceLock::new(),
             bounds: (plan.duration.is_some(), plan.requests.is_some()),
+            is_scripted: plan.scripts.is_some(),
         };
         let mut supplies = Vec::new();
         for index in 0..plan.threads {
@@ -211,6 +223,7 @@ impl Run {
         match (self.bounds, self.control.out_of_time.load(Ordering::Relaxed)) {
             ((true, _), true) => "duration reached",
             ((_, true), _) => "all requests offered",
+            _ if self.is_scripted => "all users have ended",
             _ => "recording ended",
         }
     }

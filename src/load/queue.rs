@@ -29,6 +29,11 @@ pub(crate) struct Ticket {
 }
 
 impl Ticket {
+    /// The first request of an arena.
+    pub(crate) fn of(arena: Arc<Arena>, due: At) -> Ticket {
+        Ticket { arena, n: 0, due }
+    }
+
     pub(crate) fn item(&self) -> &Item {
         self.arena.item(self.n as usize)
     }

@@ -51,6 +51,8 @@ pub struct Asked {
     pub nth: usize,
     /// Its head.
     pub head: String,
+    /// Its body.
+    pub body: Vec<u8>,
     /// When it was whole.
     pub at: Instant,
 }
@@ -181,7 +183,16 @@ impl Shared {
                 }
             };
             let head = String::from_utf8_lossy(&held[..head_length]).into_owned();
-            held.drain(..head_length); // bodies: these tests send none
+            held.drain(..head_length);
+            let is_length = |l: &&str| l.to_ascii_lowercase().starts_with("content-length:");
+            let length = head.lines().find(is_length).map_or(0, |l| l[15..].trim().parse().unwrap());
+            while held.len() < length {
+                match stream.read(&mut piece) {
+                    Ok(n) if n > 0 => held.extend_from_slice(&piece[..n]),
+                    _ => return,
+                }
+            }
+            let body = held.drain(..length).collect();
             let asked = {
                 let mut all = self.asked.lock().unwrap();
                 let connection = *connection.get_or_insert_with(|| {
@@ -190,7 +201,7 @@ impl Shared {
                     *n - 1
                 });
                 let nth = all.len();
-                all.push(Asked { connection, on_connection, nth, head, at: Instant::now() });
+                all.push(Asked { connection, on_connection, nth, head, body, at: Instant::now() });
                 all.last().unwrap().clone()
             };
             on_connection += 1;

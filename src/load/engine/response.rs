@@ -1,9 +1,11 @@
 //! Reading one HTTP/1.x response out of a byte stream: where it ends, and nothing else.
-//! Bodies are passed over, never kept.
+//! Bodies are passed over, unless somebody wants to see them.
 //!
 //! Sources: RFC 9112 section 6 (message body), section 7.1 (chunked), section 9.3 (persistence).
 //!
 //! Must not: do I/O.
+
+use crate::load::stage::Kept;
 
 /// Bounds on what a target may send.
 #[derive(Clone, Copy, Debug)]
@@ -90,6 +92,11 @@ impl Response {
     /// # Errors
     /// [`Bad`] when this is no response.
     pub fn advance(&mut self, bytes: &[u8]) -> Result<usize, Bad> {
+        self.advance_keeping(bytes, None)
+    }
+
+    /// The same; head and content are put into `kept`.
+    pub(crate) fn advance_keeping(&mut self, bytes: &[u8], mut kept: Option<&mut Kept>) -> Result<usize, Bad> {
         self.started |= !bytes.is_empty();
         let mut used = 0;
         loop {
@@ -101,17 +108,33 @@ impl Response {
                 State::Done => return Ok(used),
                 State::Head => match self.head(rest)? {
                     0 => return Ok(used),
-                    n => used += n,
+                    n => {
+                        used += n;
+                        if let Some(kept) = &mut kept {
+                            kept.head(&rest[..n]);
+                        }
+                    }
                 },
-                State::UntilClose => used = bytes.len(),
+                State::UntilClose => {
+                    used = bytes.len();
+                    if let Some(kept) = &mut kept {
+                        kept.body(rest);
+                    }
+                }
                 State::Fixed(left) => {
                     let n = left.min(rest.len() as u64);
                     used += n as usize;
+                    if let Some(kept) = &mut kept {
+                        kept.body(&rest[..n as usize]);
+                    }
                     self.state = if n == left { State::Done } else { State::Fixed(left - n) };
                 }
                 State::Chunk(Chunk::Data(left)) => {
                     let n = left.min(rest.len() as u64);
                     used += n as usize;
+                    if let Some(kept) = &mut kept {
+                        kept.body(&rest[..n as usize]);
+                    }
                     self.state = State::Chunk(if n == left { Chunk::DataCr } else { Chunk::Data(left - n) });
                 }
                 State::Chunk(at) => {

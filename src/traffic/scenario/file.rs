@@ -225,7 +225,7 @@ impl<'a> Builder<'a> {
             let n = u16::try_from(self.captures.len()).ok().filter(|n| usize::from(*n) < MOST);
             let n = n.ok_or_else(|| item.wrong(format!("there are more than {MOST} captures")))?;
             self.name(name, at, Named::Capture(n))?;
-            self.captures.push(Captures { default });
+            self.captures.push(Captures { name: name.into(), default });
         }
         Ok(())
     }
@@ -438,8 +438,7 @@ impl<'a> Builder<'a> {
                 if let Slot::Captured(c) = slot
                     && !there[usize::from(c)]
                 {
-                    let is_it = |named: &&Named| matches!(named, Named::Capture(n) if *n == c);
-                    let name = self.names.iter().find(|(_, named)| is_it(named)).map_or("", |(name, _)| name);
+                    let name = &self.captures[usize::from(c)].name;
                     let how = if in_turn {
                         "capture it in an earlier step, or give the capture a default"
                     } else {

@@ -95,6 +95,7 @@ pub struct Scenario {
 /// A name that is filled from responses.
 #[derive(Debug)]
 struct Captures {
+    name: Box<str>,
     default: Option<Box<str>>,
 }
 
@@ -185,6 +186,12 @@ impl Scenario {
         self.passes = self.repeat.or(matches!(drive, Drive::Arrivals { .. }).then_some(1));
     }
 
+    /// Whether its users come to an end by themselves.
+    pub fn has_end(&self) -> bool {
+        let stops = |v: &draw::Variable| matches!(v.draw, draw::Draw::Sequential { ends: true, .. });
+        matches!(self.drive, Drive::Users { .. }) && (self.passes.is_some() || self.variables.iter().any(stops))
+    }
+
     /// How much of a response's body is kept for checks and captures, bytes.
     pub fn body_bound(&self) -> usize {
         self.body_bound
@@ -227,6 +234,12 @@ impl Scenario {
     /// No response came to the user's last request.
     pub fn unanswered(&self, user: &mut User) {
         user.unanswered(self);
+    }
+
+    /// The user's last request was only looked at: what it would have captured is called by
+    /// its name.
+    pub fn rehearsed(&self, user: &mut User) {
+        user.rehearsed(self);
     }
 
     /// What has to be kept of the response to the user's last request.

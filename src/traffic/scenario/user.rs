@@ -168,6 +168,15 @@ impl User {
         self.starts_over |= scenario.steps[self.sent].captures.iter().any(needed);
     }
 
+    /// Calls what the last request would have captured by its name.
+    pub(super) fn rehearsed(&mut self, scenario: &Scenario) {
+        for capture in &scenario.steps[self.sent].captures {
+            let into = &mut self.captured[usize::from(capture.into)];
+            into.text.clear();
+            into.text.push_str(&scenario.captures[usize::from(capture.into)].name);
+        }
+    }
+
     pub(super) fn wants(&self, scenario: &Scenario) -> Wants {
         scenario.steps[self.sent].wants
     }

@@ -15,6 +15,7 @@ use crate::load::Plan;
 use crate::load::engine::response::{Bad, Response};
 use crate::load::queue::Ticket;
 use crate::load::record::{Ended, Recorder};
+use crate::load::stage::{Kept, Stage};
 use crate::model::{At, Outcome, Phase};
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
@@ -48,6 +49,8 @@ pub(super) struct Shared {
     pub(super) now: At,
     /// When each connection's time for what it does is up, by its number.
     pub(super) deadlines: Vec<At>,
+    /// Those who decide what is sent and judge what comes back.
+    pub(super) stage: Option<Stage>,
     buffer: Box<[u8]>,
     /// Whether a fresh connection was last seen to be established at once.
     at_once: bool,
@@ -65,6 +68,7 @@ impl Shared {
         poll: Poll,
         recorder: Recorder,
         dialer: Dialer,
+        stage: Option<Stage>,
         planned: u32,
     ) -> Shared {
         let now = clock.now();
@@ -82,6 +86,7 @@ impl Shared {
             resolver: None,
             now,
             deadlines,
+            stage,
             buffer,
             at_once: true,
             told_reason: false,
@@ -119,10 +124,10 @@ pub(super) enum Progress {
     Waits,
     /// There is more to read; it was the others' turn.
     More,
-    /// The request has ended, `completed` or not.
+    /// The request has ended, `answered` or not.
     Ended {
-        /// With a whole response.
-        completed: bool,
+        /// With a whole response, whatever a check made of it.
+        answered: bool,
         /// Whose request it was.
         client: u64,
     },
@@ -158,6 +163,8 @@ pub(super) struct Connection {
     response: Response,
     /// The beginning of a head whose end has not come yet.
     begun_head: Vec<u8>,
+    /// What is kept of the response for those who want to see it.
+    kept: Option<Box<Kept>>,
 }
 
 /// A request failed.
@@ -187,6 +194,7 @@ impl Connection {
             answered: None,
             response: Response::to(false),
             begun_head: Vec::new(),
+            kept: None,
         }
     }
 
@@ -202,6 +210,13 @@ impl Connection {
     /// Whether it has an open stream.
     pub(super) fn is_open(&self) -> bool {
         self.stream.is_some()
+    }
+
+    /// Closes the stream of a connection that carries no request.
+    pub(super) fn hang_up(&mut self) {
+        if self.state == State::Idle {
+            self.close();
+        }
     }
 
     fn close(&mut self) {
@@ -285,6 +300,9 @@ impl Connection {
         self.written = 0;
         self.answered = None;
         self.response = Response::to(self.ticket.as_ref().is_some_and(|t| t.item().is_head));
+        if let Some(stage) = &shared.stage {
+            stage.keep(self.number, &mut self.kept);
+        }
         if self.stream.is_some() {
             shared.deadlines[self.number as usize] = shared.now + shared.plan.timeout;
             self.state = State::Writing;
@@ -466,7 +484,7 @@ impl Connection {
             }
             shared.buffer[..held].copy_from_slice(&self.begun_head);
             let have = &shared.buffer[..held + n];
-            let used = match self.response.advance(have) {
+            let used = match self.response.advance_keeping(have, self.kept.as_deref_mut()) {
                 Ok(used) => used,
                 Err(bad) => return Err(self.misread(bad)),
             };
@@ -521,7 +539,14 @@ impl Connection {
             }
             self.close();
         }
-        self.end(Outcome::Status(self.response.status), shared)
+        let outcome = match &mut shared.stage {
+            None => Outcome::Status(self.response.status),
+            Some(stage) => {
+                let recorded = self.ticket.as_ref().and_then(|t| t.item().recorded_status);
+                stage.answered(self.number, self.response.status, recorded, self.kept.as_deref())
+            }
+        };
+        self.end(outcome, shared)
     }
 
     fn fail(&mut self, failed: Failed, shared: &mut Shared) -> Progress {
@@ -549,6 +574,10 @@ impl Connection {
     /// Counts the end of the request: at the instant in `shared`, which was just read.
     fn end(&mut self, outcome: Outcome, shared: &mut Shared) -> Progress {
         self.state = State::Idle;
+        let was_answered = matches!(outcome, Outcome::Status(_) | Outcome::Check(_));
+        if let Some(stage) = shared.stage.as_mut().filter(|_| !was_answered) {
+            stage.unanswered(self.number);
+        }
         let mut client = 0;
         if let Some(ticket) = self.ticket.take() {
             let item = ticket.item();
@@ -557,7 +586,7 @@ impl Connection {
             let (route, recorded_status) = (&item.route, item.recorded_status);
             shared.recorder.ended(&Ended { outcome, due, sent, answered, end, route, recorded_status });
         }
-        Progress::Ended { completed: outcome.is_completed(), client }
+        Progress::Ended { answered: was_answered, client }
     }
 }
 

@@ -9,12 +9,14 @@
 mod connection;
 mod poll;
 mod resolver;
+mod scripted;
 mod tls_stream;
 mod transport;
 
 use super::{Engine, Worker};
 use crate::load::queue::{Queue, Ticket};
 use crate::load::record::Recorder;
+use crate::load::stage::Stage;
 use crate::load::{Control, Overload, Think};
 use crate::model::{At, Event, Fault, Interval};
 use connection::{Connection, NEVER, Progress, Shared};
@@ -131,9 +133,10 @@ impl Loop {
         // Only where a CPU is left for the target: it may run on this very machine.
         let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
         let watch_ns = if cpus > plan.threads as usize { WATCH_NS } else { 0 };
+        let stage = Stage::new(&plan, index, room);
         let seed = plan.schedule.seed().wrapping_add(u64::from(index) << 32);
         Loop {
-            shared: Shared::new(plan, clock, poll, Recorder::new(index, start, out), dialer, mine),
+            shared: Shared::new(plan, clock, poll, Recorder::new(index, start, out), dialer, stage, mine),
             control,
             queue,
             connections: (0..mine).map(Connection::new).collect(),
@@ -155,6 +158,7 @@ impl Loop {
 
     fn run(mut self) {
         let mut events = Poll::events();
+        self.seat_users();
         loop {
             for e in &events {
                 let token = e.data.u64();
@@ -201,35 +205,38 @@ impl Loop {
         match progress {
             Progress::Waits => {}
             Progress::More => self.unread.push(number),
-            Progress::Ended { completed, client } => self.ended(number, completed, client),
+            Progress::Ended { answered, client } => self.ended(number, answered, client),
         }
     }
 
     /// A request has ended: the connection takes the next one at once, rests or is free.
-    fn ended(&mut self, number: u32, completed: bool, client: u64) {
+    fn ended(&mut self, number: u32, answered: bool, client: u64) {
         let n = number as usize;
         self.busy -= 1;
         self.queue.ended(client);
-        self.failures[n] = if completed { 0 } else { self.failures[n].saturating_add(1) };
-        let pause = match (self.shared.is_open, completed) {
+        self.failures[n] = if answered { 0 } else { self.failures[n].saturating_add(1) };
+        let pause = match (self.shared.is_open, answered) {
+            // Not at once after a failure: a flow would be gone through in one go, failing.
+            (true, false) if self.is_scripted() => Duration::from_millis(1),
             (true, _) => Duration::ZERO,
             (false, true) => self.think(),
             (false, false) => Duration::from_millis(1 << self.failures[n].min(10)).min(BACK_OFF).max(self.think()),
         };
         if !pause.is_zero() && !self.queue.is_closed() {
-            self.shared.deadlines[n] = NEVER;
-            self.resting.push(Reverse((self.shared.now + pause, number)));
+            return self.rest(number, self.shared.now + pause);
+        }
+        if self.is_scripted() {
+            self.go_on(number);
             return;
         }
         // Not after a failure: a queue would be gone through in one go, failing.
-        if completed && let Some(ticket) = self.queue.take(self.shared.now) {
+        if answered && let Some(ticket) = self.queue.take(self.shared.now) {
             if self.shared.is_open {
                 self.shared.tell_time();
             }
             self.begin(number, ticket);
             return;
         }
-        self.shared.deadlines[n] = NEVER;
         self.set_free(number);
     }
 
@@ -248,6 +255,9 @@ impl Loop {
 
     /// Begins requests on free connections; true: there are more of both.
     fn begin_on_free(&mut self) -> bool {
+        if self.is_scripted() {
+            return self.begin_scripted();
+        }
         for _ in 0..BEGUN_IN_ONE_GO {
             if self.free_or_new() == 0 {
                 return false;
@@ -263,11 +273,6 @@ impl Loop {
     /// How many connections could take a request.
     fn free_or_new(&self) -> usize {
         self.idle.len() + self.closed.len() + (self.most - self.connections.len())
-    }
-
-    fn set_free(&mut self, number: u32) {
-        let is_open = self.connections[number as usize].is_open();
-        if is_open { &mut self.idle } else { &mut self.closed }.push(number);
     }
 
     /// A free connection: one that is open if possible, of these the one used last; one beyond
@@ -292,7 +297,11 @@ impl Loop {
     fn wake_rested(&mut self, now: At) {
         while self.resting.peek().is_some_and(|Reverse((at, _))| *at <= now) {
             let Some(Reverse((_, number))) = self.resting.pop() else { return };
-            self.set_free(number);
+            if self.is_scripted() {
+                self.go_on(number);
+            } else {
+                self.set_free(number);
+            }
         }
     }
 
@@ -346,7 +355,16 @@ impl Loop {
         if self.queue.is_closed() && self.closed_at.is_none() {
             self.closed_at = Some(now);
         }
-        (self.busy == 0 && self.queue.is_exhausted()) || self.closed_at.is_some_and(|at| now >= at + GRACE)
+        let no_more = match self.is_scripted() {
+            false => self.queue.is_exhausted(),
+            // In a closed loop users may leave before the requests are used up, and who has
+            // arrived on a schedule goes through its requests although nobody else arrives.
+            true if self.shared.is_open => {
+                self.queue.is_closed() || (self.queue.is_exhausted() && self.users_are_done())
+            }
+            true => self.queue.is_exhausted() || self.users_are_done(),
+        };
+        (self.busy == 0 && no_more) || self.closed_at.is_some_and(|at| now >= at + GRACE)
     }
 
     fn hand_over(&mut self, last: bool) {
