@@ -39,6 +39,10 @@ const KEYS: &[&str] =
 const STEP_KEYS: &[&str] =
     &["request", "route", "weight", "once", "repeat", "think", "headers", "body", "body_file", "expect", "capture"];
 
+/// Every key there is, for the test over the documentation.
+#[cfg(test)]
+pub(super) const ALL_KEYS: &[&[&str]] = &[KEYS, STEP_KEYS, vars::KEYS, expect::KEYS, expect::CAPTURE_KEYS];
+
 /// Fields that the engine writes, because they describe the connection or the message.
 const ENGINE_FIELDS: &[&str] = &["connection", "content-length", "transfer-encoding", "keep-alive", "upgrade", "te"];
 

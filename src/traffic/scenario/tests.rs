@@ -456,3 +456,27 @@ proptest! {
         prop_assert!(r.path.starts_with('/') && r.path.bytes().all(|b| b.is_ascii_graphic()));
     }
 }
+
+#[test]
+fn every_scenario_in_the_documentation_opens() {
+    let text = include_str!("../../../docs/scenarios.md");
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("accounts.csv"), "name,password\nann,1\n").unwrap();
+    let blocks: Vec<&str> = text.split("```toml\n").skip(1).map(|b| b.split("```").next().unwrap()).collect();
+    assert!(blocks.len() >= 6);
+    for block in blocks {
+        let path = folder.path().join("s.toml");
+        std::fs::write(&path, block).unwrap();
+        let s = Scenario::open(&path).unwrap_or_else(|e| panic!("{block}\n{e}"));
+        assert!(send(&s, &mut s.user(0, 0)).is_some());
+    }
+    // What the file's keys are called, all of them.
+    for key in super::file::ALL_KEYS.iter().flat_map(|keys| keys.iter()) {
+        assert!(
+            text.contains(&format!("{key} = "))
+                || text.contains(&format!("`{key}`"))
+                || text.contains(&format!("[{key}]")),
+            "{key} is not documented"
+        );
+    }
+}

@@ -10,8 +10,8 @@ use super::super::template::Place;
 use super::{Builder, Checked, Named};
 use serde_json::Value;
 
-const KEYS: &[&str] = &["status", "body", "body_matches", "json", "json_has", "header", "header_has"];
-const CAPTURE_KEYS: &[&str] = &["json", "header", "cookie", "regex", "default"];
+pub(super) const KEYS: &[&str] = &["status", "body", "body_matches", "json", "json_has", "header", "header_has"];
+pub(super) const CAPTURE_KEYS: &[&str] = &["json", "header", "cookie", "regex", "default"];
 
 impl<'a> Builder<'a> {
     /// What a step expects: what the whole file does, and its own; its own status instead.

@@ -13,7 +13,7 @@ use super::{Builder, Checked, MOST, Named};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-const KEYS: &[&str] =
+pub(super) const KEYS: &[&str] =
     &["range", "decimals", "digits", "list", "csv", "column", "separator", "draw", "at_end", "each", "except"];
 /// Most values of a list; more belong into a CSV file.
 const MOST_VALUES: usize = 100_000;
