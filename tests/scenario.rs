@@ -187,10 +187,26 @@ fn recorded_traffic_is_judged_by_the_checks_of_the_command_line() {
     };
     assert_eq!(counts(""), [40, 10, 0, 0, 0, 0, 0]);
     assert_eq!(counts("--check-status 2xx"), [40, 0, 10, 0, 0, 0, 0]);
+    assert_eq!(counts("--check-status recorded"), [40, 0, 0, 10, 0, 0, 0]);
     assert_eq!(counts("--check-json ok=true"), [20, 10, 0, 0, 0, 0, 20]);
     assert_eq!(counts("--check-body true --check-header X-Shard"), [10, 0, 0, 0, 20, 20, 0]);
     assert_eq!(counts("--check-body-matches \"n\":.[0-9]"), [10, 0, 0, 0, 0, 40, 0]);
     assert_eq!(counts("--check-status 200,404 --check-json n=1"), [10, 0, 0, 0, 0, 0, 40]);
+}
+
+#[test]
+fn who_arrives_by_phases_is_as_many_as_they_say() {
+    let server = Server::answering();
+    let bench = Bench::new();
+    bench.file("s.toml", "[[step]]\nrequest = \"GET /{{user}}\"\nrepeat = 2\n");
+    let mut words = words(&bench, &server, "s.toml", "");
+    words.extend(["--load".into(), "const(100,200ms) pause(100ms) line(50,150,200ms)".into()]);
+    let report = Running::start(bench.command(&words)).report();
+    // 20 by the constant rate, 20 by the line; an arrival sends two.
+    assert!(report.n("offered").abs_diff(80) <= 4, "{}", report.n("offered"));
+    assert_eq!(report.n("completed"), report.n("offered"));
+    let users: HashSet<String> = server.asked().iter().map(|a| a.path().to_owned()).collect();
+    assert_eq!(users.len() as u64 * 2, report.n("completed"), "each arrival is a user of its own");
 }
 
 #[test]
