@@ -65,24 +65,13 @@ fn a_live_run_and_its_session_are_the_same_timeline() {
     let config = host::Config { target: Some(address), pid: None, period: Duration::from_millis(100) };
     let watch = host::Watch::start(config, clock.clone(), channel.0.clone());
     let plan = Plan {
-        engine: "h1",
-        way: address.into(),
-        rendering: Rendering { authority: address.to_string(), ..Rendering::default() },
         schedule: Arc::new(Schedule::rate(300.0)),
-        max_recorded_gap: None,
         repeat: true,
         duration: Some(Duration::from_millis(1500)),
-        requests: None,
         connections: 6,
         threads: 2,
-        close: false,
         timeout: Duration::from_secs(5),
-        connect_timeout: Duration::from_secs(3),
-        queue: 1000,
-        policy: Policy::default(),
-        scripts: None,
-        judge: None,
-        body_bound: 0,
+        ..Plan::to(address)
     };
     let run = Run::start(plan, Box::new(Log::of(gets(20))), &clock, &channel.0).unwrap();
     let captures = vec![(At(100_000_000), Duration::from_millis(300))];

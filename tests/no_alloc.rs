@@ -7,7 +7,7 @@
 //! Must not: run more than one test, or their allocations would mix.
 
 use perfbench::clock::Clock;
-use perfbench::load::{Plan, Policy, Rendering, RequestSource, Run, Schedule, SourceError};
+use perfbench::load::{Plan, Rendering, RequestSource, Run, Schedule, SourceError};
 use perfbench::model::{At, Event, Request, TrafficCounts};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -107,21 +107,15 @@ fn serve(mut stream: TcpStream) {
 /// Allocations of the workers of a run.
 fn allocations(address: SocketAddr, clock: &Clock, schedule: Schedule, requests: u64, close: bool) -> u64 {
     let plan = Plan {
-        engine: "h1",
-        way: address.into(),
         rendering: Rendering { authority: "t".into(), close, ..Rendering::default() },
         schedule: Arc::new(schedule),
-        max_recorded_gap: None,
         repeat: true,
-        duration: None,
         requests: Some(requests),
         connections: 4,
-        threads: 1,
         close,
         timeout: Duration::from_secs(30),
         connect_timeout: Duration::from_secs(30),
-        queue: 1000,
-        policy: Policy::default(),
+        ..Plan::to(address)
     };
     let (out, events) = sync_channel(10_000);
     let before = ALLOCATIONS.load(Ordering::Relaxed);

@@ -8,7 +8,7 @@ mod support;
 
 use perfbench::clock::Clock;
 use perfbench::host;
-use perfbench::load::{Plan, Rendering, RequestSource, Run, Schedule, SourceError};
+use perfbench::load::{Plan, RequestSource, Run, Schedule, SourceError};
 use perfbench::model::*;
 use perfbench::timeline::steer::{Steered, Target};
 use perfbench::traffic::{Options, Reader, Source};
@@ -209,24 +209,12 @@ fn live(server: &Server, schedule: Schedule) -> Live {
     let config = host::Config { target: Some(address), pid: None, period: Duration::from_millis(500) };
     let watch = host::Watch::start(config, clock.clone(), channel.0.clone());
     let plan = Plan {
-        engine: "h1",
-        way: address.into(),
-        rendering: Rendering { authority: address.to_string(), ..Rendering::default() },
         schedule: Arc::new(schedule),
-        max_recorded_gap: None,
         repeat: true,
-        duration: None,
-        requests: None,
         connections: 4,
         threads: 2,
-        close: false,
         timeout: Duration::from_secs(5),
-        connect_timeout: Duration::from_secs(3),
-        queue: 1000,
-        policy: perfbench::load::Policy::default(),
-        scripts: None,
-        judge: None,
-        body_bound: 0,
+        ..Plan::to(address)
     };
     let run = Run::start(plan, Box::new(log), &clock, &channel.0).unwrap();
     Live::new(LiveParts { clock, run, watch, captures: vec![], capture_hz: 49, control: Control::none() }, channel)

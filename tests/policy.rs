@@ -6,7 +6,7 @@
 mod support;
 
 use perfbench::clock::Clock;
-use perfbench::load::{Plan, Policy, Rendering, RequestSource, Run, Schedule, SourceError};
+use perfbench::load::{Plan, Policy, RequestSource, Run, Schedule, SourceError};
 use perfbench::model::{At, Event, Interval, Request, TrafficCounts};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -88,21 +88,11 @@ fn a_client_is_answered_before_it_asks_again() {
         let server = Server::start(|_| [vec![Do::wait_ms(10)], ok()].concat());
         let address: SocketAddr = server.url()["http://".len()..].parse().unwrap();
         let plan = Plan {
-            engine: "h1",
-            way: address.into(),
-            rendering: Rendering { authority: address.to_string(), ..Rendering::default() },
             schedule: Arc::new(Schedule::recorded(1.0)),
-            max_recorded_gap: None,
-            repeat: false,
-            duration: None,
-            requests: None,
-            connections: 10,
             threads,
-            close: false,
             timeout: Duration::from_secs(5),
-            connect_timeout: Duration::from_secs(3),
-            queue: 1000,
             policy: Policy { sessions: true, ..Policy::default() },
+            ..Plan::to(address)
         };
         let (out, events) = sync_channel(100);
         let run = Run::start(plan, Box::new(TwoClients(0)), &Clock::start(), &out).unwrap();

@@ -36,6 +36,7 @@ use crate::model::{At, Event};
 use doorbell::Doorbell;
 use engine::{Engine, Worker};
 use gate::Gate;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::SyncSender;
@@ -83,6 +84,32 @@ pub struct Plan {
     pub judge: Option<Arc<dyn Judge>>,
     /// How much of a response's body is kept for those who want to see it, bytes.
     pub body_bound: usize,
+}
+
+impl Plan {
+    /// One pass of the recording at a target, in a closed loop of ten connections and one worker.
+    pub fn to(address: SocketAddr) -> Plan {
+        Plan {
+            engine: engine::ENGINES[0].name(),
+            way: address.into(),
+            rendering: Rendering { authority: address.to_string(), ..Rendering::default() },
+            schedule: Arc::new(Schedule::closed()),
+            max_recorded_gap: None,
+            repeat: false,
+            duration: None,
+            requests: None,
+            connections: 10,
+            threads: 1,
+            close: false,
+            timeout: Duration::from_secs(10),
+            connect_timeout: Duration::from_secs(3),
+            queue: 1000,
+            policy: Policy::default(),
+            scripts: None,
+            judge: None,
+            body_bound: 0,
+        }
+    }
 }
 
 /// How long the feeder may take to end after the workers have, ns. It may be waiting for a
