@@ -84,7 +84,7 @@ impl LoadTrack {
             }
             _ => 1,
         };
-        self.in_flight.insert(i.worker, (i.in_flight, i.queued));
+        let was = self.in_flight.insert(i.worker, (i.in_flight, i.queued)).unwrap_or_default();
         self.span = match self.span.is_empty() {
             true => i.span,
             false => Span { from: self.span.from.min(i.span.from), to: self.span.to.max(i.span.to) },
@@ -123,6 +123,11 @@ impl LoadTrack {
                 merge(&mut s.lag, &i.send_lag);
                 s.phases.iter_mut().for_each(|(phase, time)| merge(time, &i.phases[phase]));
             }
+        }
+        // Of a slot later than that another worker has told: with what this one had under way before.
+        for (_, s) in self.slots.range_mut(last.saturating_add(1)..).take(2) {
+            s.in_flight = s.in_flight.saturating_sub(was.0).saturating_add(i.in_flight);
+            s.queued = s.queued.saturating_sub(was.1).saturating_add(i.queued);
         }
         self.routes.apply(i, last);
         i.exemplars.iter().for_each(|e| self.keep(e));
@@ -400,6 +405,23 @@ pub(super) mod tests {
         assert_eq!((q.count, first.response.count()), (100, 100));
         assert!(q.p99.abs_diff(100_000) < 1_000 && q.max.abs_diff(9_000_000) < 10_000, "{q:?}");
         assert_eq!(all.per_s(all.completed).round(), (101.0f64 / 0.6).round());
+    }
+
+    #[test]
+    fn at_the_end_nothing_is_under_way_whichever_worker_tells_it_first() {
+        let end = |worker, ms: u64| {
+            let span = Span { from: At(200_000_000), to: At(ms * 1_000_000) };
+            Interval { span, in_flight: 0, queued: 0, ..interval(worker, 200, &[1]) }
+        };
+        // The two ends are an instant apart and in different slots.
+        for ends in [[end(0, 299), end(1, 301)], [end(1, 301), end(0, 299)]] {
+            let mut t = LoadTrack::default();
+            t.apply(&Interval { queued: 5, ..interval(0, 200, &[]) });
+            t.apply(&interval(1, 200, &[]));
+            ends.iter().for_each(|i| t.apply(i));
+            let all = t.sum(Span { from: At(0), to: At(400_000_000) });
+            assert_eq!((all.in_flight, all.queued, all.slots), (0, 0, 2));
+        }
     }
 
     #[test]
