@@ -158,14 +158,15 @@ impl Response {
     fn head(&mut self, bytes: &[u8]) -> Result<usize, Bad> {
         let mut fields = [const { std::mem::MaybeUninit::uninit() }; Limits::FIELDS];
         let mut parsed = httparse::Response::new(&mut []);
-        let length =
-            match httparse::ParserConfig::default().parse_response_with_uninit_headers(&mut parsed, bytes, &mut fields)
-            {
-                Ok(httparse::Status::Complete(n)) => n,
-                Ok(httparse::Status::Partial) => return Ok(0),
-                Err(httparse::Error::TooManyHeaders) => return Err(Bad::TooLarge),
-                Err(_) => return Err(Bad::Malformed),
-            };
+        let mut config = httparse::ParserConfig::default();
+        // A user agent takes a folded line for spaces (RFC 9112 section 5.2).
+        config.allow_obsolete_multiline_headers_in_responses(true);
+        let length = match config.parse_response_with_uninit_headers(&mut parsed, bytes, &mut fields) {
+            Ok(httparse::Status::Complete(n)) => n,
+            Ok(httparse::Status::Partial) => return Ok(0),
+            Err(httparse::Error::TooManyHeaders) => return Err(Bad::TooLarge),
+            Err(_) => return Err(Bad::Malformed),
+        };
         let (Some(status), Some(minor)) = (parsed.code, parsed.version) else { return Err(Bad::Malformed) };
         if !(100..=999).contains(&status) {
             return Err(Bad::Malformed);
@@ -209,8 +210,9 @@ impl Response {
         } else {
             match (coding, content_length) {
                 (Some(true), length) => {
-                    // Both is an attack or a mistake: believe the chunks, then part (section 6.1).
-                    self.keep_alive &= length.is_none();
+                    // With a length too, or from HTTP/1.0, which has no chunks, it is an attack or a
+                    // mistake: believe the chunks, then part (section 6.1).
+                    self.keep_alive &= length.is_none() && minor == 1;
                     State::Chunk(Chunk::Size(0, 0))
                 }
                 (Some(false), _) | (None, None) => State::UntilClose,
@@ -312,6 +314,15 @@ mod tests {
                 true,
             ),
             ("HTTP/1.1 200 OK\r\nContent-Length: 3, 3\r\n\r\nabc", false, 200, true, true),
+            ("HTTP/1.1 200 OK\r\nX: a\r\n\tb\r\nContent-Length:\r\n 1\r\n\r\nx", false, 200, true, true),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: a,\r\n close\r\n\r\n", false, 200, false, true),
+            (
+                "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: keep-alive\r\n\r\n0\r\n\r\n",
+                false,
+                200,
+                false,
+                true,
+            ),
         ];
         for (wire, head, status, keep_alive, done) in cases {
             for step in [1, 2, 7, 4096] {
@@ -330,6 +341,7 @@ mod tests {
             "HTTP/2 200 OK\r\n\r\n",
             "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\n",
             "HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n 2\r\n\r\n",
             "HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999999\r\n\r\n",
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabcd\r\n",

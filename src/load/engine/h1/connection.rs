@@ -268,7 +268,7 @@ impl Connection {
             State::Reading => match self.flush() {
                 Ok(()) if readable => self.read(shared, false),
                 Ok(()) => return Progress::Waits,
-                Err(failed) => Err(failed),
+                Err(e) => self.cut_off(e, shared),
             },
         };
         went.unwrap_or_else(|failed| self.fail(failed, shared))
@@ -408,7 +408,7 @@ impl Connection {
                     }
                     return self.watch(shared, true);
                 }
-                Err(e) => return Err(failed(e, self.state != State::Connecting)),
+                Err(e) => return self.cut_off(e, shared),
             }
         }
     }
@@ -454,10 +454,26 @@ impl Connection {
     }
 
     /// Sends what the stream has taken and not sent.
-    fn flush(&mut self) -> Result<(), Failed> {
+    fn flush(&mut self) -> Result<(), Errno> {
         match &mut self.stream {
-            Some(stream) if stream.is_unflushed() => stream.flush().map_err(|e| failed(e, true)),
+            Some(stream) if stream.is_unflushed() => stream.flush(),
             _ => Ok(()),
+        }
+    }
+
+    /// The request can't be written any further. What the target said before it left, that the
+    /// request is too large say, is the answer, and still to be read (RFC 9112 section 9.5).
+    fn cut_off(&mut self, e: Errno, shared: &mut Shared) -> Result<Progress, Failed> {
+        let cut = failed(e, self.state != State::Connecting);
+        // What lies there before a first byte was written answers nothing.
+        if self.written == 0 || !matches!(e, Errno::PIPE | Errno::CONNRESET) {
+            return Err(cut);
+        }
+        self.gone = true;
+        match self.read(shared, true) {
+            Ok(Progress::Waits) => Err(cut),
+            Err(_) if !self.response.is_started() => Err(cut),
+            went => went,
         }
     }
 
