@@ -3,8 +3,8 @@
 //! Must not: follow HTTP any further than to find where a request ends.
 
 use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
@@ -17,8 +17,14 @@ pub enum Do {
     Flood(Vec<u8>),
     /// End the connection with FIN.
     Close,
+    /// End our direction with FIN, and go on reading until the client ends its own.
+    HalfClose,
     /// End it with RST.
     Reset,
+    /// Read this many bytes of what comes, no further than they are there in one piece.
+    Read(usize),
+    /// Neither read nor close.
+    Ignore,
     /// Neither answer nor close.
     Hang,
     /// Take no more connections, and refuse new ones.
@@ -76,10 +82,14 @@ impl Asked {
 }
 
 type Script = dyn Fn(&Asked) -> Vec<Do> + Send + Sync;
+type Greeting = dyn Fn(usize) -> Vec<Do> + Send + Sync;
 
 struct Shared {
+    greeting: Box<Greeting>,
     script: Box<Script>,
     asked: Mutex<Vec<Asked>>,
+    accepted: AtomicUsize,
+    ended: AtomicUsize,
     connections: Mutex<usize>,
     closed: AtomicBool,
     stall: (Mutex<bool>, Condvar),
@@ -94,12 +104,25 @@ pub struct Server {
 impl Server {
     /// Starts a server that answers each request by what `script` says.
     pub fn start(script: impl Fn(&Asked) -> Vec<Do> + Send + Sync + 'static) -> Server {
+        Server::greeting(|_| Vec::new(), script)
+    }
+
+    /// The same, and carries out what `greeting` says on each connection before anything was
+    /// asked; it is given the connection's number in the order they were accepted, from 0. The
+    /// first one of a run is its look whether anybody is there, and carries no request.
+    pub fn greeting(
+        greeting: impl Fn(usize) -> Vec<Do> + Send + Sync + 'static,
+        script: impl Fn(&Asked) -> Vec<Do> + Send + Sync + 'static,
+    ) -> Server {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
+            greeting: Box::new(greeting),
             script: Box::new(script),
             asked: Mutex::default(),
+            accepted: AtomicUsize::new(0),
+            ended: AtomicUsize::new(0),
             connections: Mutex::default(),
             closed: AtomicBool::new(false),
             stall: Default::default(),
@@ -110,7 +133,11 @@ impl Server {
                 match listener.accept() {
                     Ok((stream, _)) => {
                         let mine = mine.clone();
-                        std::thread::spawn(move || mine.converse(stream));
+                        let number = mine.accepted.fetch_add(1, Ordering::SeqCst);
+                        std::thread::spawn(move || {
+                            mine.converse(stream, number);
+                            mine.ended.fetch_add(1, Ordering::SeqCst);
+                        });
                     }
                     Err(_) => std::thread::sleep(Duration::from_millis(1)),
                 }
@@ -143,6 +170,26 @@ impl Server {
         *self.shared.connections.lock().unwrap()
     }
 
+    /// How many connections were accepted, with or without a request.
+    pub fn accepted(&self) -> usize {
+        self.shared.accepted.load(Ordering::SeqCst)
+    }
+
+    /// Takes no more connections, and waits until those that were accepted have ended.
+    pub fn wait_for_ends(&self) {
+        let started = Instant::now();
+        self.shared.closed.store(true, Ordering::SeqCst);
+        self.stall(false);
+        while self.shared.ended.load(Ordering::SeqCst) < self.accepted() {
+            assert!(started.elapsed() < Duration::from_secs(20), "connections without an end");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    pub fn port(&self) -> u16 {
+        self.address.port()
+    }
+
     /// Waits until `n` requests have come.
     pub fn wait_for(&self, n: u64) {
         let started = Instant::now();
@@ -167,9 +214,14 @@ impl Drop for Server {
 }
 
 impl Shared {
-    fn converse(&self, mut stream: TcpStream) {
+    fn converse(&self, mut stream: TcpStream, number: usize) {
         stream.set_nonblocking(false).unwrap();
         stream.set_nodelay(true).unwrap();
+        for step in (self.greeting)(number) {
+            if !self.carry_out(step, &mut stream) {
+                return;
+            }
+        }
         let (mut held, mut piece) = (Vec::new(), [0u8; 4096]);
         let (mut connection, mut on_connection) = (None, 0);
         loop {
@@ -227,10 +279,26 @@ impl Shared {
                 true
             }
             Do::Flood(bytes) => {
-                while stream.write_all(&bytes).is_ok() {}
+                // Not as fast as can be: other tests run beside this one.
+                while stream.write_all(&bytes).is_ok() {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
                 false
             }
             Do::Close => false,
+            Do::HalfClose => {
+                let _ = stream.shutdown(Shutdown::Write);
+                let _ = stream.read_to_end(&mut Vec::new());
+                false
+            }
+            Do::Read(n) => stream.read(&mut vec![0; n]).is_ok(),
+            Do::Ignore => {
+                let mut waits = self.stall.0.lock().unwrap();
+                while !self.closed.load(Ordering::SeqCst) {
+                    waits = self.stall.1.wait(waits).unwrap();
+                }
+                false
+            }
             Do::Reset => {
                 let _ = socket2::SockRef::from(&*stream).set_linger(Some(Duration::ZERO));
                 false
