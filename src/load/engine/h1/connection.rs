@@ -418,9 +418,15 @@ impl Connection {
         let Some(mut stream) = self.stream.take() else { return Ok(false) };
         let went = stream.prepare();
         shared.tell_time();
-        let established = matches!(went, Ok(Prepared::Ready | Prepared::Waits { connected: true }));
+        let established = match went {
+            Ok(Prepared::Ready) => true,
+            Ok(Prepared::Waits { connected }) => connected,
+            // One that was made and failed in one go was made all the same.
+            Err(_) => stream.is_connected(),
+        };
         if established && self.state == State::Connecting {
             shared.recorder.connected(shared.now.since_ns(self.dialled));
+            shared.recorder.grown += u64::from(self.number >= shared.planned);
             shared.at_once = !self.registered;
             // From here on the handshake's time counts.
             self.dialled = shared.now;
@@ -487,7 +493,7 @@ impl Connection {
                 Err(e) => return Err(failed(e, !self.response.is_started())),
             };
             if n == 0 {
-                if self.response.end_of_stream() {
+                if self.response.end_of_stream() && !self.stream.as_ref().is_some_and(Stream::is_cut) {
                     shared.tell_time();
                     return Ok(self.complete(shared));
                 }

@@ -37,6 +37,8 @@ pub(super) struct TlsStream {
     prepared: bool,
     /// The target has said that nothing more comes, or has closed.
     ended: bool,
+    /// It has closed without saying so: what came may be less than was sent.
+    cut: bool,
     /// Why the stream broke.
     pub(super) reason: Option<String>,
 }
@@ -58,6 +60,7 @@ impl TlsStream {
             connected: false,
             prepared: false,
             ended: false,
+            cut: false,
             reason: None,
         })
     }
@@ -75,6 +78,16 @@ impl TlsStream {
     /// Whether the stream is at its end behind what there is to read.
     pub(super) fn is_ended(&self) -> bool {
         self.ended
+    }
+
+    /// Whether the socket has taken anything, and so is connected.
+    pub(super) fn is_connected(&self) -> bool {
+        self.connected
+    }
+
+    /// Whether it ended without the closure alert that tells an end from a cut.
+    pub(super) fn is_cut(&self) -> bool {
+        self.cut
     }
 
     /// Carries greeting and handshake as far as they go.
@@ -145,7 +158,7 @@ impl TlsStream {
                     Ok(0) => self.ended = true,
                     Ok(more) => n += more,
                     Err(e) if e.kind() == ErrorKind::WouldBlock => break,
-                    Err(_) => self.ended = true, // closed without saying so, which the framing judges
+                    Err(_) => (self.ended, self.cut) = (true, true),
                 }
             }
             if n == into.len() || self.ended {

@@ -143,6 +143,15 @@ impl Stream {
         }
     }
 
+    /// Whether preparations have shown that the socket is connected.
+    pub(super) fn is_connected(&self) -> bool {
+        match self {
+            Stream::Plain(_) => false,
+            Stream::Greeting(greeting) => greeting.sent > 0,
+            Stream::Tls(tls) => tls.is_connected(),
+        }
+    }
+
     /// Leaves preparations behind that have come to their end.
     pub(super) fn prepared(self) -> Stream {
         match self {
@@ -203,6 +212,15 @@ impl Stream {
     pub(super) fn is_ended(&self) -> bool {
         match self {
             Stream::Tls(tls) => tls.is_ended(),
+            Stream::Plain(_) | Stream::Greeting(_) => false,
+        }
+    }
+
+    /// Whether it ended in a way that anybody between here and the target could have made: a
+    /// response that goes up to the end is not known to be whole (RFC 9112 section 9.8).
+    pub(super) fn is_cut(&self) -> bool {
+        match self {
+            Stream::Tls(tls) => tls.is_cut(),
             Stream::Plain(_) | Stream::Greeting(_) => false,
         }
     }
