@@ -8,14 +8,14 @@ use super::table::{outcome_of, table};
 use std::process::Command;
 
 /// The words of a run in `mode` that offers `n` requests at `rate` where it is paced.
-fn words(mode: &super::Mode, lanes: u64, n: u64, rate: u32) -> String {
+pub fn words(mode: &super::Mode, lanes: u64, n: u64, rate: u32) -> String {
     let threads = mode.lanes.min(lanes);
     let rate = if mode.paced { format!("--rate {rate}") } else { String::new() };
     let close = if mode.keeps { "" } else { "--connection close" };
     format!("--threads {threads} --connections {lanes} --requests {n} {rate} {close}")
 }
 
-fn say(name: &str, mode: &super::Mode, report: &Report) {
+pub fn say(name: &str, mode: &super::Mode, report: &Report) {
     println!("{name}, {}: {:?}", mode.name, report.outcomes());
 }
 
@@ -93,17 +93,20 @@ fn faults_of_a_network_of_their_own() {
     const INSIDE: &str = "PERFBENCH_TEST_INSIDE";
     if std::env::var_os(INSIDE).is_some() {
         small_buffers();
+        no_name();
         no_ports();
         ourselves();
         return;
     }
     let unshared = |words: &[&str]| {
         let mut command = Command::new("unshare");
-        command.args(["-rn", "sh", "-c", "ip link set lo up && exec \"$0\" \"$@\""]).args(words);
+        // A mount namespace too: names come from files there, which are covered by others.
+        let shell = "ip link set lo up && mount --bind /etc/hosts /etc/hosts && exec \"$0\" \"$@\"";
+        command.args(["-rnm", "sh", "-c", shell]).args(words);
         command
     };
     if !has("ip") || !unshared(&["true"]).status().is_ok_and(|s| s.success()) {
-        skip!("ip, and a network namespace of its own (unshare -rn)");
+        skip!("ip, and namespaces of its own (unshare -rnm)");
     }
     let this = std::env::current_exe().unwrap();
     let out = unshared(&[this.to_str().unwrap(), "--exact", NAME, "--nocapture"]).env(INSIDE, "1").output().unwrap();
@@ -119,6 +122,33 @@ fn small_buffers() {
     let faults: Vec<_> = table().into_iter().filter(|f| f.is_big()).collect();
     assert!(!faults.is_empty());
     super::play_all(&faults);
+}
+
+/// The name is known when the run looks for its target, and lost then: first nobody is asked
+/// in vain, then somebody who does not answer.
+fn no_name() {
+    let bench = Bench::new();
+    let [hosts, servers] = [("hosts", "127.0.0.1 target.example\n"), ("servers", "nameserver 127.0.0.1\n")]
+        .map(|(name, content)| bench.file(name, content));
+    for (file, over) in [(&hosts, "/etc/hosts"), (&servers, "/etc/resolv.conf")] {
+        assert!(Command::new("mount").arg("--bind").arg(file).arg(over).status().unwrap().success());
+    }
+    let mut silent = None;
+    for name in
+        ["its name does not resolve any more (--dns connection)", "the name server is silent (--dns connection)"]
+    {
+        for mode in &MODES {
+            bench.file("hosts", "127.0.0.1 target.example\n");
+            let words = words(mode, mode.lanes, 2, 200) + " --dns connection --connect-timeout 500ms";
+            let report = play_at_nobody("target.example", &words, |listener, keeps_port| {
+                bench.file("hosts", "127.0.0.1 localhost\n");
+                (listener, keeps_port)
+            });
+            say(name, mode, &report);
+            assert_eq!((report.outcome(outcome_of(name)), report.n("sent")), (2, 0), "{:?}", report.outcomes());
+        }
+        silent.get_or_insert_with(|| std::net::UdpSocket::bind("127.0.0.1:53").unwrap());
+    }
 }
 
 /// Eight local ports, and what was closed holds its port for a minute.
@@ -151,7 +181,7 @@ fn ourselves() {
     let name = "nobody listens on a port of our own range, and the kernel joins us to ourselves";
     for mode in &MODES {
         set("ip_local_port_range", "32768 60999");
-        let report = play_at_nobody(&words(mode, 1, 2, 200), |listener, keeps_port| {
+        let report = play_at_nobody("127.0.0.1", &words(mode, 1, 2, 200), |listener, keeps_port| {
             let port = listener.local_addr().unwrap().as_socket().unwrap().port();
             drop((listener, keeps_port));
             set("ip_local_port_range", &format!("{port} {port}"));

@@ -10,6 +10,7 @@
 mod support;
 mod apart;
 mod play;
+mod secure;
 mod table;
 
 use play::{Fault, MODES, Mode};

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use std::io::Read as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::ops::RangeInclusive;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -118,17 +119,30 @@ pub struct Fault {
     pub comes: Comes,
     target: Target,
     method: &'static str,
-    words: &'static str,
+    /// The option that gives the time limit which runs out.
+    limit: Option<&'static str>,
     requests: u64,
     /// Requests per second where they are paced; the only way then, if `only_paced`.
     rate: u32,
     only_paced: bool,
     big: bool,
+    tls: bool,
 }
 
 impl Fault {
     fn new(name: &'static str, target: Target, comes: Comes) -> Fault {
-        Fault { name, comes, target, method: "GET", words: "", requests: 6, rate: 200, only_paced: false, big: false }
+        Fault {
+            name,
+            comes,
+            target,
+            method: "GET",
+            limit: None,
+            requests: 6,
+            rate: 200,
+            only_paced: false,
+            big: false,
+            tls: false,
+        }
     }
 
     /// A server that does this on each request.
@@ -170,9 +184,9 @@ impl Fault {
         Fault { method, ..self }
     }
 
-    /// With these words on the command line.
-    pub fn with(self, words: &'static str) -> Fault {
-        Fault { words, ..self }
+    /// Ends when the time limit of this option is up.
+    pub fn limited_by(self, option: &'static str) -> Fault {
+        Fault { limit: Some(option), ..self }
     }
 
     /// Fewer requests: each takes its time.
@@ -188,6 +202,20 @@ impl Fault {
     /// By requests of 800 kB, in a network whose socket buffers are far smaller.
     pub fn big(self) -> Fault {
         Fault { big: true, ..self }
+    }
+
+    /// By https.
+    pub fn tls(self) -> Fault {
+        Fault { tls: true, ..self }
+    }
+
+    /// Ended before the request was sent.
+    pub fn unsent(self, outcome: &'static str) -> Fault {
+        Fault { comes: Comes::Unsent(outcome), ..self }
+    }
+
+    pub fn is_tls(&self) -> bool {
+        self.tls
     }
 
     /// Whether it needs a network of its own.
@@ -209,7 +237,10 @@ impl Fault {
         let n = self.requests;
         let counts = match self.comes {
             Comes::Fails(outcome) => Counts::fail(outcome, n),
-            Comes::Unsent(outcome) => Counts::fail(outcome, n).sent(0..=0).opened(0..=0),
+            Comes::Unsent(outcome) => {
+                let opened = if self.tls { n } else { 0 };
+                Counts::fail(outcome, n).sent(0..=0).opened(opened..=opened)
+            }
             Comes::Leaves(status) => Counts::complete(status, n).opened(n..=n),
             Comes::Keeps(status) => {
                 let opened = if mode.keeps { mode.lanes } else { n };
@@ -224,13 +255,19 @@ impl Fault {
         (0..self.requests).map(|i| line(0, self.method, &format!("/r{i}"))).collect()
     }
 
-    fn words(&self, mode: &Mode) -> String {
-        let mut words = format!("{} {} --requests {}", mode.words, self.words, self.requests);
+    fn words(&self, mode: &Mode, limit_ms: u32) -> String {
+        let mut words = format!("{} --requests {}", mode.words, self.requests);
+        if let Some(option) = self.limit {
+            words += &format!(" {option} {limit_ms}ms");
+        }
         if self.method == "POST" {
             words += " --methods POST";
         }
         if mode.paced {
             words += &format!(" --rate {}", self.rate);
+        }
+        if self.tls {
+            words += " --insecure";
         }
         if self.big {
             for i in 0..8 {
@@ -240,20 +277,32 @@ impl Fault {
         words
     }
 
-    /// Plays it in `mode`; how the requests ended, for the printed table.
+    /// Plays it in `mode`; how the requests ended, for the printed table. What is to be ended by
+    /// a time limit gets a longer one when the machine was too busy to come so far.
     pub fn play(&self, mode: &Mode) -> String {
+        if self.limit.is_some() {
+            for limit_ms in [300, 1500] {
+                if let Ok(ended) = catch_unwind(AssertUnwindSafe(|| self.play_within(mode, limit_ms))) {
+                    return ended;
+                }
+            }
+        }
+        self.play_within(mode, 6000)
+    }
+
+    fn play_within(&self, mode: &Mode, limit_ms: u32) -> String {
         let counts = self.counts(mode);
         let report = match &self.target {
             Target::Says(script) => {
                 let script = script.clone();
-                self.play_at(mode, &counts, Vec::new, move |asked| script(asked))
+                self.play_at(mode, limit_ms, &counts, Vec::new, move |asked| script(asked))
             }
             Target::Greets(greeting) => {
                 let greeting = greeting.clone();
-                self.play_at(mode, &counts, move || greeting(), |_| Vec::new())
+                self.play_at(mode, limit_ms, &counts, move || greeting(), |_| Vec::new())
             }
-            Target::Gone => play_at_nobody(&self.words(mode), |_, keeps_port| keeps_port),
-            Target::Full => play_at_nobody(&self.words(mode), |listener, keeps_port| {
+            Target::Gone => play_at_nobody("127.0.0.1", &self.words(mode, limit_ms), |_, keeps_port| keeps_port),
+            Target::Full => play_at_nobody("127.0.0.1", &self.words(mode, limit_ms), |listener, keeps_port| {
                 let address = listener.local_addr().unwrap().as_socket().unwrap();
                 let mut held = Vec::new();
                 while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(300)) {
@@ -286,6 +335,7 @@ impl Fault {
     fn play_at(
         &self,
         mode: &Mode,
+        limit_ms: u32,
         counts: &Counts,
         greeting: impl Fn() -> Vec<Do> + Send + Sync + 'static,
         script: impl Fn(&Asked) -> Vec<Do> + Send + Sync + 'static,
@@ -304,7 +354,8 @@ impl Fault {
             script,
         );
         port.store(u64::from(server.port()), Ordering::SeqCst);
-        let report = Bench::new().run(&server.url(), &self.log(), &self.words(mode));
+        let url = if self.tls { server.url().replace("http:", "https:") } else { server.url() };
+        let report = Bench::new().run(&url, &self.log(), &self.words(mode, limit_ms));
         server.wait_for_ends();
         let held = held.lock().unwrap();
         assert!(held.len() as u64 <= mode.lanes, "{held:?} held open where there are to be {}", mode.lanes);
@@ -319,10 +370,10 @@ impl Fault {
     }
 }
 
-/// Plays requests at a listener that, once it was looked for, becomes what `then` makes of it
+/// Plays requests at a listener at `host`, by which 127.0.0.1 is meant, that, once it was looked for, becomes what `then` makes of it
 /// and of the socket that keeps its port. A run looks at its target when it has read its first
 /// request, and begins when it has read some more: those are given when the listener has changed.
-pub fn play_at_nobody<T>(words: &str, then: impl FnOnce(Socket, Socket) -> T) -> Report {
+pub fn play_at_nobody<T>(host: &str, words: &str, then: impl FnOnce(Socket, Socket) -> T) -> Report {
     let socket = || {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket.set_reuse_address(true).unwrap();
@@ -335,7 +386,7 @@ pub fn play_at_nobody<T>(words: &str, then: impl FnOnce(Socket, Socket) -> T) ->
     listener.bind(&address).unwrap();
     listener.listen(0).unwrap();
     let bench = Bench::new();
-    let url = format!("http://{}", address.as_socket().unwrap());
+    let url = format!("http://{host}:{}", address.as_socket().unwrap().port());
     let mut running = Running::start(bench.command(&bench.words(&url, Path::new("-"), words)));
     let mut stdin = running.stdin();
     // Enough to tell the format by, of a method that is not replayed, and far enough apart for

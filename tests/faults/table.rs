@@ -12,8 +12,6 @@ use super::support::{Do, ok, server::Asked};
 /// A header of a plain 200 with two bytes of body.
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
-/// The time limit of rows in which the time runs out, with room for a busy machine.
-const SHORT: &str = "--timeout 500ms";
 
 /// The bytes, and then neither an answer nor an end: the client has to leave.
 fn then_hang(wire: impl AsRef<[u8]>) -> Vec<Do> {
@@ -44,10 +42,21 @@ fn head_with(fields: &str) -> String {
 
 /// Every row, in the order of a request's life.
 pub fn table() -> Vec<Fault> {
-    [connecting(), before_the_body(), status_lines(), fields(), lengths(), chunks(), bodies(), between(), requests()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        connecting(),
+        handshakes(),
+        before_the_body(),
+        status_lines(),
+        fields(),
+        lengths(),
+        chunks(),
+        bodies(),
+        between(),
+        requests(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// All are answered, each on a connection of its own. Whether the next one was on its way when
@@ -63,7 +72,7 @@ fn connecting() -> Vec<Fault> {
     vec![
         Fault::gone("nobody listens any more", "ECONNREFUSED"),
         Fault::full("the accept queue is full, nobody accepts", "timeout_connect")
-            .with("--connect-timeout 300ms")
+            .limited_by("--connect-timeout")
             .few(),
         Fault::greets("resets each connection as soon as it is accepted", || vec![Do::Reset]).own(
             "ECONNRESET",
@@ -80,6 +89,27 @@ fn connecting() -> Vec<Fault> {
     ]
 }
 
+/// Of TLS, by servers that have none: they need no certificate.
+fn handshakes() -> Vec<Fault> {
+    // The hello has come; a record of the alert handshake_failure (RFC 8446 section 6.2).
+    let after_hello = |then: Vec<Do>| move || [vec![Do::Read(1000)], then.clone()].concat();
+    vec![
+        Fault::greets("is silent in the TLS handshake", after_hello(vec![Do::Hang]))
+            .tls()
+            .limited_by("--connect-timeout")
+            .few()
+            .unsent("timeout_tls"),
+        Fault::greets("speaks HTTP where TLS is expected", after_hello(then_hang("HTTP/1.1 400 Bad Request\r\n\r\n")))
+            .tls()
+            .unsent("tls_failed"),
+        Fault::greets("refuses the TLS handshake by an alert", after_hello(then_hang(b"\x15\x03\x03\x00\x02\x02\x28")))
+            .tls()
+            .unsent("tls_failed"),
+        Fault::greets("sends FIN in the TLS handshake", after_hello(vec![Do::HalfClose])).tls().unsent("tls_failed"),
+        Fault::greets("resets in the TLS handshake", after_hello(vec![Do::Reset])).tls().unsent("ECONNRESET"),
+    ]
+}
+
 fn before_the_body() -> Vec<Fault> {
     vec![
         Fault::says("resets before the head", |_| vec![Do::Reset]).fails("ECONNRESET"),
@@ -92,11 +122,11 @@ fn before_the_body() -> Vec<Fault> {
         Fault::says("closes inside the head", |_| then_close("HTTP/1.1 200 OK\r\nContent-Len")).fails("closed_early"),
         Fault::says("sends FIN instead of a response and keeps its own half", |_| vec![Do::HalfClose])
             .fails("closed_early"),
-        Fault::says("never answers", |_| vec![Do::Hang]).with(SHORT).few().fails("timeout_first_byte"),
+        Fault::says("never answers", |_| vec![Do::Hang]).limited_by("--timeout").few().fails("timeout_first_byte"),
         Fault::says("sends the head a byte at a time and is not done in time", |_| {
-            drip("HTTP/1.1 200 OK\r\nServer: slow", 50)
+            drip(format!("HTTP/1.1 200 OK\r\nServer: {}", "slow".repeat(20)), 80)
         })
-        .with(SHORT)
+        .limited_by("--timeout")
         .few()
         .fails("timeout_body"),
         Fault::says("sends all of it a byte at a time, but in time", |_| drip(OK, 1)).keeps("200"),
@@ -114,7 +144,7 @@ fn before_the_body() -> Vec<Fault> {
         Fault::says("closes after an interim response", |_| then_close("HTTP/1.1 100 Continue\r\n\r\n"))
             .fails("closed_early"),
         Fault::says("is silent after an interim response", |_| then_hang("HTTP/1.1 100 Continue\r\n\r\n"))
-            .with(SHORT)
+            .limited_by("--timeout")
             .few()
             .fails("timeout_body"),
     ]
@@ -203,7 +233,7 @@ fn lengths() -> Vec<Fault> {
         Fault::says("sends less than its Content-Length and closes", move |_| then_close(&closes))
             .fails("closed_early"),
         Fault::says("sends less than its Content-Length and stays", move |_| then_hang(&stays))
-            .with(SHORT)
+            .limited_by("--timeout")
             .few()
             .fails("timeout_body"),
         Fault::says("sends FIN inside the body and keeps its own half", |_| {
@@ -296,17 +326,17 @@ fn chunks() -> Vec<Fault> {
 fn bodies() -> Vec<Fault> {
     vec![
         Fault::says("sends a body without end up to the close", |_| flood("HTTP/1.1 200 OK\r\n\r\n", "x"))
-            .with(SHORT)
+            .limited_by("--timeout")
             .few()
             .fails("timeout_body"),
         Fault::says("sends chunks without end", |_| flood(CHUNKED, "4\r\nmore\r\n"))
-            .with(SHORT)
+            .limited_by("--timeout")
             .few()
             .fails("timeout_body"),
         Fault::says("sends the body a byte at a time and is not done in time", |_| {
-            [vec![Do::send("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")], drip("x".repeat(40), 50)].concat()
+            [vec![Do::send("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")], drip("x".repeat(100), 80)].concat()
         })
-        .with(SHORT)
+        .limited_by("--timeout")
         .few()
         .fails("timeout_body"),
         Fault::says("answers as HTTP/1.0 without a length and closes", |_| {
@@ -438,7 +468,11 @@ fn requests() -> Vec<Fault> {
         Fault::greets("closes before the request is whole", || vec![Do::Read(1000), Do::wait_ms(10), Do::Close])
             .big()
             .fails("ECONNRESET"),
-        Fault::greets("never reads", || vec![Do::Ignore]).big().with(SHORT).few().fails("timeout_first_byte"),
+        Fault::greets("never reads", || vec![Do::Ignore])
+            .big()
+            .limited_by("--timeout")
+            .few()
+            .fails("timeout_first_byte"),
     ]
 }
 
@@ -447,6 +481,13 @@ fn requests() -> Vec<Fault> {
 pub const APART: &[(&str, &str, &str)] = &[
     ("goes away while it is loaded", "ECONNREFUSED", "none"),
     ("nobody listens on a port of our own range, and the kernel joins us to ourselves", "ECONNREFUSED", "closed"),
+    ("shows a certificate that is not trusted", "tls_failed", "closed"),
+    ("shows a certificate of another name", "tls_failed", "closed"),
+    ("shows a certificate that has expired", "tls_failed", "closed"),
+    ("sends a TLS record that does not decrypt, inside the body", "tls_failed", "closed"),
+    ("ends a body up to the close without TLS's closure alert", "closed_early", "closed"),
+    ("its name does not resolve any more (--dns connection)", "unresolved", "none"),
+    ("the name server is silent (--dns connection)", "timeout_dns", "none"),
     ("all local ports to the target are taken", "EADDRNOTAVAIL", "none"),
     ("no file descriptor is left", "EMFILE", "none"),
 ];
@@ -461,7 +502,7 @@ pub fn rows() -> Vec<[String; 3]> {
     let own = table().into_iter().map(|f| {
         let (outcome, connection) = match f.comes {
             Comes::Fails(outcome) => (outcome, "closed"),
-            Comes::Unsent(outcome) => (outcome, "none"),
+            Comes::Unsent(outcome) => (outcome, if f.is_tls() { "closed" } else { "none" }),
             Comes::Keeps(status) => (status, "kept"),
             Comes::Leaves(status) => (status, "closed"),
             Comes::Own(outcome, connection, _) => (outcome, connection),
