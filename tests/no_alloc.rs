@@ -115,6 +115,7 @@ fn allocations(address: SocketAddr, clock: &Clock, schedule: Schedule, requests:
         close,
         timeout: Duration::from_secs(30),
         connect_timeout: Duration::from_secs(30),
+        queue: u64::MAX, // a machine that stands still for a while is not to drop any
         ..Plan::to(address)
     };
     let (out, events) = sync_channel(10_000);
