@@ -248,3 +248,29 @@ fn routes_that_answer_otherwise_than_recorded_are_named() {
     assert_eq!(f.title, "answers on /a· differ from the recording");
     assert_eq!(found(routes(&[("/a", 100, 4), ("/z", 100_000, 9)])), [""; 0], "too few, or on too small a route");
 }
+
+#[test]
+fn every_rule_is_explained_in_the_docs() {
+    fn rules_in(folder: &std::path::Path, into: &mut Vec<String>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                rules_in(&path, into);
+            } else if path.file_name().is_some_and(|n| n != "tests.rs") {
+                let source = std::fs::read_to_string(&path).unwrap();
+                // `rule: "a.b",` and `rule: if … { "a.b" } else { "c.d" },`
+                for line in source.lines().filter(|l| l.trim_start().starts_with("rule: ")) {
+                    into.extend(line.split('"').skip(1).step_by(2).map(str::to_owned));
+                }
+            }
+        }
+    }
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut names = vec![];
+    rules_in(&root.join("src/diagnosis"), &mut names);
+    assert!(names.len() >= super::RULES.len(), "{names:?}");
+    let docs = std::fs::read_to_string(root.join("docs/findings.md")).unwrap();
+    for name in names {
+        assert!(docs.contains(&format!("| `{name}` |")), "docs/findings.md has no row for {name}");
+    }
+}
