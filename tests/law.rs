@@ -8,7 +8,7 @@ mod strategies;
 
 use perfbench::clock::Clock;
 use perfbench::host;
-use perfbench::load::{Plan, Policy, Rendering, RequestSource, Run, Schedule, SourceError};
+use perfbench::load::{Plan, RequestSource, Run, Schedule, SourceError};
 use perfbench::model::*;
 use perfbench::session::Writer;
 use perfbench::timeline::Timeline;

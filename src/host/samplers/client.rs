@@ -1,6 +1,6 @@
 //! The load threads of perfbench itself, and what its control group holds it to: how much of a
 //! core each thread used, how long it was ready to run and had none, how often it was switched.
-//! Source: Documentation/scheduler/sched-stats.rst, /proc/<pid>/schedstat.
+//! Source: Documentation/scheduler/sched-stats.rst, `/proc/PID/schedstat`.
 //!
 //! Must not: judge; and must not miss a thread because it began or ended meanwhile.
 
