@@ -289,7 +289,8 @@ impl<'a> Builder<'a> {
             }
             None => {
                 let mut name = String::new();
-                normalise_into(&path_text, &mut name);
+                let slash = if path_text.starts_with('/') { "" } else { "/" }; // a captured link: `/{}`
+                normalise_into(&format!("{slash}{path_text}"), &mut name);
                 route_of(&name, routes)
             }
         };

@@ -81,14 +81,16 @@ impl Digits {
         let version = 0x4 << 76;
         let variant = 0x2 << 62;
         let bits = random & !(0xf << 76) & !(0x3 << 62) | version | variant;
+        const HEX: &[u8; 16] = b"0123456789abcdef";
         let mut end = 0;
-        for nibble in 0..32 {
-            if matches!(nibble, 8 | 12 | 16 | 20) {
+        for (n, byte) in bits.to_be_bytes().into_iter().enumerate() {
+            if matches!(n, 4 | 6 | 8 | 10) {
                 self.0[end] = b'-';
                 end += 1;
             }
-            self.0[end] = b"0123456789abcdef"[(bits >> (124 - 4 * nibble)) as usize & 0xf];
-            end += 1;
+            self.0[end] = HEX[usize::from(byte >> 4)];
+            self.0[end + 1] = HEX[usize::from(byte & 0xf)];
+            end += 2;
         }
         std::str::from_utf8(&self.0[..end]).unwrap_or("")
     }

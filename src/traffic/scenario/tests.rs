@@ -132,6 +132,7 @@ fn a_flow_whose_capture_fails_starts_over_and_an_arrival_ends() {
         request = "GET {{next|raw}}"
     "#;
     let s = open(text);
+    assert_eq!(s.routes(), ["/login", "/a", "/{}"]);
     let mut user = s.user(0, 1);
     let mut step = |path: &str, with: Option<Answer<'_>>| {
         assert_eq!(send(&s, &mut user).unwrap().path, path);
