@@ -98,7 +98,7 @@ fn tour(columns: u16, rows: u16) {
         tmux.keys(key);
         tmux.shows(pane);
         for part in parts {
-            tmux.until(&format!("{part} in view {key} at {columns} × {rows}"), LIVE_WITHIN, |s| s.contains(part));
+            tmux.until(&format!("{part} in view {key} at {columns} × {rows}"), SOON, |s| s.contains(part));
         }
         let screen = tmux.screen();
         assert!(clock(&screen).is_some() && number_after(&screen, "done").is_some(), "{screen}");

@@ -20,7 +20,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Runs at a time. Most of them wait.
-const AT_ONCE: usize = 12;
+const AT_ONCE: usize = 4;
 
 /// Plays `faults` in every mode, several at a time, the slow ones first; panics with all that
 /// was wrong.
