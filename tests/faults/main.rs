@@ -19,8 +19,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Runs at a time. Most of them wait.
-const AT_ONCE: usize = 4;
+/// Runs at a time. Each looks through /proc, the others being in it: a dozen at once made the kernel
+/// spin in wait4() (`shrink_dcache_parent`) for longer than the faults take.
+const AT_ONCE: usize = 3;
 
 /// Plays `faults` in every mode, several at a time, the slow ones first; panics with all that
 /// was wrong.
@@ -72,8 +73,14 @@ fn print(faults: &[Fault], ended: &[(usize, &str, Result<String, String>)]) {
 
 #[test]
 fn every_fault_is_counted_under_its_name_in_every_mode() {
-    let faults: Vec<Fault> = table::table().into_iter().filter(|f| !f.is_big()).collect();
-    play_all(&faults);
+    let all = || {
+        let faults: Vec<Fault> = table::table().into_iter().filter(|f| !f.is_big()).collect();
+        play_all(&faults);
+    };
+    // Where the sockets of others are not in the way: each run reads the table of all of them.
+    if !apart::in_a_network_of_its_own("every_fault_is_counted_under_its_name_in_every_mode", all) {
+        all();
+    }
 }
 
 #[test]
