@@ -216,7 +216,7 @@ fn a_burning_process_is_found_in_a_capture_of_all_cpus() {
     assert!(span.from >= before && span.to <= clock.now() && (0.95..1.6).contains(&span.secs()), "{span:?}");
     assert!(told.samples().all(|s| span.contains(s.at)), "{span:?}");
     let ours: Vec<_> = told.samples().filter(|s| s.pid == burn.pid()).collect();
-    assert!(ours.len() >= 20 && ours.iter().all(|s| &*s.comm == "burn: (x) [y/1]" && s.tid == s.pid), "{}", ours.len());
+    assert!(ours.len() >= 10 && ours.iter().all(|s| &*s.comm == "burn: (x) [y/1]" && s.tid == s.pid), "{}", ours.len());
     burns(&told, burn.pid());
     assert!(notes.iter().all(|n| !n.contains("understood")), "{notes:?}");
     place.is_clean();

@@ -87,11 +87,11 @@ fn tour(columns: u16, rows: u16) {
     }
     // The key, a pane of its view, and what that shows of the run.
     let views: [(&str, &str, &[&str]); 6] = [
-        ("2", "─ routes", &["/product/{}", "─ distribution", "─ response time"]),
+        ("2", "─ routes", &["/product/{}", "─ where a request's time goes", "─ response time"]),
         ("3", "─ cpu %", &["─ processes", "perfbench (this)", "─ memory", "─ network"]),
         ("4", "─ local ports per destination", &["─ sockets by TCP state", "ESTAB", "127.0.0.1:"]),
         ("5", "─ flame graph", &["─ hot symbols", "to take one"]),
-        ("6", "─ findings", &["none yet"]),
+        ("6", "─ findings", &[]),
         ("1", "─ throughput", &["─ response time", "─ cpu %", "─ sockets by TCP state", "─ hot symbols"]),
     ];
     for (key, pane, parts) in views {
@@ -104,7 +104,7 @@ fn tour(columns: u16, rows: u16) {
         assert!(clock(&screen).is_some() && number_after(&screen, "done").is_some(), "{screen}");
     }
     tmux.keys("?");
-    for part in ["take a profile from now on", "scrub", "quit", "ctrl-z", "1–6", "/"] {
+    for part in ["take a profile from now on", "scrub", "quit", "ctrl-l", "1–6", "/"] {
         tmux.until(&format!("{part} in the help at {columns} × {rows}"), SOON, |s| s.contains(part));
     }
     tmux.keys("Escape");
