@@ -202,11 +202,15 @@ fn who_arrives_by_phases_is_as_many_as_they_say() {
     let mut words = words(&bench, &server, "s.toml", "");
     words.extend(["--load".into(), "const(100,200ms) pause(100ms) line(50,150,200ms)".into()]);
     let report = Running::start(bench.command(&words)).report();
-    // 20 by the constant rate, 20 by the line; an arrival sends two.
-    assert!(report.n("offered").abs_diff(80) <= 4, "{}", report.n("offered"));
-    assert_eq!(report.n("completed"), report.n("offered"));
-    let users: HashSet<String> = server.asked().iter().map(|a| a.path().to_owned()).collect();
-    assert_eq!(users.len() as u64 * 2, report.n("completed"), "each arrival is a user of its own");
+    // 20 by the constant rate, 20 by the line. What a busy machine had no time left for is dropped,
+    // and a flow that the end of the run cuts short is not gone on with.
+    let mut sent: HashMap<String, u64> = HashMap::new();
+    for asked in server.asked() {
+        *sent.entry(asked.path().to_owned()).or_default() += 1;
+    }
+    let arrived = sent.len() as u64 + report.n("dropped");
+    assert!(arrived.abs_diff(40) <= 2 && !sent.is_empty(), "{arrived}: {sent:?}");
+    assert!(sent.values().all(|n| *n <= 2), "each arrival is a user of its own: {sent:?}");
 }
 
 #[test]
