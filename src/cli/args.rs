@@ -148,6 +148,8 @@ pub(super) struct RunArgs {
 
     #[command(flatten)]
     pub(super) connect: super::connect::ConnectArgs,
+    #[command(flatten)]
+    pub(super) engine: super::engine::EngineArgs,
 
     /// Header field to send with every request, in place of a recorded one of that name
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = header, action = ArgAction::Append, help_heading = "Requests")]

@@ -2,6 +2,7 @@
 //!
 //! Must not: open connections, but for the first look whether the target is there at all.
 
+use super::engine::{self, ProxyAddress};
 use super::target::Target;
 use crate::load::{Place, ProxyHeader, TlsOptions, Way};
 use anyhow::{Context as _, bail};
@@ -76,22 +77,60 @@ pub(super) struct Found {
 
 impl ConnectArgs {
     /// What is wrong with the options, before anything is looked up; what they come to.
-    pub(super) fn tls(&self, target: &Target) -> anyhow::Result<Option<crate::load::Tls>> {
-        if !target.tls {
+    /// `over_tls`: a proxy is spoken with in TLS.
+    pub(super) fn tls(&self, target: &Target, over_tls: bool) -> anyhow::Result<Option<crate::load::Tls>> {
+        if !target.tls && !over_tls {
             let given = self.insecure || !self.ca.is_empty() || self.cert.is_some() || self.sni.is_some();
             if given || self.no_session_resumption {
                 bail!("{}: options of TLS need an https:// target", target.shown);
             }
             return Ok(None);
         }
-        let options = TlsOptions {
-            server_name: self.sni.clone().unwrap_or_else(|| target.host.clone()),
+        if !target.tls {
+            return Ok(None);
+        }
+        let server_name = self.sni.clone().unwrap_or_else(|| target.host.clone());
+        Ok(Some(TlsOptions { server_name, ..self.tls_options() }.prepare()?))
+    }
+
+    /// The options of TLS, without a server name.
+    fn tls_options(&self) -> TlsOptions {
+        TlsOptions {
+            server_name: String::new(),
             insecure: self.insecure,
             authorities: self.ca.clone(),
             certificate: self.cert.clone().zip(self.key.clone()),
             full_handshakes: self.no_session_resumption,
+        }
+    }
+
+    /// Finds the target behind a proxy: what our connections lead to is the proxy, and whether
+    /// the target is there only the proxy can tell.
+    ///
+    /// # Errors
+    /// When the proxy can't be used, or a name that we are to look up does not resolve.
+    pub(super) fn find_behind(
+        &self,
+        proxy: &ProxyAddress,
+        target: &Target,
+        tls: Option<crate::load::Tls>,
+    ) -> anyhow::Result<Found> {
+        let found = engine::find_proxy(proxy, self.tls_options())?;
+        let given = self.resolve.iter().find(|(host, port, _)| target.is_at(host, *port));
+        let place = match given {
+            Some((_, port, ip)) => SocketAddr::new(*ip, *port),
+            // Nobody asks: the proxy looks the name up.
+            None if proxy.looks_up() => found.address,
+            None => target.looked_up()?,
         };
-        Ok(Some(options.prepare()?))
+        let sources = match &self.source {
+            Some(text) => sources(text, found.address)?,
+            None => vec![],
+        };
+        let address = Some(found.address);
+        let way =
+            Way { sources: sources.into(), tls, proxy: Some(found), server_name: self.sni.clone(), ..Way::from(place) };
+        Ok(Found { way, address })
     }
 
     /// Finds the target.
@@ -106,7 +145,9 @@ impl ConnectArgs {
         if let Some(path) = &self.unix_socket {
             std::os::unix::net::UnixStream::connect(path)
                 .with_context(|| format!("the unix socket {} can't be reached; is the target up?", path.display()))?;
-            let way = Way { place: Place::Unix(path.clone()), sources: [].into(), tls, proxy_header };
+            let server_name = self.sni.clone();
+            let place = Place::Unix(path.clone());
+            let way = Way { place, sources: [].into(), tls, proxy_header, proxy: None, server_name };
             return Ok(Found { way, address: None });
         }
         let given = self.resolve.iter().find(|(host, port, _)| target.is_at(host, *port));
@@ -122,7 +163,9 @@ impl ConnectArgs {
             Some(text) => sources(text, address)?,
             None => vec![],
         };
-        Ok(Found { way: Way { place, sources: sources.into(), tls, proxy_header }, address: Some(address) })
+        let server_name = self.sni.clone();
+        let way = Way { place, sources: sources.into(), tls, proxy_header, proxy: None, server_name };
+        Ok(Found { way, address: Some(address) })
     }
 }
 

@@ -17,6 +17,7 @@ macro_rules! say_err {
 mod args;
 mod connect;
 mod doctor;
+mod engine;
 mod flamegraph;
 mod pace;
 mod play;

@@ -7,7 +7,7 @@ use super::connect::Found;
 use super::progress::Progress;
 use super::scenario::{self, Cast, Leaves};
 use super::target::{self, Target};
-use super::{Failure, failed, print, signals, tell, usage};
+use super::{Failure, engine, failed, print, signals, tell, usage};
 use crate::clock::Clock;
 use crate::load::RateCurve;
 use crate::model::{At, Event, Fault, LoadPlan, Opening, Request, TrafficCounts};
@@ -140,14 +140,24 @@ fn find_target(args: &RunArgs) -> Result<(Target, Found, Option<lab::Target>), F
     match &args.target {
         Some(text) => {
             let target = target::parse(text).map_err(usage)?;
-            let tls = args.connect.tls(&target).map_err(usage)?;
-            let found = args.connect.find(&target, tls).map_err(failed)?;
+            engine::check(args, &target).map_err(usage)?;
+            let proxy = args.engine.proxy.as_ref();
+            let tls = args.connect.tls(&target, proxy.is_some()).map_err(usage)?;
+            let found = match proxy {
+                Some(proxy) => args.connect.find_behind(proxy, &target, tls),
+                None => args.connect.find(&target, tls),
+            };
+            let found = found.map_err(failed)?;
             Ok((target, found, None))
         }
         None => {
             let program = std::env::current_exe().map_err(failed)?;
             let lab = lab::Target::start(&program).context("the demo target did not start").map_err(failed)?;
             let address = lab.address();
+            engine::check(args, &Target::at(address)).map_err(usage)?;
+            if args.engine.proxy.is_some() {
+                return Err(usage(anyhow!("--proxy needs a target: the demo target is not looked for behind a proxy")));
+            }
             Ok((Target::at(address), Found { way: address.into(), address: Some(address) }, Some(lab)))
         }
     }
@@ -163,8 +173,10 @@ fn opening(
 ) -> Opening {
     let half = std::thread::available_parallelism().map_or(1, |n| n.get() as u32 / 2);
     let threads = args.threads.unwrap_or(half.clamp(1, 8)).min(args.connections);
+    let (engine, engine_why) = args.engine.chosen();
     let load = LoadPlan {
-        engine: load::engine::ENGINES[0].name().into(),
+        engine: engine.into(),
+        engine_why,
         connections: args.connections,
         threads,
         connection: if args.connection == Connection::Close { "close" } else { "keepalive" }.into(),
@@ -194,8 +206,9 @@ fn plan(
     let close = args.connection == Connection::Close;
     let script = source.scenario.as_ref();
     load::Plan {
-        engine: load::engine::ENGINES[0].name(),
+        engine: args.engine.chosen().0,
         way,
+        http: args.engine.http(),
         rendering: load::Rendering {
             authority: target.authority.clone(),
             host: args.host.clone(),

@@ -84,6 +84,15 @@ impl Target {
         self.answering(&found)
     }
 
+    /// The first of its addresses, whether or not anybody is there.
+    ///
+    /// # Errors
+    /// When the name does not resolve.
+    pub(super) fn looked_up(&self) -> anyhow::Result<SocketAddr> {
+        let found = (self.host.as_str(), self.port).to_socket_addrs().ok().and_then(|mut found| found.next());
+        found.with_context(|| format!("{}: the name `{}` does not resolve", self.shown, self.host))
+    }
+
     /// Whether it is the target that a name and a port mean.
     pub(super) fn is_at(&self, host: &str, port: u16) -> bool {
         self.port == port && self.host.eq_ignore_ascii_case(host)

@@ -29,7 +29,7 @@ pub use schedule::{Arrivals, Change, Course, Curve, Leg, PhaseError, Phases, Pla
 pub use script::{Judge, Next, Script, Scripts, Wants};
 pub use source::{RequestSource, SourceError};
 pub use tls::{Tls, TlsError, TlsOptions};
-pub use way::{Place, ProxyHeader, Way};
+pub use way::{Http, Place, Proxy, ProxyHeader, Way};
 
 use crate::clock::Clock;
 use crate::model::{At, Event};
@@ -82,6 +82,8 @@ pub struct Plan {
     pub scripts: Option<Arc<dyn Scripts>>,
     /// Who judges answers.
     pub judge: Option<Arc<dyn Judge>>,
+    /// What only the `reqwest` engine does.
+    pub http: Http,
     /// How much of a response's body is kept for those who want to see it, bytes.
     pub body_bound: usize,
 }
@@ -107,6 +109,7 @@ impl Plan {
             policy: Policy::default(),
             scripts: None,
             judge: None,
+            http: Http::default(),
             body_bound: 0,
         }
     }
@@ -284,5 +287,22 @@ impl Drop for GiveUp<'_> {
 impl Drop for Run {
     fn drop(&mut self) {
         self.stop();
+    }
+}
+
+/// The `index`-th worker's share of `all`.
+pub(crate) fn share(all: u32, workers: u32, index: u32) -> u32 {
+    all / workers + u32::from(index < all % workers)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn connections_are_shared_out_evenly() {
+        for (all, workers) in [(50, 4), (3, 3), (7, 2)] {
+            let shares: Vec<u32> = (0..workers).map(|i| super::share(all, workers, i)).collect();
+            assert_eq!(shares.iter().sum::<u32>(), all);
+            assert!(shares.iter().max().unwrap() - shares.iter().min().unwrap() <= 1);
+        }
     }
 }

@@ -21,6 +21,7 @@ const AT_HAND: usize = 128;
 const IN_ONE_GO: u32 = 64;
 
 /// One request to be sent.
+#[derive(Clone)]
 pub(crate) struct Ticket {
     arena: Arc<Arena>,
     n: u32,

@@ -37,6 +37,8 @@ pub struct TlsOptions {
 pub struct Tls {
     pub(super) config: Arc<ClientConfig>,
     pub(super) name: ServerName<'static>,
+    /// Sessions are not to be resumed.
+    pub(super) full_handshakes: bool,
 }
 
 impl fmt::Debug for Tls {
@@ -98,7 +100,7 @@ impl TlsOptions {
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         config.resumption =
             if self.full_handshakes { Resumption::disabled() } else { Resumption::in_memory_sessions(SESSIONS) };
-        Ok(Tls { config: Arc::new(config), name })
+        Ok(Tls { config: Arc::new(config), name, full_handshakes: self.full_handshakes })
     }
 
     /// The authorities to trust, and those of them that were named.
@@ -120,6 +122,21 @@ impl TlsOptions {
         }
         Ok((roots, known))
     }
+}
+
+/// Why a handshake failed, with what to do about it.
+pub(super) fn in_words(e: &rustls::Error) -> String {
+    use rustls::{CertificateError, Error};
+    let mend = match e {
+        Error::InvalidMessage(_) => "does the target speak TLS at this port?",
+        Error::InvalidCertificate(
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+        ) => "--sni NAME asks for another name, --insecure accepts any",
+        Error::InvalidCertificate(_) => "--ca FILE trusts its authority, --insecure accepts any",
+        Error::AlertReceived(_) => "the target refused us; if it wants to know who we are: --cert and --key",
+        _ => return e.to_string(),
+    };
+    format!("{e} ({mend})")
 }
 
 fn certificates(what: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {

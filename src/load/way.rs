@@ -4,6 +4,7 @@
 //! Must not: open anything, or look a name up.
 
 use super::tls::Tls;
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,6 +21,56 @@ pub struct Way {
     pub tls: Option<Tls>,
     /// Say who we are before anything else, as a proxy would.
     pub proxy_header: Option<ProxyHeader>,
+    /// Through this proxy.
+    pub proxy: Option<Proxy>,
+    /// Name to ask for in TLS instead of the target's host, for an engine that takes it from the URL.
+    pub server_name: Option<String>,
+}
+
+/// A proxy on the way to the target.
+#[derive(Clone)]
+pub struct Proxy {
+    /// `http`, `https`, `socks5` (names looked up by us) or `socks5h` (by the proxy).
+    pub scheme: &'static str,
+    /// Its name or address, an IPv6 one in brackets.
+    pub host: String,
+    /// Where it is.
+    pub address: SocketAddr,
+    /// User and password it wants.
+    pub credentials: Option<(String, String)>,
+    /// How TLS is spoken with one of scheme `https`.
+    pub tls: Option<Tls>,
+}
+
+impl fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Proxy({}://{} at {})", self.scheme, self.host, self.address) // no password
+    }
+}
+
+/// What is asked of HTTP beyond a request and its response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Http {
+    /// Speak HTTP/2: chosen in the TLS handshake (ALPN `h2`), by prior knowledge without TLS (RFC 9113
+    /// section 3.3).
+    pub version2: bool,
+    /// Requests at a time that share a connection of HTTP/2.
+    pub streams: u32,
+    /// Redirects to the target itself that are followed before a 3xx is the outcome.
+    pub redirects: u32,
+    /// Each slot keeps the cookies it is given, and sends them back.
+    pub cookies: bool,
+}
+
+impl Http {
+    /// [`Http::streams`] when nothing else is said.
+    pub const STREAMS: u32 = 100;
+}
+
+impl Default for Http {
+    fn default() -> Http {
+        Http { version2: false, streams: Http::STREAMS, redirects: 0, cookies: false }
+    }
 }
 
 /// Where a target is.
@@ -51,7 +102,14 @@ pub enum ProxyHeader {
 impl From<SocketAddr> for Way {
     /// Straight to that address.
     fn from(address: SocketAddr) -> Way {
-        Way { place: Place::Address(address), sources: Arc::new([]), tls: None, proxy_header: None }
+        Way {
+            place: Place::Address(address),
+            sources: Arc::new([]),
+            tls: None,
+            proxy_header: None,
+            proxy: None,
+            server_name: None,
+        }
     }
 }
 

@@ -70,8 +70,12 @@ pub struct Opening {
 /// How load is made.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LoadPlan {
-    /// Engine: `h1`.
+    /// Engine: `h1` or `reqwest`.
     pub engine: String,
+    /// The options that only this engine serves, for which it was chosen: `--http2`; empty when it
+    /// is the default or was asked for.
+    #[serde(default)]
+    pub engine_why: String,
     /// `closed`, `rate`, `speed`, `phases`, `scale` or `find-max`.
     pub mode: String,
     /// Requests per second, of mode `rate`.

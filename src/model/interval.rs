@@ -204,6 +204,11 @@ pub enum Outcome {
     /// The TLS handshake failed, or the stream was broken: no common version, a certificate that
     /// is not trusted, a record that does not decrypt.
     Tls,
+    /// A proxy on the way gave no connection to the target: it refused, could not, or wanted to
+    /// know who we are.
+    Proxy,
+    /// The target gave the request up with RST_STREAM (RFC 9113 section 6.4).
+    StreamReset,
     /// A whole response came and was not the expected one.
     Check(CheckKind),
 }
@@ -261,6 +266,8 @@ const NAMED: &[(Outcome, &str)] = &[
     (Outcome::ClosedEarly, "closed_early"),
     (Outcome::Unresolved, "unresolved"),
     (Outcome::Tls, "tls_failed"),
+    (Outcome::Proxy, "proxy_failed"),
+    (Outcome::StreamReset, "stream_reset"),
     (Outcome::Check(CheckKind::Status), "check_status"),
     (Outcome::Check(CheckKind::Recorded), "check_recorded_status"),
     (Outcome::Check(CheckKind::Header), "check_header"),

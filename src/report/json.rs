@@ -52,7 +52,7 @@ fn object(t: &Timeline, findings: &[Finding]) -> Value {
         "target": o.target,
         "duration_s": micros(duration_s),
         "load": {
-            "engine": o.load.engine, "mode": o.load.mode, "connections": o.load.connections,
+            "engine": o.load.engine, "engine_why": o.load.engine_why, "mode": o.load.mode, "connections": o.load.connections,
             "threads": o.load.threads, "connection": o.load.connection,
             "rate_per_s": o.load.rate_per_s, "speed": o.load.speed, "phases": o.load.phases,
             "arrivals": o.load.arrivals,

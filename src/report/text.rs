@@ -75,9 +75,13 @@ fn head(t: &Timeline, out: &mut String) {
     let files: Vec<String> = o.traffic.iter().map(|f| clean(f, 60)).collect();
     line!(out, "perfbench {}   {}   {}", clean(&o.perfbench, 40), clean(&o.target, 80), files.join(" "));
     let mode = mode(&o.load);
+    let why = match clean(&o.load.engine_why, 100) {
+        why if why.is_empty() => why,
+        why => format!(" (because of {why})"),
+    };
     line!(
         out,
-        "{} engine, {mode}, {} connections ({}), {} threads",
+        "{} engine{why}, {mode}, {} connections ({}), {} threads",
         clean(&o.load.engine, 40),
         o.load.connections,
         clean(&o.load.connection, 40),

@@ -84,7 +84,8 @@ pub fn opening() -> impl Strategy<Value = Opening> {
             LoadPlan {
                 phases: more.0.clone(),
                 arrivals: more.1.clone(),
-                overload: more.1,
+                overload: more.1.clone(),
+                engine_why: more.1,
                 fail_if: more.2.clone(),
                 stop_if: more.2,
                 find_max: more.3,

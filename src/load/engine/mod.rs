@@ -4,6 +4,7 @@
 //! Must not: decide when a request falls due.
 
 mod h1;
+mod reqwest;
 mod response;
 
 pub use response::{Bad, Limits, Response};
@@ -29,7 +30,7 @@ pub trait Engine: Sync {
 }
 
 /// Every engine there is; the first is the default.
-pub static ENGINES: &[&dyn Engine] = &[&h1::H1];
+pub static ENGINES: &[&dyn Engine] = &[&h1::H1, &reqwest::Reqwest];
 
 /// What a worker is given.
 pub struct Worker {

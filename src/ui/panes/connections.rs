@@ -21,7 +21,14 @@ impl Pane for Connections {
     }
 
     fn title(&self, scene: &Scene<'_>) -> (String, String) {
-        ("connections opened /s".into(), scene.over())
+        let load = &scene.timeline.opening().load;
+        let engine = match load.engine_why.is_empty() {
+            true => String::new(),
+            false => {
+                format!(", {} engine because of {}", units::cut(&load.engine, 20), units::cut(&load.engine_why, 40))
+            }
+        };
+        (format!("connections opened /s{engine}"), scene.over())
     }
 
     fn needs(&self, width: u16, height: u16) -> Needs {

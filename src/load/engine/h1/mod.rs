@@ -17,7 +17,7 @@ use super::{Engine, Worker};
 use crate::load::queue::{Queue, Ticket};
 use crate::load::record::Recorder;
 use crate::load::stage::Stage;
-use crate::load::{Control, Overload, Think};
+use crate::load::{Control, Overload, Think, share};
 use crate::model::{At, Event, Fault, Interval};
 use connection::{Connection, NEVER, Progress, Shared};
 use poll::Poll;
@@ -380,21 +380,4 @@ impl Loop {
 /// The tick of the session's clock after `now`, the same for all workers.
 fn next_tick(now: At) -> At {
     At((now.0 / Interval::TICK_NS + 1) * Interval::TICK_NS)
-}
-
-/// The `index`-th worker's share of `all`.
-fn share(all: u32, workers: u32, index: u32) -> u32 {
-    all / workers + u32::from(index < all % workers)
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn connections_are_shared_out_evenly() {
-        for (all, workers) in [(50, 4), (3, 3), (7, 2)] {
-            let shares: Vec<u32> = (0..workers).map(|i| super::share(all, workers, i)).collect();
-            assert_eq!(shares.iter().sum::<u32>(), all);
-            assert!(shares.iter().max().unwrap() - shares.iter().min().unwrap() <= 1);
-        }
-    }
 }

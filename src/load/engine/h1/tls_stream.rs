@@ -190,7 +190,7 @@ impl TlsStream {
         };
         let drained = wire.drained;
         if let Err(e) = self.session.process_new_packets() {
-            self.reason = Some(in_words(&e));
+            self.reason = Some(crate::load::tls::in_words(&e));
             let _ = self.flush(); // the alert that tells the target why
             return Err(BROKEN);
         }
@@ -204,21 +204,6 @@ impl TlsStream {
             let _ = self.flush();
         }
     }
-}
-
-/// Why a handshake failed, with what to do about it.
-fn in_words(e: &rustls::Error) -> String {
-    use rustls::{CertificateError, Error};
-    let mend = match e {
-        Error::InvalidMessage(_) => "does the target speak TLS at this port?",
-        Error::InvalidCertificate(
-            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-        ) => "--sni NAME asks for another name, --insecure accepts any",
-        Error::InvalidCertificate(_) => "--ca FILE trusts its authority, --insecure accepts any",
-        Error::AlertReceived(_) => "the target refused us; if it wants to know who we are: --cert and --key",
-        _ => return e.to_string(),
-    };
-    format!("{e} ({mend})")
 }
 
 /// What a look at the socket gave.

@@ -1,0 +1,142 @@
+//! What an error of reqwest, hyper, h2 or rustls comes to: an outcome under the same names that
+//! the h1 engine gives.
+//!
+//! Must not: judge a whole response.
+
+use super::client::Unresolved;
+use crate::model::{Outcome, Phase};
+use h2::Reason;
+use std::error::Error;
+use std::io::{self, ErrorKind};
+
+/// How a request failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Failed {
+    pub(super) outcome: Outcome,
+    /// It surely was not looked at: it may be sent again whatever it does (RFC 9113 section 8.7).
+    pub(super) refused: bool,
+    /// The reason, where an outcome's name doesn't say enough.
+    pub(super) why: Option<String>,
+}
+
+impl From<Outcome> for Failed {
+    fn from(outcome: Outcome) -> Failed {
+        Failed { outcome, refused: false, why: None }
+    }
+}
+
+/// What `e` comes to. `phase`: how far the connection got that was made last; `answered`: the
+/// response had begun.
+pub(super) fn failed(e: &::reqwest::Error, phase: Phase, answered: bool) -> Failed {
+    let connecting = e.is_connect();
+    if connecting && e.is_timeout() && errno(e).is_none() {
+        return Outcome::Timeout(phase).into();
+    }
+    // From the cause outwards: what is nearest to the socket knows best.
+    let causes: Vec<&(dyn Error + 'static)> = chain(e).collect();
+    for cause in causes.iter().rev() {
+        if let Some(found) = known(*cause, connecting, phase) {
+            return found;
+        }
+    }
+    let text = in_words(e);
+    if text.contains("tunnel error") || text.contains("SOCKS error") || text.contains("socks proxy") {
+        return Failed { outcome: Outcome::Proxy, refused: false, why: Some(text) };
+    }
+    if e.is_builder() || e.is_request() && !connecting && !answered && text.contains("invalid") {
+        return Failed { outcome: Outcome::Errno(UNSENDABLE), refused: false, why: Some(text) };
+    }
+    match (connecting, answered) {
+        (true, _) => Failed { outcome: Outcome::ClosedEarly, refused: false, why: Some(text) },
+        (false, _) => Outcome::ClosedEarly.into(),
+    }
+}
+
+/// EINVAL: what a request that can't be put into words is counted under.
+pub(super) const UNSENDABLE: i32 = 22;
+
+fn known(cause: &(dyn Error + 'static), connecting: bool, phase: Phase) -> Option<Failed> {
+    if cause.is::<Unresolved>() {
+        return Some(Outcome::Unresolved.into());
+    }
+    if let Some(e) = cause.downcast_ref::<rustls::Error>() {
+        return Some(tls(e));
+    }
+    if let Some(e) = cause.downcast_ref::<io::Error>() {
+        return of_io(e, connecting, phase);
+    }
+    if let Some(e) = cause.downcast_ref::<h2::Error>() {
+        return of_h2(e);
+    }
+    let e = cause.downcast_ref::<hyper::Error>()?;
+    if e.is_parse() {
+        // hyper tells the two apart in words only (`hyper/src/error.rs`, `Parse::TooLarge`).
+        let outcome = if e.to_string().contains("too large") { Outcome::HeadTooLarge } else { Outcome::Malformed };
+        return Some(outcome.into());
+    }
+    // A request that the client had not begun to write when its connection was closed.
+    (e.is_incomplete_message() || e.is_closed() || e.is_canceled())
+        .then(|| Failed { refused: e.is_canceled(), ..Outcome::ClosedEarly.into() })
+}
+
+fn of_io(e: &io::Error, connecting: bool, phase: Phase) -> Option<Failed> {
+    if let Some(n) = e.raw_os_error() {
+        return Some(Outcome::Errno(n).into());
+    }
+    // source() leaves out what an io::Error holds, and it may hold another.
+    if let Some(inner) = e.get_ref() {
+        if let Some(found) = inner.downcast_ref::<io::Error>().and_then(|inner| of_io(inner, connecting, phase)) {
+            return Some(found);
+        }
+        if let Some(inner) = inner.downcast_ref::<rustls::Error>() {
+            return Some(tls(inner));
+        }
+    }
+    match e.kind() {
+        ErrorKind::UnexpectedEof if connecting && phase == Phase::Tls => {
+            let why = Some("the target closed the connection during the handshake".into());
+            Some(Failed { outcome: Outcome::Tls, refused: false, why })
+        }
+        ErrorKind::TimedOut if connecting => Some(Outcome::Timeout(phase).into()),
+        ErrorKind::UnexpectedEof | ErrorKind::BrokenPipe => Some(Outcome::ClosedEarly.into()),
+        // hyper's way of saying that chunks or lengths are not what they should be.
+        ErrorKind::InvalidData | ErrorKind::InvalidInput => Some(Outcome::Malformed.into()),
+        _ => None,
+    }
+}
+
+fn of_h2(e: &h2::Error) -> Option<Failed> {
+    if e.is_io() {
+        return e.get_io().and_then(|e| of_io(e, false, Phase::FirstByte)).or(Some(Outcome::ClosedEarly.into()));
+    }
+    let reason = e.reason();
+    let refused = reason == Some(Reason::REFUSED_STREAM) || (e.is_go_away() && reason == Some(Reason::NO_ERROR));
+    let why = reason.map(|r| r.to_string());
+    let outcome = match (e.is_remote(), e.is_reset()) {
+        (true, true) => Outcome::StreamReset,
+        (true, false) => Outcome::ClosedEarly,
+        // We found fault with what came.
+        (false, _) => Outcome::Malformed,
+    };
+    Some(Failed { outcome, refused, why })
+}
+
+fn tls(e: &rustls::Error) -> Failed {
+    Failed { outcome: Outcome::Tls, refused: false, why: Some(crate::load::tls::in_words(e)) }
+}
+
+fn errno(e: &(dyn Error + 'static)) -> Option<i32> {
+    chain(e).find_map(|e| e.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error))
+}
+
+/// An error and its causes; no more than anybody could mean.
+fn chain<'a>(e: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(e), |e: &&'a (dyn Error + 'static)| (*e).source()).take(32)
+}
+
+/// An error with its causes in one line.
+pub(super) fn in_words(e: &(dyn Error + 'static)) -> String {
+    let all: Vec<String> = chain(e).skip(1).map(ToString::to_string).collect();
+    let text = if all.is_empty() { e.to_string() } else { all.join(": ") };
+    crate::model::clean(&text, 300)
+}
