@@ -15,6 +15,7 @@ pub struct Nginx {
     /// Port of plain HTTP.
     pub port: u16,
     /// Port of HTTPS.
+    #[allow(dead_code)] // not every bench that has this target uses it
     pub tls_port: u16,
 }
 
@@ -58,10 +59,17 @@ impl Nginx {
     }
 }
 
+impl Nginx {
+    /// Its master process.
+    pub fn pid(&self) -> Option<rustix::process::Pid> {
+        rustix::process::Pid::from_raw(self.child.id() as i32)
+    }
+}
+
 impl Drop for Nginx {
     fn drop(&mut self) {
         // SIGTERM to the master: it takes its worker along, which SIGKILL would not.
-        if let Some(pid) = rustix::process::Pid::from_raw(self.child.id() as i32) {
+        if let Some(pid) = self.pid() {
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
         }
         let _ = self.child.wait();
