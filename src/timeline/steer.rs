@@ -187,6 +187,10 @@ pub struct Found {
     pub not_at: Option<f64>,
     /// Whether it was the load client that could not offer that one.
     pub by_client: bool,
+    /// Probes that were finished, and those of them that the client limited.
+    pub probes: usize,
+    /// See [`Found::probes`].
+    pub late: usize,
 }
 
 impl Found {
@@ -205,12 +209,20 @@ impl Found {
             per_s: kept,
             not_at: broken.map(|(r, _)| *r),
             by_client: broken.is_some_and(|(_, v)| **v == Verdict::ByClient),
+            probes: probes.iter().filter(|p| p.verdict.is_some()).count(),
+            late: probes.iter().filter(|p| matches!(p.verdict, Some((Verdict::ByClient, _)))).count(),
         }
     }
 
     /// In one line.
     pub fn line(&self, objective: &str) -> String {
-        let client = if self.by_client { "; limited by the client, not by the target" } else { "" };
+        let client = match (self.by_client, self.late) {
+            (true, _) => "; limited by the client, not by the target".to_owned(),
+            (false, 0) => String::new(),
+            (false, late) => {
+                format!("; the client limited {late} of {} probes: it was too busy to say more", self.probes)
+            }
+        };
         match (self.per_s, self.not_at) {
             (Some(kept), Some(not)) => {
                 let within = (not / kept - 1.0) * 100.0;
@@ -277,9 +289,11 @@ mod tests {
         assert_eq!(found[3].verdict, Some((Verdict::ByClient, "p99 3.00 ms: fine".into())));
         assert_eq!((found[1].span.secs(), found[5].verdict.clone()), (9.0, None));
         let end = Found::of(&found);
-        assert_eq!(end, Found { per_s: Some(300.0), not_at: Some(400.0), by_client: true });
+        assert_eq!(end, Found { per_s: Some(300.0), not_at: Some(400.0), by_client: true, probes: 5, late: 1 });
         assert!(end.line("p99<5ms").starts_with("highest rate that keeps p99<5ms: 300/s, not kept at 400/s (33.3 %"));
-        assert_eq!(Found::of(&found[1..2]), Found { per_s: None, not_at: Some(200.0), by_client: false });
+        let busy = Found { late: 2, by_client: false, ..end };
+        assert!(busy.line("p99<5ms").ends_with("; the client limited 2 of 5 probes: it was too busy to say more"));
+        assert_eq!(Found::of(&found[1..2]), Found { not_at: Some(200.0), probes: 1, ..Found::default() });
     }
 
     #[test]
