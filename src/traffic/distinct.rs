@@ -3,6 +3,7 @@
 //! Must not: keep the texts.
 
 use std::collections::HashSet;
+use std::hash::{BuildHasherDefault, Hasher};
 
 /// Different texts that are told apart; from there on the count is a lower bound.
 const LIMIT: usize = 65_536;
@@ -22,10 +23,28 @@ pub(super) fn stable_hash(text: &[u8]) -> u64 {
     (h ^ (h >> 33)).max(1)
 }
 
+/// What is a hash already needs no other.
+#[derive(Clone, Copy, Debug, Default)]
+struct Itself(u64);
+
+impl Hasher for Itself {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = stable_hash(bytes);
+    }
+}
+
 /// Counts different texts by 64-bit hash: of 65 536 texts two share one with probability 1e-10.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Distinct {
-    seen: HashSet<u64>,
+    seen: HashSet<u64, BuildHasherDefault<Itself>>,
     last: u64,
     overflowed: bool,
 }

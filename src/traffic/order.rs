@@ -20,7 +20,9 @@
 
 use super::arena::Held;
 use super::time::Stamp;
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::hash::{BuildHasherDefault, Hasher};
 
 const NS: i64 = 1_000_000_000;
 const SECOND: u32 = 1_000_000_000;
@@ -51,11 +53,36 @@ pub(super) struct Due {
     pub(super) held: Held,
 }
 
+/// Spreads seconds, which mostly follow one another, over a table: Fibonacci hashing, with the
+/// upper half of the product mixed into the lower, as tables take their places from either.
+#[derive(Clone, Copy, Default)]
+struct SecondHasher(u64);
+
+impl Hasher for SecondHasher {
+    fn finish(&self) -> u64 {
+        let h = self.0.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        h ^ (h >> 32)
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for b in bytes {
+            self.0 = self.0 << 8 | u64::from(*b);
+        }
+    }
+
+    fn write_i64(&mut self, second: i64) {
+        self.0 = second.cast_unsigned();
+    }
+}
+
 /// The window of one file.
 pub(super) struct Window {
     window_ns: i64,
     rng: fastrand::Rng,
-    buckets: BTreeMap<i64, Vec<Entry>>,
+    /// By second: most lines fall into one that is there already.
+    buckets: HashMap<i64, Vec<Entry>, BuildHasherDefault<SecondHasher>>,
+    /// The seconds that have a bucket, the oldest first.
+    seconds: BinaryHeap<Reverse<i64>>,
     overhead_bytes: usize,
     text_bytes: usize,
     newest_ns: Option<i64>,
@@ -75,7 +102,8 @@ impl Window {
         Window {
             window_ns: i64::try_from(window_ns).unwrap_or(i64::MAX),
             rng: fastrand::Rng::with_seed(seed),
-            buckets: BTreeMap::new(),
+            buckets: HashMap::default(),
+            seconds: BinaryHeap::new(),
             overhead_bytes: 0,
             text_bytes: 0,
             newest_ns: None,
@@ -109,6 +137,7 @@ impl Window {
         }
         let bucket = self.buckets.entry(second).or_insert_with(|| {
             self.overhead_bytes += BUCKET_BYTES;
+            self.seconds.push(Reverse(second));
             self.spare.pop().unwrap_or_default()
         });
         bucket.push(Entry { nanos, held });
@@ -159,7 +188,7 @@ impl Window {
 
     /// Releases the oldest second if the window has passed it. Whether it did.
     pub(super) fn release_passed(&mut self) -> bool {
-        let (Some(newest), Some((&second, _))) = (self.newest_ns, self.buckets.first_key_value()) else {
+        let (Some(newest), Some(&Reverse(second))) = (self.newest_ns, self.seconds.peek()) else {
             return false;
         };
         let end_ns = second.saturating_add(1).saturating_mul(NS);
@@ -171,7 +200,7 @@ impl Window {
     pub(super) fn release_early(&mut self) -> bool {
         // More of the second that is being read may come: it gets the second's later part.
         let newest_second = self.newest_ns.map(|n| n.div_euclid(NS));
-        let open = self.buckets.first_key_value().is_some_and(|(s, _)| Some(*s) == newest_second);
+        let open = self.seconds.peek().is_some_and(|Reverse(s)| Some(*s) == newest_second);
         self.release(open)
     }
 
@@ -181,7 +210,8 @@ impl Window {
     }
 
     fn release(&mut self, open: bool) -> bool {
-        let Some((second, bucket)) = self.buckets.pop_first() else { return false };
+        let Some(Reverse(second)) = self.seconds.pop() else { return false };
+        let bucket = self.buckets.remove(&second).unwrap_or_default();
         self.overhead_bytes -= BUCKET_BYTES;
         let mut old = std::mem::replace(&mut self.out, bucket);
         old.clear();

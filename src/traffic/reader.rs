@@ -400,7 +400,7 @@ impl Reader {
         self.spare.truncate(MAX_SPARE);
         into.body.0.clear();
         into.body.0.extend_from_slice(request.body);
-        into.route = self.router.route(request.path, !self.intake.book.complete);
+        self.router.route_into(request.path, !self.intake.book.complete, &mut into.route);
         self.intake.arena.release(due.held);
     }
 

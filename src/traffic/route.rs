@@ -7,6 +7,7 @@ use super::distinct::{Distinct, stable_hash};
 use super::glob::{Braces, path_glob};
 use super::top::{Frequent, Top};
 use crate::model::{Route, clean};
+use memchr::memchr2;
 use regex::bytes::Regex;
 use std::collections::HashMap;
 use std::str::FromStr;
@@ -84,7 +85,13 @@ pub(super) struct Router {
     folded: Distinct,
     top_folded: Top,
     name: String,
+    recent: Vec<(String, Route)>,
 }
+
+/// Paths whose routes are remembered, and how long such a path may be, bytes: most recordings ask
+/// for few paths again and again. At most 64 KiB in all.
+const RECENT_PATHS: usize = 256;
+const MAX_RECENT_BYTES: usize = 192;
 
 impl Router {
     /// At most `max_routes` routes, and [`OTHER_ROUTES`] when there are more.
@@ -97,12 +104,46 @@ impl Router {
             folded: Distinct::default(),
             top_folded: Top::default(),
             name: String::new(),
+            recent: Vec::new(),
         }
     }
 
-    /// The route of `path` (with or without query); `count` whether it is one more that counts
-    /// among the folded if it is.
-    pub(super) fn route(&mut self, path: &str, count: bool) -> Route {
+    /// Makes `route` that of `path` (with or without query); `count` whether it is one more that
+    /// counts among the folded if it is.
+    pub(super) fn route_into(&mut self, path: &str, count: bool, route: &mut Route) {
+        let path = &path[..memchr2(b'?', b'#', path.as_bytes()).unwrap_or(path.len())];
+        let place = stable_hash(path.as_bytes()) as usize % RECENT_PATHS;
+        match self.recent.get(place) {
+            // Requests are filled again and again: that of one path often follows another of it.
+            Some((known, same)) if known == path => {
+                if !(same.id == route.id && Arc::ptr_eq(&same.name, &route.name)) {
+                    route.clone_from(same);
+                }
+            }
+            _ => {
+                *route = self.find(path, count);
+                self.remember(path, route, place);
+            }
+        }
+    }
+
+    fn remember(&mut self, path: &str, route: &Route, place: usize) {
+        // What is folded is counted by name each time.
+        let is_folded = self.other.as_ref().is_some_and(|other| other.id == route.id);
+        if is_folded || path.len() > MAX_RECENT_BYTES {
+            return;
+        }
+        if self.recent.is_empty() {
+            self.recent.resize_with(RECENT_PATHS, || (String::new(), route.clone()));
+        }
+        let (known, same) = &mut self.recent[place];
+        known.clear();
+        known.push_str(path);
+        same.clone_from(route);
+    }
+
+    /// The route of `path`, by its name.
+    fn find(&mut self, path: &str, count: bool) -> Route {
         self.name.clear();
         self.namer.name_into(path, &mut self.name);
         if let Some((name, id)) = self.ids.get_key_value(&*self.name) {
@@ -267,14 +308,20 @@ mod tests {
         assert!(normal(&format!("/{}", "x/".repeat(9000))).len() < 130);
     }
 
+    fn route(r: &mut Router, path: &str, count: bool) -> Route {
+        let mut route = Route { id: 0, name: "/".into() };
+        r.route_into(path, count, &mut route);
+        route
+    }
+
     #[test]
     fn routes_are_bounded_dense_and_stable() {
         let mut r = Router::new(Namer::default(), 3);
         let paths = ["/a", "/b", "/a?x", "/c", "/d", "/e", "/d", "/b"];
-        let ids: Vec<u32> = paths.iter().map(|p| r.route(p, true).id).collect();
+        let ids: Vec<u32> = paths.iter().map(|p| route(&mut r, p, true).id).collect();
         assert_eq!(ids, [0, 1, 0, 2, 3, 3, 3, 1]);
-        assert_eq!(&*r.route("/zzz", true).name, OTHER_ROUTES);
-        assert_eq!(&*r.route("/again", false).name, OTHER_ROUTES);
+        assert_eq!(&*route(&mut r, "/zzz", true).name, OTHER_ROUTES);
+        assert_eq!(&*route(&mut r, "/again", false).name, OTHER_ROUTES);
         assert_eq!((r.folded(), r.folded_requests()), ((3, false), 4));
         assert_eq!((&*r.top_folded(9)[0].name, r.top_folded(9)[0].count), ("/d", 2));
     }
@@ -294,6 +341,17 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn remembered_routes_are_those_found_by_name(paths in prop::collection::vec("/[a-c]{1,2}(/[0-9]{1,2})?([?#][x/]?)?", 1..300), most in 1usize..12) {
+            let (mut r, mut plain) = (Router::new(Namer::default(), most), Router::new(Namer::default(), most));
+            let mut into = Route { id: 0, name: "/".into() };
+            for path in &paths {
+                r.route_into(path, true, &mut into);
+                prop_assert_eq!(&into, &plain.find(path, true));
+            }
+            prop_assert_eq!((r.folded(), r.folded_requests()), (plain.folded(), plain.folded_requests()));
+        }
+
         #[test]
         fn any_path_has_a_short_route_and_normalising_twice_changes_nothing(path in "/\\PC{0,200}") {
             let once = normal(&path);
