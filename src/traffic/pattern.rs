@@ -6,9 +6,9 @@
 use super::record::{Asked, Fields, Format, Mismatch, Record, TimeIs, unescape_into, unescape_json_into};
 use super::strftime::PiecedTime;
 use super::time::{Dates, Stamp, duration_ns, unix_time};
-use super::values::{client_name, forwarded_for, given, host_name, number};
+use super::values::{client_name, forwarded_for, given, host_name, near, number};
 use super::variables::{Escapes, Piece, Pieces, Slot, nginx};
-use memchr::{memchr, memchr2};
+use memchr::memchr;
 use std::ops::Range;
 
 /// A field and the literal that ends it.
@@ -109,18 +109,17 @@ impl Pattern {
             let end = if self.manner.extra { memchr(b' ', rest).unwrap_or(rest.len()) } else { rest.len() };
             return Some((end, end));
         }
-        let first = field.until[0];
+        let [first, behind @ ..] = &field.until[..] else { return None };
         let mut from = 0;
         loop {
-            let i =
-                from + if field.quoted { memchr2(first, b'\\', &rest[from..])? } else { memchr(first, &rest[from..])? };
+            let i = from + near(*first, if field.quoted { b'\\' } else { *first }, &rest[from..])?;
             if field.quoted && rest[i] == b'\\' {
                 from = (i + 2).min(rest.len());
                 continue;
             }
-            let after = &rest[i..];
-            if after.starts_with(&field.until) {
-                let next = i + field.until.len();
+            // Byte by byte: literals between fields are too short for a call to compare them.
+            let next = i + field.until.len();
+            if rest.len() >= next && behind.iter().zip(&rest[i + 1..]).all(|(a, b)| a == b) {
                 // A quote that does not end the line although it should stands inside the field.
                 let fits = !is_last || next == rest.len() || (self.manner.extra && rest[next] == b' ');
                 if fits {

@@ -4,6 +4,7 @@
 
 use super::ledger::Reason;
 use super::record::Asked;
+use super::values::near;
 
 /// A request that can be replayed, as far as its first line goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +15,8 @@ pub(super) struct RequestLine<'a> {
     path: &'a [u8],
     /// Put before `path` when it is not empty and has no slash of its own.
     rooted: bool,
+    /// Whether `path` can be sent as it is.
+    plain: bool,
     /// The host of an absolute target, checked.
     pub(super) host: Option<&'a [u8]>,
 }
@@ -34,10 +37,11 @@ pub(super) fn understand(asked: Asked<'_>) -> Result<RequestLine<'_>, Reason> {
             (Some(host), path)
         }
     };
-    if path.iter().any(|b| *b < b' ' || *b == 0x7f) {
+    let plain = path.iter().all(u8::is_ascii_graphic);
+    if !plain && path.iter().any(|b| *b < b' ' || *b == 0x7f) {
         return Err(Reason::BadTarget);
     }
-    Ok(RequestLine { method, path, rooted: path.first() == Some(&b'/'), host })
+    Ok(RequestLine { method, path, rooted: path.first() == Some(&b'/'), plain, host })
 }
 
 /// Splits `METHOD target PROTOCOL`. The target may hold spaces: scanners send them, and nginx
@@ -50,14 +54,14 @@ fn split(line: &[u8]) -> Result<(&[u8], &[u8]), Reason> {
         [0x16, 0x03, ..] => return Err(Reason::Tls),
         _ => {}
     }
-    let Some(space) = memchr::memchr(b' ', line) else {
+    let Some(space) = near(b' ', b' ', line) else {
         return Err(if line.iter().all(u8::is_ascii_graphic) { Reason::NotARequestLine } else { Reason::Binary });
     };
     let (method, rest) = (&line[..space], line[space..].trim_ascii());
     if method.iter().any(|b| !b.is_ascii_graphic()) {
         return Err(Reason::Binary);
     }
-    let (target, protocol) = match memchr::memrchr(b' ', rest) {
+    let (target, protocol) = match rest.iter().rposition(|b| *b == b' ') {
         Some(i) => (rest[..i].trim_ascii_end(), &rest[i + 1..]),
         None => (rest, &b""[..]),
     };
@@ -137,7 +141,7 @@ impl RequestLine<'_> {
         if !self.rooted {
             out.push(b'/');
         }
-        if self.path.iter().all(u8::is_ascii_graphic) {
+        if self.plain {
             out.extend_from_slice(self.path);
             return;
         }

@@ -91,7 +91,7 @@ impl Gathering {
         }
         s.response_bytes = s.response_bytes.saturating_add(record.bytes.unwrap_or(0));
         if let Some(name) = record.client {
-            let v6 = name != b"unix:" && memchr::memchr(b':', name).is_some();
+            let v6 = name != b"unix:" && name.contains(&b':');
             *(if v6 { &mut s.ipv6_lines } else { &mut s.ipv4_lines }) += 1;
         }
         if client != 0 {

@@ -238,12 +238,13 @@ fn digits(text: &[u8]) -> Option<i64> {
     Some(text.iter().fold(0, |n, b| n * 10 + i64::from(b - b'0')))
 }
 
+fn two(a: u8, b: u8) -> Option<i64> {
+    (a.is_ascii_digit() && b.is_ascii_digit()).then(|| i64::from(a - b'0') * 10 + i64::from(b - b'0'))
+}
+
 /// `08:05:32` and what follows it. A leap second, 60, is the first moment of the next minute.
 fn clock_time(text: &[u8]) -> Option<(i64, &[u8])> {
     let ([h1, h2, b':', m1, m2, b':', s1, s2], rest) = text.split_first_chunk::<8>()? else { return None };
-    let two = |a: u8, b: u8| {
-        (a.is_ascii_digit() && b.is_ascii_digit()).then(|| i64::from(a - b'0') * 10 + i64::from(b - b'0'))
-    };
     let (h, m, s) = (two(*h1, *h2)?, two(*m1, *m2)?, two(*s1, *s2)?);
     (h < 24 && m < 60 && s <= 60).then_some((h * 3600 + m * 60 + s, rest))
 }
@@ -267,10 +268,9 @@ fn fraction(text: &[u8]) -> Option<(Option<u32>, &[u8])> {
 /// `+0130` or `+01:30`, east of Greenwich, in s.
 fn offset(text: &[u8]) -> Option<i64> {
     let (sign, h, m) = match text {
-        [sign, h1, h2, m1, m2] | [sign, h1, h2, b':', m1, m2] => (sign, [*h1, *h2], [*m1, *m2]),
+        [sign, h1, h2, m1, m2] | [sign, h1, h2, b':', m1, m2] => (sign, two(*h1, *h2)?, two(*m1, *m2)?),
         _ => return None,
     };
-    let (h, m) = (digits(&h)?, digits(&m)?);
     let s = h * 3600 + m * 60;
     match sign {
         b'+' if h < 24 && m < 60 => Some(s),
