@@ -16,7 +16,12 @@ pub(super) fn stable_hash(text: &[u8]) -> u64 {
     let mix = |h: u64, word: u64| (h.rotate_left(29) ^ word).wrapping_mul(ODD);
     let (words, rest) = text.as_chunks::<8>();
     let h = words.iter().fold(mix(0, text.len() as u64), |h, w| mix(h, u64::from_le_bytes(*w)));
-    let last = rest.iter().rev().fold(0, |w, b| w << 8 | u64::from(*b));
+    // What is left over fills the upper end of the last eight bytes, where there are as many.
+    let last = match text.last_chunk::<8>() {
+        Some(_) if rest.is_empty() => 0,
+        Some(end) => u64::from_le_bytes(*end) >> (64 - 8 * rest.len()),
+        None => rest.iter().rev().fold(0, |w, b| w << 8 | u64::from(*b)),
+    };
     let h = mix(h, last);
     let h = (h ^ (h >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
     let h = (h ^ (h >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
@@ -94,6 +99,8 @@ mod tests {
         assert_eq!(stable_hash(b""), 0x0000_0000_0000_0001);
         assert_eq!(stable_hash(b"192.0.2.7"), 0x0896_6f8b_9805_8e19);
         assert_eq!(stable_hash(b"2001:db8::9"), 0x1517_b3c0_21f8_f4d3);
+        assert_eq!(stable_hash(b"0123456789abcdefXYZ"), 0xf3ad_674f_6043_d76c);
+        assert_eq!(stable_hash(b"0123456789abcdef"), 0x8466_30ae_ca8b_fbaa);
         assert_ne!(stable_hash(b"a"), stable_hash(b"a\0"));
     }
 }

@@ -26,7 +26,10 @@ impl MethodFilter {
     pub fn allows(&self, token: &[u8]) -> bool {
         match self {
             MethodFilter::All => true,
-            MethodFilter::Only(methods) => methods.iter().any(|m| m.as_str().as_bytes() == token),
+            MethodFilter::Only(methods) => methods.iter().any(|m| match (m, token) {
+                (Method::Get, b"GET") => true,
+                (method, token) => method.as_str().as_bytes() == token,
+            }),
         }
     }
 }

@@ -233,12 +233,8 @@ impl Window {
         let rng = &mut self.rng;
         self.moments.extend((0..whole).map(|_| if to > from { rng.u32(from..to) } else { from }));
         self.moments.sort_unstable();
-        let mut moments = self.moments.iter();
-        for entry in self.out.iter_mut().filter(|e| e.nanos == ANYWHERE) {
-            if let Some(moment) = moments.next() {
-                entry.nanos = *moment;
-            }
-        }
+        let entries = self.out.iter_mut().filter(|e| e.nanos == ANYWHERE);
+        entries.zip(&self.moments).for_each(|(entry, moment)| entry.nanos = *moment);
         if whole < self.out.len() {
             self.out.sort_by_key(|e| e.nanos);
         }

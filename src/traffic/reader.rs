@@ -364,7 +364,11 @@ impl Reader {
         into.recorded_unix_ns = self.last_ns;
         let request = self.intake.arena.get(&due.held);
         (into.client, into.recorded_status) = (request.client, request.status);
-        if into.method.as_str() != request.method {
+        let is_same = match (&into.method, request.method) {
+            (Method::Get, "GET") => true,
+            (method, token) => method.as_str() == token,
+        };
+        if !is_same {
             into.method = Method::parse(request.method.as_bytes()).unwrap_or(Method::Get);
         }
         set(&mut into.path, request.path);

@@ -64,10 +64,18 @@ pub(super) fn number(text: &[u8]) -> Result<Option<u64>, Mismatch> {
     if text == b"-" {
         return Ok(None);
     }
-    if text.is_empty() || text.len() > 19 || !text.iter().all(u8::is_ascii_digit) {
+    if text.is_empty() || text.len() > 19 {
         return Err(Mismatch::Shape);
     }
-    Ok(Some(text.iter().fold(0, |n, b| n * 10 + u64::from(b - b'0'))))
+    let mut number = 0;
+    for b in text {
+        let digit = b.wrapping_sub(b'0');
+        if digit > 9 {
+            return Err(Mismatch::Shape);
+        }
+        number = number * 10 + u64::from(digit);
+    }
+    Ok(Some(number))
 }
 
 /// A number without a fraction; `200.0` is one.
