@@ -1,0 +1,160 @@
+#!/usr/bin/env python3
+"""Writes the seeds of every fuzz target to fuzz/corpus/TARGET: small inputs that reach far.
+
+What the repository holds already (sample lines of assets/formats, recordings of tests/formats,
+scenarios, a text of perf script) is taken from there, so that a new format is a new seed by
+itself; the rest is the tables below. Inputs that libFuzzer found stay where they are.
+
+Must not: take anything from outside the repository, or make two different runs.
+"""
+
+import gzip
+import hashlib
+import re
+import struct
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+CORPUS = ROOT / "fuzz" / "corpus"
+
+# Lines that many formats have in common trouble with: times that go back, cut lines, what a scanner sends.
+COMBINED = rb"""192.0.2.7 - - [17/May/2015:08:05:32 +0000] "GET /product/17?ref=a%20b&token=x HTTP/1.1" 200 490 "http://shop.example/" "curl/8.5.0"
+2001:db8::9 - ann lee [17/May/2015:10:35:31 +0230] "HEAD / HTTP/2.0" 304 - "-" "-" "-" rt=0.004
+192.0.2.8 - - [17/May/2015:08:06:32 +0000] "POST /cart HTTP/1.1" 404 5 "-" "-"
+192.0.2.9 - - [17/May/2015:08:07:32 +0000] "\x16\x03\x01" 400 0 "-" "-"
+192.0.2.9 - - [17/May/2015:08:07:33 +0000] "GET http://shop.example/a#b HTTP/1.1" 200 1 "-" "a \"q\" \x22"
+"""
+
+# How lines are wrapped on their way: docker's JSON, Kubernetes' prefix, syslog.
+ENVELOPES = [
+    b'{"log":"%s\\n","stream":"stdout","time":"2015-05-17T08:05:32.1Z"}\n',
+    b"2015-05-17T08:05:32.1Z stdout F %s\n",
+    b"<190>May 17 08:05:32 host nginx: %s\n",
+    b"<134>1 2015-05-17T08:05:32Z host nginx 1 - - %s\n",
+]
+
+PATTERNS = [
+    (b"pattern", b'$remote_addr [$time_local] "$request" $status ${body_bytes_sent}x $request_time $http_x_a',
+     b'192.0.2.7 [17/May/2015:08:05:32 +0000] "GET /a HTTP/1.1" 200 5x 0.004 b\n'),
+    (b"pattern", b"$time_iso8601|$msec|$request_method|$host|$request_uri|$args",
+     b"2015-05-17T08:05:32+02:00|1431849932.655|GET|shop.example|/a?b|b\n"),
+    (b"pattern", b'%h %l %u %t "%r" %>s %b "%{Referer}i" %D', b'192.0.2.7 - - [17/May/2015:08:05:32 +0000] "GET /a HTTP/1.1" 200 5 "-" 900\n'),
+    (b"pattern", b"%{%Y-%m-%dT%H:%M:%S}t.%{usec_frac}t %{msec}t %m %U%q %!200,304s %%", b"2015-05-17T08:05:32.655000 1431849932655 GET /a?b 200 %\n"),
+    (b"fields", b"time=ts\nuri=req.path\nmethod=req.method\nstatus=s", b'{"ts":"2015-05-17T08:05:32Z","req":{"path":"/a","method":"GET"},"s":200}\n'),
+    (b"conf main", b"http {\n  log_format main escape=json '$remote_addr [$time_local] '\n    '\"$request\" $status';  # ours\n  access_log /x main;\n}",
+     b'192.0.2.7 [17/May/2015:08:05:32 +0000] "GET /\\u00e4 HTTP/1.1" 200\n'),
+    (b"conf", b'log_format a "$msec $uri";\nserver { access_log off; access_log "/b c" a buffer=1k; }', b"1431849932.655 /a\n"),
+]
+
+FILTERS = [
+    b"only status=2xx,404-499\nskip path=[.]css\nfrom 08:05\nto +10m\nsample 50%",
+    b"only route=/product/{}\nonly host=*.example\nskip method=POST\nroute /product/{}\nroutes 1",
+    b"methods all\nprefix /product/=/v2/p/\ndrop token\ndrop utm_*\nset a=b c\nset ref=1",
+    b"only path=^/(a|b)+$\nskip path=(?i)\\.CSS\nfrom 2015-05-17T08:05:32Z\nto @1431849999.5",
+    b"only status=none\nskip host=none\nskip route=/a/**\nsample 0.5%",
+]
+
+RESPONSES = [
+    b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc",
+    b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 1\r\n\r\nx",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n3;x=y\r\nabc\r\n0\r\nT: v\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 9\r\n\r\nA\n0123456789\n0\n\n",
+    b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 404 \r\nContent-Length: 2, 2\r\n\r\nno",
+    b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n",
+    b"HTTP/1.1 304 Not Modified\r\nContent-Length: 99\r\n\r\n",
+    b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\n\r\nanything",
+    b"HTTP/1.1 200 OK\r\nX: a\r\n\tb\r\nContent-Length:\r\n 1\r\n\r\nx",
+    b"HTTP/1.1 200 OK\r\n\r\nto the end",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\nab",
+    b"\x16\x03\x01 no http",
+]
+
+SCENARIOS = [
+    b'users = 2\nramp = "1s"\nrepeat = 2\nthink = "1ms..5ms"\n[vars]\nn = { range = [1, 9], draw = "zipf(1.1)" }\n'
+    b'w = { list = ["a", "b c"], draw = "sequential", each = "flow" }\nr = { csv = "rows.csv", draw = "per user", separator = "," }\n'
+    b'[[step]]\nrequest = "POST /a/{{n}}?q={{w}}"\nheaders = { X-Id = "{{uuid}}-{{seq}}" }\nbody = "{{r.user}}"\nweight = 2\n'
+    b'expect = { status = "2xx", json = { "a[0].b" = 1 }, body = "x", header = { X = "y" } }\n'
+    b'[[step]]\nrequest = "GET /b"\nbody_file = "body.bin"\n',
+    b'arrivals = "50/s"\nbody_bound = "64KiB"\n[[step]]\nonce = true\nrequest = "POST /login"\nroute = "login"\n'
+    b'capture = { t = { json = "$.token" }, h = { header = "X-T", default = "d" }, x = { regex = "id=([0-9]+)" } }\n'
+    b'[[step]]\nrequest = "GET /me/{{x|raw}}"\nheaders = { Authorization = "Bearer {{t}}{{h|url}}" }\n',
+]
+ANSWER = b'HTTP/1.1 200 OK\r\nX-T: tt\r\nX: y\r\n\r\n{"a":[{"b":1}],"token":"t\\u00e4","x":"id=17"}'
+
+CHECKS = [
+    b"status 2xx,404\nbody token\nmatches id=\\d+\njson a[0].b=1\njson $['token']\nheader X-T: tt\nheader X",
+    b"status recorded\njson token=\"t\xc3\xa4\"",
+]
+
+TEXTS = [
+    "const(1000,30s) line(1000,5000,2m) step(1000,5000,500,10s) pause(5s)",
+    "step(5,1,0.3,500ms)", "line(0,1e9,1h)\nCONST( 1/s , 10 )", "const(1e9,366d)",
+    "p99<50ms,errors<1%", "p99.9 >= 1.5s for 10s", "service.p50>200us,errors<=3,rate>100/s", "lag.p99<1ms,timeouts<0.5%",
+]
+
+PERF = [
+    b"nginx 7/8 [003] 2.000000005: 10101010 cpu-clock: \n\tffffffff81000000 do_syscall_64+0x5 ([kernel.kallsyms])\n\t1 f (/x)\n\n",
+    b"a: b [c/d] 7/8 [000] 2.000000000: 1 cycles:u: \n\t 1 [unknown] ([unknown])\n\n",
+    b"swapper 0/0 [001] 3.000000000: PERF_RECORD_LOST lost 5\nswapper 0/0 [001] 3.0: PERF_RECORD_LOST_SAMPLES lost 7\n",
+    b"two\nlines 7/8 [003] 2.000000005: 1 task-clock: \n\n",
+]
+
+
+def hdr(counts, digits=3, low=1, high=3_600_000_000_000):
+    """HdrHistogram V2: cookie, payload length, offset, digits, lowest, highest, ratio, ZigZag counts."""
+    payload = b""
+    for n in counts:
+        z = (n << 1) ^ (n >> 63)
+        while z > 0x7F:
+            payload += bytes([z & 0x7F | 0x80])
+            z >>= 7
+        payload += bytes([z])
+    return struct.pack(">IIIIQQd", 0x1C849303 | 0x10, len(payload), 0, digits, low, high, 1.0) + payload
+
+
+def log_lines():
+    for file in sorted((ROOT / "assets/formats").glob("*.toml")):
+        format = tomllib.loads(file.read_text())
+        lines = "".join(sample["line"] + "\n" for sample in format["sample"]).encode()
+        yield b"\n" + lines
+        yield format["name"].encode() + b"\n" + lines
+    yield b"\n" + COMBINED
+    yield b"\n" + gzip.compress(COMBINED, mtime=0)
+    for envelope in ENVELOPES:
+        quoted = b'"log"' in envelope
+        lines = (line.replace(b"\\", b"\\\\").replace(b'"', b'\\"') if quoted else line for line in COMBINED.splitlines())
+        yield b"\n" + b"".join(envelope % line for line in lines)
+
+
+def recordings():
+    for file in sorted((ROOT / "tests/formats").glob("*.toml")):
+        recording = tomllib.loads(file.read_text())
+        yield recording["format"].encode() + b"\n" + recording["text"].encode()
+
+
+def scenarios():
+    files = [f.read_bytes() for f in sorted((ROOT / "assets/scenarios").glob("*.toml"))]
+    documented = re.findall(r"```toml\n(.*?)```", (ROOT / "docs/scenarios.md").read_text(), re.DOTALL)
+    for text in SCENARIOS + files + [block.encode() for block in documented]:
+        yield text + b"\0" + ANSWER
+
+
+SEEDS = {
+    "log_line_formats": log_lines,
+    "framed_formats": recordings,
+    "log_format_pattern": lambda: (how + b"\n" + format + b"\n----\n" + log for how, format, log in PATTERNS),
+    "filters_and_rewriting": lambda: (filters + b"\n\n" + COMBINED for filters in FILTERS),
+    "http_response": lambda: (how + wire for wire in RESPONSES for how in (b"\x00", b"\x0f")),
+    "scenario_file": scenarios,
+    "answer_checks": lambda: (checks + b"\n\n" + ANSWER for checks in CHECKS),
+    "phases_and_objectives": lambda: (text.encode() for text in TEXTS),
+    "perf_script": lambda: PERF + [b"".join(PERF), (ROOT / "src/profile/fixtures/all-cpus.txt").read_bytes()[:6000]],
+    "hdr_latency": lambda: [b"", hdr([-100, 3, -7, 1]), hdr([1], digits=2), hdr([-5000, 1 << 40, 2]), hdr([1] * 50, low=1000)],
+}
+
+for target, seeds in SEEDS.items():
+    folder = CORPUS / target
+    folder.mkdir(parents=True, exist_ok=True)
+    for seed in seeds():
+        (folder / ("seed-" + hashlib.sha256(seed).hexdigest()[:16])).write_bytes(seed)
