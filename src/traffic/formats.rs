@@ -21,6 +21,7 @@ use super::w3c::{Dialect, W3c};
 use crate::model::clean;
 use serde::Deserialize;
 use std::path::Path;
+use std::sync::LazyLock;
 
 /// A row of the table of formats.
 struct Row {
@@ -32,7 +33,14 @@ type Made = (FormatRow, Box<dyn Format>);
 
 macro_rules! file {
     ($name:literal) => {
-        Row { make: || from_file(include_str!(concat!("../../assets/formats/", $name, ".toml"))) }
+        Row {
+            make: || {
+                // Read once: of a folder of rotated logs, every file is looked at in every format.
+                static FILE: LazyLock<Result<FormatFile, String>> =
+                    LazyLock::new(|| FormatFile::read(include_str!(concat!("../../assets/formats/", $name, ".toml"))));
+                FILE.as_ref().map_err(String::clone).and_then(from_file)
+            },
+        }
     };
 }
 
@@ -115,8 +123,13 @@ fn made(format: impl Format + 'static, description: &str) -> Result<Made, String
     Ok((FormatRow { name: format.name().into(), description: description.into() }, Box::new(format)))
 }
 
-fn from_file(text: &str) -> Result<Made, String> {
-    let file: FormatFile = toml::from_str(text).map_err(|e| e.to_string())?;
+impl FormatFile {
+    fn read(text: &str) -> Result<FormatFile, String> {
+        toml::from_str(text).map_err(|e| e.to_string())
+    }
+}
+
+fn from_file(file: &FormatFile) -> Result<Made, String> {
     let manner = Manner { time_is: file.time, extra: file.extra, escapes: file.escapes };
     let mut parts: Vec<Box<dyn Format>> = Vec::new();
     for pattern in &file.patterns {
@@ -125,7 +138,7 @@ fn from_file(text: &str) -> Result<Made, String> {
     if let Some(keys) = &file.json {
         parts.push(Box::new(JsonLines::new(&file.name, Keys::of_file(keys, file.generic)?)));
     }
-    let row = FormatRow { name: file.name, description: file.description };
+    let row = FormatRow { name: file.name.clone(), description: file.description.clone() };
     match parts.len() {
         0 => Err("neither a pattern nor JSON keys".into()),
         1 => Ok((row, parts.remove(0))),

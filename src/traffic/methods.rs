@@ -2,7 +2,7 @@
 //!
 //! Must not: decide what a method means.
 
-use crate::model::Method;
+use crate::model::{Method, clean};
 use std::str::FromStr;
 
 /// Which methods are replayed; all others are skipped and counted.
@@ -45,7 +45,7 @@ impl FromStr for MethodFilter {
         let one = |name: &str| {
             let name = name.trim().to_ascii_uppercase();
             Method::parse(name.as_bytes())
-                .ok_or_else(|| format!("'{name}' is no method; give names as in GET,HEAD,POST"))
+                .ok_or_else(|| format!("'{}' is no method; give names as in GET,HEAD,POST", clean(&name, 40)))
         };
         text.split(',').map(one).collect::<Result<_, _>>().map(MethodFilter::Only)
     }
@@ -62,5 +62,11 @@ mod tests {
         assert!("all".parse::<MethodFilter>().unwrap().allows(b"BREW"));
         assert!(MethodFilter::default().allows(b"HEAD") && !MethodFilter::default().allows(b"POST"));
         assert!("GET,,".parse::<MethodFilter>().is_err() && "a b".parse::<MethodFilter>().is_err());
+    }
+
+    #[test]
+    fn what_is_no_method_is_shown_without_what_a_terminal_obeys() {
+        let wrong = format!("all\x08pre?ix{}", "x".repeat(99)).parse::<MethodFilter>().unwrap_err();
+        assert!(wrong.starts_with("'ALL·PRE?IXXX") && wrong.contains("…' is no method"), "{wrong}");
     }
 }
