@@ -117,6 +117,9 @@ struct FormatFile {
     /// It takes any line that has what a request needs, and gives way to formats that are more specific.
     #[serde(default)]
     generic: bool,
+    /// Of JSON lines: no value stands for "none" or for a secret.
+    #[serde(default)]
+    literal: bool,
 }
 
 fn made(format: impl Format + 'static, description: &str) -> Result<Made, String> {
@@ -136,7 +139,7 @@ fn from_file(file: &FormatFile) -> Result<Made, String> {
         parts.push(Box::new(Pattern::compile(&file.name, pattern, manner)?));
     }
     if let Some(keys) = &file.json {
-        parts.push(Box::new(JsonLines::new(&file.name, Keys::of_file(keys, file.generic)?)));
+        parts.push(Box::new(JsonLines::new(&file.name, Keys::of_file(keys, file.generic, file.literal)?)));
     }
     let row = FormatRow { name: file.name.clone(), description: file.description.clone() };
     match parts.len() {
@@ -268,7 +271,7 @@ fn of_configuration(conf: &str) -> Result<Pattern, TrafficError> {
 /// JSON lines with the keys that a user named, besides all that are known.
 pub(super) fn of_json_keys(fields: &[(String, String)]) -> Result<JsonLines, String> {
     let file: FormatFile = toml::from_str(include_str!("../../assets/formats/json.toml")).map_err(|e| e.to_string())?;
-    let mut keys = Keys::of_file(&file.json.unwrap_or_default(), true)?;
+    let mut keys = Keys::of_file(&file.json.unwrap_or_default(), true, false)?;
     for (part, path) in fields {
         keys.name(part, path)?;
     }

@@ -1,7 +1,8 @@
 //! Where lines come from: files, standard input, plain or compressed, told apart by their
 //! first bytes and never by their names.
 //!
-//! Must not: hold a line longer than [`MAX_LINE_BYTES`], or know what a line means.
+//! Must not: hold a line longer than the format's longest ([`MAX_LINE_BYTES`] in a log), or know what
+//! a line means.
 
 use super::error::{TrafficError, shown_path};
 use super::framed::{Frames, MAX_RECORD_BYTES};
@@ -10,7 +11,7 @@ use std::fs::File;
 use std::io::{self, Cursor, Read};
 use std::path::{Path, PathBuf};
 
-/// Longest line that is looked at; nginx and Apache bound a request line at 8 KiB each.
+/// Longest line of a log that is looked at; nginx and Apache bound a request line at 8 KiB each.
 pub const MAX_LINE_BYTES: usize = 64 << 10;
 
 /// Bytes and lines that are looked at to guess a format.
@@ -156,9 +157,9 @@ impl Opened {
         Ok(sniffed)
     }
 
-    /// Its lines.
-    pub(super) fn into_lines(self) -> Lines {
-        Lines::new(self.bytes, self.compression)
+    /// Its lines; those longer than `longest` bytes are passed over.
+    pub(super) fn into_lines(self, longest: usize) -> Lines {
+        Lines::new(self.bytes, self.compression, longest)
     }
 
     /// Its text, for records that are not lines.
@@ -216,8 +217,8 @@ impl Sniffed {
     }
 
     /// All lines from the first one on, for what cannot be opened again.
-    pub(super) fn into_lines(self) -> Lines {
-        self.whole().into_lines()
+    pub(super) fn into_lines(self, longest: usize) -> Lines {
+        self.whole().into_lines(longest)
     }
 
     /// The same for records that are not lines.
@@ -261,7 +262,7 @@ pub(super) enum Next<'a> {
         /// False for a last line that no newline ends: it may be cut short.
         whole: bool,
     },
-    /// A line longer than [`MAX_LINE_BYTES`]; it was passed over.
+    /// A line that is too long; it was passed over.
     TooLong,
     /// Reading failed here, and goes no further.
     Broken,
@@ -269,11 +270,12 @@ pub(super) enum Next<'a> {
     End,
 }
 
-/// Lines of bounded length out of a stream, in one buffer of fixed size.
+/// Lines of bounded length out of a stream, in one buffer that grows to the longest of them.
 pub(super) struct Lines {
     stream: Box<dyn Read + Send>,
     compression: Compression,
-    buffer: Box<[u8]>,
+    buffer: Vec<u8>,
+    longest: usize,
     /// What is read and not yet handed out: `buffer[start..end]`.
     start: usize,
     end: usize,
@@ -282,9 +284,9 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    fn new(stream: Box<dyn Read + Send>, compression: Compression) -> Lines {
-        let buffer = vec![0; 2 * MAX_LINE_BYTES].into();
-        Lines { stream, compression, buffer, start: 0, end: 0, ended: false, number: 0 }
+    fn new(stream: Box<dyn Read + Send>, compression: Compression, longest: usize) -> Lines {
+        let buffer = vec![0; 2 * MAX_LINE_BYTES];
+        Lines { stream, compression, buffer, longest, start: 0, end: 0, ended: false, number: 0 }
     }
 
     /// Number of the line handed out last, from 1.
@@ -307,7 +309,7 @@ impl Lines {
                 self.start = to + 1;
                 return self.line(from, to, true, too_long);
             }
-            if self.end - self.start > MAX_LINE_BYTES {
+            if self.end - self.start > self.longest {
                 // Forgotten as it is read, so that a file without newlines costs no memory.
                 too_long = true;
                 self.start = self.end;
@@ -323,6 +325,9 @@ impl Lines {
             }
             self.buffer.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, searched);
+            if self.end == self.buffer.len() {
+                self.buffer.resize((2 * searched).min(self.longest + MAX_LINE_BYTES), 0);
+            }
             match self.stream.read(&mut self.buffer[self.end..]) {
                 Ok(0) => self.ended = true,
                 Ok(n) => self.end += n,
@@ -343,7 +348,7 @@ impl Lines {
         if self.number == 1 {
             bytes = without_bom(bytes);
         }
-        if too_long || bytes.len() > MAX_LINE_BYTES { Next::TooLong } else { Next::Line { bytes, whole } }
+        if too_long || bytes.len() > self.longest { Next::TooLong } else { Next::Line { bytes, whole } }
     }
 }
 
@@ -398,10 +403,10 @@ mod tests {
         for packed in [text.to_vec(), gzip(text), two_members, zstd] {
             for step in [1, 3, 1000] {
                 let expected = ["one", "", "two", "three~"];
-                assert_eq!(all(stream(&packed, step).into_lines()), expected);
+                assert_eq!(all(stream(&packed, step).into_lines(MAX_LINE_BYTES)), expected);
                 let sniffed = stream(&packed, step).sniff().unwrap();
                 assert_eq!(sniffed.lines().collect::<Vec<_>>(), [&b"one"[..], b"two", b"three"]);
-                assert_eq!(all(sniffed.into_lines()), expected);
+                assert_eq!(all(sniffed.into_lines(MAX_LINE_BYTES)), expected);
             }
         }
     }
@@ -414,9 +419,19 @@ mod tests {
         text.extend(vec![b'y'; MAX_LINE_BYTES + 1]);
         text.extend(b"\nb\n");
         text.extend(vec![b'z'; 5 * MAX_LINE_BYTES]);
-        let lines = all(stream(&text, 7777).into_lines());
+        let lines = all(stream(&text, 7777).into_lines(MAX_LINE_BYTES));
         assert_eq!(lines[1].len(), MAX_LINE_BYTES);
         assert_eq!((&*lines[0], &lines[2..]), ("a", &["TOO LONG".to_owned(), "b".into(), "TOO LONG".into()][..]));
+    }
+
+    #[test]
+    fn a_line_may_be_as_long_as_is_asked_for() {
+        for (length, longest) in [(300_000, 300_000), (300_001, 300_000), (MAX_LINE_BYTES, MAX_LINE_BYTES)] {
+            let text = [b"a\n".to_vec(), vec![b'x'; length], b"\nb\n".to_vec()].concat();
+            let lines = all(stream(&text, 50_000).into_lines(longest));
+            let long = if length > longest { "TOO LONG".to_owned() } else { "x".repeat(length) };
+            assert!(lines == ["a".to_owned(), long, "b".to_owned()], "{length} {longest}");
+        }
     }
 
     #[test]
@@ -425,10 +440,10 @@ mod tests {
             (0..20_000u32).flat_map(|i| format!("line {}\n", i.wrapping_mul(2654435761)).into_bytes()).collect();
         let mut packed = gzip(&text);
         packed.truncate(packed.len() / 2);
-        let lines = all(stream(&packed, 4096).into_lines());
+        let lines = all(stream(&packed, 4096).into_lines(MAX_LINE_BYTES));
         assert_eq!(lines.last().unwrap(), "BROKEN");
         assert!(lines.len() > 5000 && lines[0] == "line 0", "{} lines", lines.len());
-        assert_eq!(all(stream(&packed, 4096).sniff().unwrap().into_lines()), lines);
+        assert_eq!(all(stream(&packed, 4096).sniff().unwrap().into_lines(MAX_LINE_BYTES)), lines);
 
         let error = stream(&gzip(&text)[..12], 4096).sniff().err().unwrap().to_string();
         assert!(error.starts_with("x: damaged gzip data"), "{error}");
@@ -452,7 +467,7 @@ mod tests {
             let text = parts.concat().into_bytes();
             let mut expected: Vec<Vec<u8>> = text.split(|b| *b == b'\n').map(|l| without_cr(l).to_vec()).collect();
             if text.is_empty() || text.ends_with(b"\n") { expected.pop(); }
-            let mut lines = stream(&text, step).into_lines();
+            let mut lines = stream(&text, step).into_lines(MAX_LINE_BYTES);
             let mut got = Vec::new();
             while let Next::Line { bytes, .. } = lines.next() { got.push(bytes.to_vec()); }
             prop_assert_eq!(got, expected);

@@ -7,7 +7,7 @@ use super::distinct::stable_hash;
 use super::envelope::Envelope;
 use super::filter::Parts;
 use super::framed::{Filled, Frames, Framing, Resync, Step};
-use super::input::{Lines, Next, Source};
+use super::input::{Lines, MAX_LINE_BYTES, Next, Source};
 use super::ledger::{Ledger, Reason};
 use super::methods::MethodFilter;
 use super::order::Window;
@@ -137,7 +137,7 @@ impl Intake {
             None => {
                 let framing = format.framing(source.folder());
                 match (source.open(), framing) {
-                    (Ok(opened), None) => *input = Some(Input::Lines(opened.into_lines())),
+                    (Ok(opened), None) => *input = Some(Input::Lines(opened.into_lines(format.longest_line()))),
                     (Ok(opened), Some(framing)) => *input = Some(Input::Frames(opened.into_frames(), framing)),
                     (Err(_), _) => self.book.skip(Reason::Unreadable, || place(name, 0)),
                 }
@@ -170,6 +170,7 @@ impl Intake {
                     Err(Mismatch::Shape) => Reason::CutShort,
                 }
             }
+            Next::TooLong if format.longest_line() > MAX_LINE_BYTES => Reason::RecordTooLong,
             Next::TooLong => Reason::LineTooLong,
             Next::Broken => broken(compressed),
             Next::End => {
@@ -490,14 +491,15 @@ fn is_framing(name: &[u8]) -> bool {
 /// Appends the Host of a request: that of an absolute target (RFC 9112 section 3.2.2), else the
 /// virtual host with its port unless it is a scheme's own, else that of its header.
 fn push_host(record: &Record<'_>, of_target: Option<&[u8]>, out: &mut Vec<u8>) {
-    if let Some(host) = of_target {
+    // `_` and `*` are how configurations say "any", `-` is how logs say "none".
+    let is_name = |h: &&[u8]| is_host(h) && !matches!(*h, b"_" | b"-");
+    if let Some(host) = of_target.filter(is_name) {
         out.extend_from_slice(host);
         return;
     }
     let mut fields = record.fields.iter().filter(|(name, _)| name.eq_ignore_ascii_case(b"host"));
     let host = record.host.or_else(|| Some(fields.next()?.1.trim_ascii()));
-    // `_` and `*` are how configurations say "any".
-    let Some(host) = host.filter(|h| is_host(h) && *h != b"_") else { return };
+    let Some(host) = host.filter(is_name) else { return };
     out.extend_from_slice(host);
     let has_port = host.last() != Some(&b']') && host.contains(&b':');
     if let Some(port) = record.port.filter(|p| !has_port && !matches!(p, 0 | 80 | 443)) {
@@ -555,5 +557,6 @@ mod tests {
         assert_eq!(host(b"a.example:81", Some(8443)).as_deref(), Some("a.example:81"));
         assert_eq!(host(b"[::1]", Some(81)).as_deref(), Some("[::1]:81"));
         assert_eq!((host(b"_", Some(81)), host(b"*", None)), (None, None));
+        assert_eq!(host_of(&record(0, true, None), Some(b"-")), None);
     }
 }

@@ -3,6 +3,8 @@
 //!
 //! Must not: build a tree of a line; keep anything of it for the next one.
 
+use super::framed::MAX_RECORD_BYTES;
+use super::input::MAX_LINE_BYTES;
 use super::json_keys::{Keys, Leaf, Node, Part};
 use super::pattern::finer;
 use super::record::{Asked, Fields, Format, Mismatch, Record, TimeIs};
@@ -71,6 +73,10 @@ impl Format for JsonLines {
         self.keys.weight
     }
 
+    fn longest_line(&self) -> usize {
+        if self.keys.literal { MAX_RECORD_BYTES } else { MAX_LINE_BYTES }
+    }
+
     fn parse<'a>(&'a mut self, line: &'a [u8]) -> Result<Record<'a>, Mismatch> {
         if !line.trim_ascii_start().starts_with(b"{") {
             return Err(Mismatch::Shape);
@@ -86,7 +92,7 @@ impl Format for JsonLines {
         };
         scratch.clear();
         headers.clear();
-        let mut walk = Walk { json, dates, scratch, headers, found: Found::default() };
+        let mut walk = Walk { json, literal: keys.literal, dates, scratch, headers, found: Found::default() };
         walk.object(json, &keys.root, 0).map_err(|_| Mismatch::Shape)?;
         walk.join_query();
         let found = walk.found;
@@ -150,6 +156,8 @@ impl Text {
 /// One line being read.
 struct Walk<'w, 's> {
     json: &'w str,
+    /// Nothing stands for none or for a secret.
+    literal: bool,
     dates: &'s mut Dates,
     scratch: &'s mut Vec<u8>,
     headers: &'s mut Fields,
@@ -195,8 +203,9 @@ impl<'w> Walk<'w, '_> {
     /// Notes a value, unless an alias that ranks higher was seen already.
     fn take(&mut self, leaf: &Leaf, text: Text) {
         let bytes = text.bytes(self.json, self.scratch);
-        let Some(bytes) = (if leaf.part == Part::Body { Some(bytes) } else { given(bytes) }) else { return };
-        if bytes == REDACTED && leaf.part != Part::Body {
+        let literal = self.literal || leaf.part == Part::Body;
+        let Some(bytes) = (if literal { Some(bytes) } else { given(bytes) }) else { return };
+        if bytes == REDACTED && !literal {
             return;
         }
         match &leaf.part {
@@ -252,7 +261,7 @@ impl<'w> Walk<'w, '_> {
             && let Some(value) = self.scalar(raw)
         {
             let value = value.bytes(self.json, self.scratch);
-            if value != REDACTED {
+            if value != REDACTED || self.literal {
                 self.headers.push(name.bytes(self.json, self.scratch), value);
             }
         }

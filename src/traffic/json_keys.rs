@@ -147,6 +147,9 @@ pub(super) struct Keys {
     pub(super) marks: usize,
     /// A line without a method is a GET.
     pub(super) assume_get: bool,
+    /// Every value is what it says: `-` is not none, and `REDACTED` is no secret blacked out. Its
+    /// lines are as long as records may be.
+    pub(super) literal: bool,
     /// What it counts for among formats that fit the same lines; 0 for one that fits anything.
     pub(super) weight: usize,
 }
@@ -157,8 +160,8 @@ pub(super) type KeysFile = BTreeMap<String, Vec<String>>;
 impl Keys {
     /// The table that a file holds. `header_prefix` names a prefix of keys or, with a `.` at its end,
     /// an object of header fields; `mark` is `key=value`.
-    pub(super) fn of_file(file: &KeysFile, generic: bool) -> Result<Keys, String> {
-        let mut keys = Keys { weight: if generic { 0 } else { file.len() }, ..Keys::default() };
+    pub(super) fn of_file(file: &KeysFile, generic: bool, literal: bool) -> Result<Keys, String> {
+        let mut keys = Keys { weight: if generic { 0 } else { file.len() }, literal, ..Keys::default() };
         for (part, paths) in file {
             for (rank, path) in (1u16..).zip(paths) {
                 match part.as_str() {

@@ -2,6 +2,7 @@
 //!
 //! Must not: open files; write a request that the notation would turn into another one.
 
+use super::framed::MAX_RECORD_BYTES;
 use crate::model::{Method, Request};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -153,8 +154,9 @@ impl Pen {
 }
 
 /// `{"v":"perfbench-1","time":1431849932.123456789,"method":"GET","uri":"/a",...}`: the time is
-/// the START, s since the Unix epoch.
+/// the START, s since the Unix epoch. No line is longer than the reader takes.
 fn json_line(pen: &mut Pen, r: &Request) -> Result<(), &'static str> {
+    let from = pen.out.len();
     pen.text("{\"v\":\"perfbench-1\",\"time\":");
     let ns = r.recorded_unix_ns.unsigned_abs();
     let sign = if r.recorded_unix_ns < 0 { "-" } else { "" };
@@ -191,7 +193,12 @@ fn json_line(pen: &mut Pen, r: &Request) -> Result<(), &'static str> {
             }
         }
     }
-    pen.text("}\n");
+    pen.text("}");
+    if pen.out.len() - from > MAX_RECORD_BYTES {
+        pen.out.truncate(from);
+        return Err("lines longer than 16 MiB");
+    }
+    pen.text("\n");
     Ok(())
 }
 
@@ -308,9 +315,13 @@ fn escape_into(text: &str, out: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::reader::Reader;
+    use super::super::input::Source;
+    use super::super::methods::MethodFilter;
+    use super::super::reader::{Options, Reader};
     use super::*;
     use crate::model::{Body, Route};
+    use proptest::prelude::*;
+    use std::io;
 
     fn post() -> Request {
         Request {
@@ -355,6 +366,125 @@ mod tests {
         let odd = Request { recorded_unix_ns: -1_500_000_000, body: Body(vec![0xff, 0]), ..get() };
         let (text, _) = put("jsonl", None, &[odd]);
         assert!(text.contains("\"time\":-1.500000000,") && text.contains("\"body_base64\":\"/wA=\""), "{text}");
+    }
+
+    /// All requests of a text in a format, `None` for a guessed one; every line must be one.
+    fn read(text: Vec<u8>, format: Option<&str>) -> Vec<Request> {
+        let source = Source::Stream { name: "written".into(), stream: Box::new(io::Cursor::new(text)) };
+        let options = Options {
+            format: format.map(str::to_owned),
+            methods: MethodFilter::All,
+            window_ns: u64::MAX,
+            ..Options::default()
+        };
+        let mut reader = Reader::open_sources(vec![source], options).unwrap();
+        let (mut request, mut all) = (Reader::blank(), Vec::new());
+        while reader.next(&mut request).unwrap() {
+            all.push(request.clone());
+        }
+        assert_eq!(reader.counts().skipped, []);
+        all
+    }
+
+    /// What the reader may hand out: tokens, paths and values that are plain, and nothing that frames
+    /// a request among the fields.
+    fn request() -> impl Strategy<Value = Request> {
+        let meaning = || prop::sample::select(vec!["REDACTED", "-x", "_-", "null", "0", "a b", "{}", "\\u0041\"\t'"]);
+        let ns = prop_oneof![
+            1_400_000_000_000_000_000i64..1_800_000_000_000_000_000,
+            -3_000_000_000i64..3_000_000_000,
+            -9_200_000_000_000_000_000i64..9_200_000_000_000_000_000,
+        ];
+        let method = prop_oneof![
+            prop::sample::select(vec!["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "REDACTED"])
+                .prop_map(str::to_owned),
+            "[!#$%&'*+.^_`|~a-zA-Z0-9][!#$%&'*+.^_`|~a-zA-Z0-9-]{0,23}"
+                .prop_filter("asks no server", |m| m != "CONNECT" && m != "PRI"),
+        ];
+        let host = prop_oneof![
+            meaning().prop_filter_map("no host", |h| h
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+                .then(|| h.to_owned())),
+            "[a-z0-9_.-]{2,12}(:[0-9]{1,5})?",
+            Just("[2001:db8::1]:8080".to_owned()),
+        ];
+        let name = prop_oneof![
+            prop::sample::select(vec!["Accept", "accept", "Cookie", "Referer", "User-Agent", "v", "time"])
+                .prop_map(str::to_owned),
+            "[!#$%&'*+.^_`|~a-zA-Z0-9-]{1,9}".prop_filter("frames", |n| !n.eq_ignore_ascii_case("host")),
+        ];
+        let value = prop_oneof![meaning().prop_map(str::to_owned), "[ -~\t\u{80}-\u{10ffff}]{0,12}"];
+        let value = value.prop_map(|v| v.trim_ascii().to_owned());
+        let body = prop_oneof![
+            2 => Just(Vec::new()),
+            2 => prop::collection::vec(any::<u8>(), 0..40),
+            1 => prop::collection::vec(any::<char>(), 0..20).prop_map(|c| String::from_iter(c).into_bytes()),
+            1 => meaning().prop_map(|m| m.as_bytes().to_vec()),
+            // What Base64 writes as a word that means something elsewhere.
+            1 => Just(STANDARD.decode("REDACTED").unwrap()),
+            1 => (60_000usize..80_000).prop_map(|n| vec![b'"'; n]),
+        ];
+        let fields = prop::collection::vec((name, value), 0..6);
+        let rest = (prop::option::of(host), fields, body, any::<u64>(), prop::option::of(1u16..));
+        (ns, method, "/[!-~]{0,20}", rest).prop_map(|(ns, method, path, (host, fields, body, client, status))| {
+            Request {
+                recorded_unix_ns: ns,
+                method: Method::parse(method.as_bytes()).unwrap(),
+                path,
+                host,
+                headers: fields.into_iter().map(|(n, v)| (n.into(), v)).collect(),
+                body: Body(body),
+                route: Reader::blank().route,
+                client,
+                recorded_status: status,
+            }
+        })
+    }
+
+    /// As it is read again: fields of one name stand where the first of them stood.
+    fn gathered(mut r: Request) -> Request {
+        let mut fields: Vec<(std::borrow::Cow<'static, str>, String)> = Vec::new();
+        for (name, value) in r.headers {
+            let at = fields.iter().rposition(|(n, _)| *n == name).map_or(fields.len(), |n| n + 1);
+            fields.insert(at, (name, value));
+        }
+        r.headers = fields;
+        r
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(100))]
+
+        #[test]
+        fn what_json_lines_hold_is_read_back_exactly(mut all in prop::collection::vec(request(), 1..8), guessed: bool) {
+            all.sort_by_key(|r| r.recorded_unix_ns);
+            let mut pen = Pen::new(Some("another".into()));
+            for r in &all {
+                prop_assert_eq!(json_line(&mut pen, r), Ok(()));
+            }
+            let again = read(pen.out, if guessed { None } else { Some("perfbench") });
+            let blank = Reader::blank().route;
+            let again: Vec<Request> = again.into_iter().map(|r| Request { route: blank.clone(), ..r }).collect();
+            prop_assert_eq!(again, all.into_iter().map(gathered).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn a_line_that_could_not_be_read_again_is_not_written() {
+        let post = |bytes: usize| Request { body: Body(vec![b'x'; bytes]), ..get() };
+        let mut pen = Pen::default();
+        assert_eq!(json_line(&mut pen, &post(MAX_RECORD_BYTES - 100)), Ok(()));
+        let whole = pen.out.len();
+        assert_eq!(json_line(&mut pen, &post(MAX_RECORD_BYTES)), Err("lines longer than 16 MiB"));
+        assert_eq!(pen.out.len(), whole);
+        assert_eq!(json_line(&mut pen, &get()), Ok(()));
+        let sizes = |all: Vec<Request>| all.iter().map(|r| r.body.0.len()).collect::<Vec<_>>();
+        assert_eq!(sizes(read(pen.out, Some("perfbench"))), [MAX_RECORD_BYTES - 100, 0]);
+        // The format is guessed although the first line is longer than what is looked at first.
+        let mut pen = Pen::default();
+        assert_eq!(json_line(&mut pen, &post(300_000)), Ok(()));
+        assert_eq!(sizes(read(pen.out, None)), [300_000]);
     }
 
     #[test]

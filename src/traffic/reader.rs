@@ -271,7 +271,7 @@ impl Reader {
         // need be open at a time.
         let input = match (source.can_reopen(), framing) {
             (true, _) => None,
-            (false, None) => Some(Input::Lines(sniffed.into_lines())),
+            (false, None) => Some(Input::Lines(sniffed.into_lines(format.longest_line()))),
             (false, Some(framing)) => Some(Input::Frames(sniffed.into_frames(), framing)),
         };
         self.streams.push(Stream {

@@ -3,6 +3,7 @@
 //! Must not: decide whether the line is a request that can be replayed.
 
 use super::framed::Framing;
+use super::input::MAX_LINE_BYTES;
 use super::time::Stamp;
 use std::path::Path;
 
@@ -148,6 +149,11 @@ pub(super) trait Format: Send {
     /// Whether its records have times at all; those without any are an order.
     fn is_timed(&self) -> bool {
         true
+    }
+
+    /// Longest line that it has, bytes; longer ones are passed over.
+    fn longest_line(&self) -> usize {
+        MAX_LINE_BYTES
     }
 
     /// Goes back to what it was before the first line, for a format whose lines say how the ones

@@ -29,6 +29,10 @@ pub(super) fn understand(asked: Asked<'_>) -> Result<RequestLine<'_>, Reason> {
         Asked::Parts { method, target } => (method, target),
     };
     check_method(method)?;
+    if method == b"-" {
+        // A token, and what every log writes for none.
+        return Err(Reason::BadMethod);
+    }
     let (host, path) = match target {
         [b'/', ..] => (None, target),
         b"*" => return Err(Reason::Asterisk),
@@ -196,6 +200,7 @@ mod tests {
             (b"\x01\x82 x", Reason::Binary),
             (b"\xbd\xff", Reason::Binary),
             (b"batman", Reason::NotARequestLine),
+            (b"- / HTTP/1.1", Reason::BadMethod),
             (b"CONNECT example.net:443 HTTP/1.1", Reason::Connect),
             (b"PRI * HTTP/2.0", Reason::Preface),
             (b"OPTIONS * HTTP/1.1", Reason::Asterisk),

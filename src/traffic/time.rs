@@ -118,15 +118,15 @@ impl Unit {
 }
 
 /// `1431849932.123`: nginx `$msec`, a count since the Unix epoch. Only a bare number of seconds
-/// stands for a whole second.
+/// stands for a whole second, and only seconds count backwards from the epoch.
 pub(super) fn unix_time(text: &[u8], unit: Unit) -> Option<Stamp> {
     if unit == Unit::Seconds {
+        let (is_before, text) = text.strip_prefix(b"-").map_or((false, text), |rest| (true, rest));
         let dot = text.iter().position(|b| *b == b'.').unwrap_or(text.len());
         let seconds = digits(&text[..dot])?;
-        return match fraction(&text[dot..])? {
-            (ns, b"") => stamp(seconds, ns),
-            _ => None,
-        };
+        let (ns, b"") = fraction(&text[dot..])? else { return None };
+        let at = stamp(seconds, ns)?;
+        return Some(if is_before { Stamp { unix_ns: -at.unix_ns, ..at } } else { at });
     }
     let ns = i64::try_from(duration_ns(text, unit)?).ok()?;
     stamp(ns.div_euclid(NS), u32::try_from(ns.rem_euclid(NS)).ok())
@@ -323,6 +323,7 @@ mod tests {
         assert_eq!(iso("2015-05-17 10:05:32.120+0200"), fine);
         assert_eq!(unix_seconds_of(b"1431849932.120"), fine);
         assert_eq!(unix_seconds_of(b"1431849932"), whole);
+        assert_eq!(unix_seconds_of(b"-1431849932.120"), fine.map(|s| Stamp { unix_ns: -s.unix_ns, ..s }));
         assert_eq!(local("31/Dec/2016:23:59:60 +0000"), local("01/Jan/2017:00:00:00 +0000"));
     }
 
@@ -347,6 +348,7 @@ mod tests {
         assert_eq!(iso("2015-13-17T08:05:32Z"), None);
         assert_eq!(unix_seconds_of(b"99999999999999"), None);
         assert_eq!(unix_seconds_of(b"1431849932."), None);
+        assert_eq!((unix_seconds_of(b"-"), unix_seconds_of(b"--1")), (None, None));
     }
 
     #[test]
