@@ -194,11 +194,12 @@ impl Sniffed {
         }
     }
 
-    /// Reads enough for a first record of any size. Whether there was more.
+    /// Reads enough for a first record of any size. Whether there was more, or it is known now that
+    /// there is none: then a last line without a newline is whole.
     pub(super) fn read_more(&mut self) -> bool {
-        let before = self.head.len();
+        let before = (self.head.len(), self.ended);
         self.read(MAX_RECORD_BYTES, usize::MAX);
-        self.head.len() > before
+        (self.head.len(), self.ended) != before
     }
 
     /// The text so far, and whether it is all there is.
@@ -422,6 +423,18 @@ mod tests {
         let lines = all(stream(&text, 7777).into_lines(MAX_LINE_BYTES));
         assert_eq!(lines[1].len(), MAX_LINE_BYTES);
         assert_eq!((&*lines[0], &lines[2..]), ("a", &["TOO LONG".to_owned(), "b".into(), "TOO LONG".into()][..]));
+    }
+
+    #[test]
+    fn a_last_line_behind_many_is_seen_in_whatever_pieces_it_comes() {
+        let text = [vec![b'\n'; SNIFF_LINES + 50], b"last".to_vec()].concat();
+        for step in [7, 100, 10_000] {
+            let mut sniffed = stream(&text, step).sniff().unwrap();
+            assert_eq!(sniffed.lines().count(), 0, "{step}");
+            assert!(sniffed.read_more(), "{step}");
+            assert_eq!(sniffed.lines().collect::<Vec<_>>(), [b"last"], "{step}");
+            assert!(!sniffed.read_more(), "{step}");
+        }
     }
 
     #[test]
