@@ -4,6 +4,7 @@
 //! Must not: decide when a request falls due.
 
 mod h1;
+mod head;
 mod reqwest;
 mod response;
 

@@ -5,6 +5,7 @@
 //!
 //! Must not: do I/O.
 
+use super::head::{Head, Heads};
 use crate::load::stage::Kept;
 
 /// Bounds on what a target may send.
@@ -92,11 +93,16 @@ impl Response {
     /// # Errors
     /// [`Bad`] when this is no response.
     pub fn advance(&mut self, bytes: &[u8]) -> Result<usize, Bad> {
-        self.advance_keeping(bytes, None)
+        self.advance_with(bytes, &mut Heads::default(), None)
     }
 
-    /// The same; head and content are put into `kept`.
-    pub(crate) fn advance_keeping(&mut self, bytes: &[u8], mut kept: Option<&mut Kept>) -> Result<usize, Bad> {
+    /// The same, with what was read before in `heads`; head and content are put into `kept`.
+    pub(crate) fn advance_with(
+        &mut self,
+        bytes: &[u8],
+        heads: &mut Heads,
+        mut kept: Option<&mut Kept>,
+    ) -> Result<usize, Bad> {
         self.started |= !bytes.is_empty();
         let mut used = 0;
         loop {
@@ -106,15 +112,14 @@ impl Response {
             }
             match self.state {
                 State::Done => return Ok(used),
-                State::Head => match self.head(rest)? {
-                    0 => return Ok(used),
-                    n => {
-                        used += n;
-                        if let Some(kept) = &mut kept {
-                            kept.head(&rest[..n]);
-                        }
+                State::Head => {
+                    let Some(head) = heads.read(rest)? else { return Ok(used) };
+                    self.head(&head)?;
+                    used += head.length;
+                    if let Some(kept) = &mut kept {
+                        kept.head(&rest[..head.length]);
                     }
-                },
+                }
                 State::UntilClose => {
                     used = bytes.len();
                     if let Some(kept) = &mut kept {
@@ -154,65 +159,25 @@ impl Response {
         self.is_done()
     }
 
-    /// Reads a head; 0 when it is not complete yet.
-    fn head(&mut self, bytes: &[u8]) -> Result<usize, Bad> {
-        let mut fields = [const { std::mem::MaybeUninit::uninit() }; Limits::FIELDS];
-        let mut parsed = httparse::Response::new(&mut []);
-        let mut config = httparse::ParserConfig::default();
-        // A user agent takes a folded line for spaces (RFC 9112 section 5.2).
-        config.allow_obsolete_multiline_headers_in_responses(true);
-        let length = match config.parse_response_with_uninit_headers(&mut parsed, bytes, &mut fields) {
-            Ok(httparse::Status::Complete(n)) => n,
-            Ok(httparse::Status::Partial) => return Ok(0),
-            Err(httparse::Error::TooManyHeaders) => return Err(Bad::TooLarge),
-            Err(_) => return Err(Bad::Malformed),
-        };
-        let (Some(status), Some(minor)) = (parsed.code, parsed.version) else { return Err(Bad::Malformed) };
-        if !(100..=999).contains(&status) {
-            return Err(Bad::Malformed);
-        }
-        if (100..200).contains(&status) && status != 101 {
+    /// What the head says of what is behind it.
+    fn head(&mut self, head: &Head) -> Result<(), Bad> {
+        if head.is_interim() {
             self.interim += 1;
-            return if self.interim > Limits::INTERIM { Err(Bad::Malformed) } else { Ok(length) };
+            return if self.interim > Limits::INTERIM { Err(Bad::Malformed) } else { Ok(()) };
         }
-        self.status = status;
-        let mut content_length: Option<u64> = None;
-        let mut coding: Option<bool> = None; // whether chunked is the last transfer coding
-        let mut connection: Option<bool> = None; // whether it stays open
-        for f in parsed.headers.iter() {
-            if f.name.eq_ignore_ascii_case("content-length") {
-                for value in f.value.split(|b| *b == b',') {
-                    let n = decimal(value).ok_or(Bad::Malformed)?;
-                    if content_length.is_some_and(|was| was != n) {
-                        return Err(Bad::Malformed);
-                    }
-                    content_length = Some(n);
-                }
-            } else if f.name.eq_ignore_ascii_case("transfer-encoding") {
-                let last = f.value.rsplit(|b| *b == b',').next().unwrap_or_default();
-                coding = Some(last.trim_ascii().eq_ignore_ascii_case(b"chunked"));
-            } else if f.name.eq_ignore_ascii_case("connection") {
-                for option in f.value.split(|b| *b == b',').map(<[u8]>::trim_ascii) {
-                    if option.eq_ignore_ascii_case(b"close") {
-                        connection = Some(false);
-                    } else if option.eq_ignore_ascii_case(b"keep-alive") && connection.is_none() {
-                        connection = Some(true);
-                    }
-                }
-            }
-        }
-        self.keep_alive = connection.unwrap_or(minor == 1);
-        if status == 101 {
+        self.status = head.status;
+        self.keep_alive = head.connection.unwrap_or(head.is_1_1);
+        if head.status == 101 {
             self.keep_alive = false; // what follows is another protocol
         }
-        self.state = if self.head_request || matches!(status, 101 | 204 | 304) {
+        self.state = if self.head_request || matches!(head.status, 101 | 204 | 304) {
             State::Done
         } else {
-            match (coding, content_length) {
+            match (head.is_chunked, head.content_length) {
                 (Some(true), length) => {
                     // With a length too, or from HTTP/1.0, which has no chunks, it is an attack or a
                     // mistake: believe the chunks, then part (section 6.1).
-                    self.keep_alive &= length.is_none() && minor == 1;
+                    self.keep_alive &= length.is_none() && head.is_1_1;
                     State::Chunk(Chunk::Size(0, 0))
                 }
                 (Some(false), _) | (None, None) => State::UntilClose,
@@ -221,13 +186,8 @@ impl Response {
             }
         };
         self.keep_alive &= self.state != State::UntilClose;
-        Ok(length)
+        Ok(())
     }
-}
-
-fn decimal(text: &[u8]) -> Option<u64> {
-    let text = text.trim_ascii();
-    (!text.is_empty() && text.iter().all(u8::is_ascii_digit)).then(|| std::str::from_utf8(text).ok()?.parse().ok())?
 }
 
 /// One byte of chunked framing. A bare LF ends a line too: lenient servers send it.

@@ -12,6 +12,7 @@ use super::tls_stream::{BROKEN, Prepared};
 use super::transport::{Dialer, Stream};
 use crate::clock::Clock;
 use crate::load::Plan;
+use crate::load::engine::head::Heads;
 use crate::load::engine::response::{Bad, Response};
 use crate::load::queue::Ticket;
 use crate::load::record::{Ended, Recorder};
@@ -51,6 +52,7 @@ pub(super) struct Shared {
     pub(super) deadlines: Vec<At>,
     /// Those who decide what is sent and judge what comes back.
     pub(super) stage: Option<Stage>,
+    heads: Heads,
     buffer: Box<[u8]>,
     /// Whether a fresh connection was last seen to be established at once.
     at_once: bool,
@@ -87,6 +89,7 @@ impl Shared {
             now,
             deadlines,
             stage,
+            heads: Heads::default(),
             buffer,
             at_once: true,
             told_reason: false,
@@ -506,7 +509,7 @@ impl Connection {
             }
             shared.buffer[..held].copy_from_slice(&self.begun_head);
             let have = &shared.buffer[..held + n];
-            let used = match self.response.advance_keeping(have, self.kept.as_deref_mut()) {
+            let used = match self.response.advance_with(have, &mut shared.heads, self.kept.as_deref_mut()) {
                 Ok(used) => used,
                 Err(bad) => return Err(self.misread(bad)),
             };
