@@ -13,12 +13,17 @@ use super::{Overload, Plan};
 use crate::model::At;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Requests kept at hand beyond the one next due.
 const AT_HAND: usize = 128;
 /// Requests that may fall due in one go before connections and timers get their turn: a rate
 /// beyond what the CPU can do must not keep the run from sending, or from ending.
 const IN_ONE_GO: u32 = 64;
+/// How long after the end of a run what fell due before it is still sent: the worker may get the
+/// CPU late, or its connections may be busy. Bounded, because at a rate beyond the target or the
+/// CPU there is always more that fell due.
+const LAST_MOMENT: Duration = Duration::from_millis(100);
 
 /// One request to be sent.
 #[derive(Clone)]
@@ -61,6 +66,8 @@ pub(crate) struct Queue {
     paused: bool,
     /// No request falls due from here on.
     end: Option<At>,
+    /// Until when what fell due before the end may still be sent, once the end has come.
+    last_moment: Option<At>,
     limit: usize,
     /// None once there is no more to come, or no more wanted.
     supply: Option<Taker>,
@@ -84,6 +91,7 @@ impl Queue {
             paused: pacer.is_paused(),
             pacer,
             end: plan.duration.map(|d| start + d),
+            last_moment: None,
             limit: match plan.policy.overload {
                 Overload::Drop => 0,
                 _ => usize::try_from(plan.queue.div_ceil(u64::from(plan.threads))).unwrap_or(usize::MAX),
@@ -181,6 +189,29 @@ impl Queue {
         !self.waiting.is_empty()
     }
 
+    /// Ends the run for this worker once its time is up: in a closed loop at once; on a schedule
+    /// when what fell due before the end has gone to connections, or was given its last moment.
+    pub(crate) fn close_at_end(&mut self, now: At) {
+        if self.closed || self.end.is_none_or(|end| now < end) {
+            return;
+        }
+        let until = *self.last_moment.get_or_insert(now + LAST_MOMENT);
+        let all_gone = self.waiting() == 0 && self.next_due().is_none();
+        if !self.pacer.is_open() || all_gone || now >= until {
+            self.close(now);
+        }
+    }
+
+    /// When the run is to be ended next, or looked at whether it can be: see [`Queue::close_at_end`].
+    pub(crate) fn closes_at(&self) -> Option<At> {
+        self.last_moment.or(self.end)
+    }
+
+    /// Whether nothing may be offered any more that had not fallen due yet.
+    pub(crate) fn is_past_end(&self, now: At) -> bool {
+        self.closed || self.end.is_some_and(|end| now >= end)
+    }
+
     /// Ends the run for this worker: what waits is dropped, connections get no more.
     pub(crate) fn close(&mut self, now: At) {
         if self.closed {
@@ -268,5 +299,120 @@ impl Queue {
             self.next = 0;
         }
         Some(ticket)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::doorbell::Doorbell;
+    use super::super::supply::{Giver, supply};
+    use super::super::{Change, Schedule};
+    use super::*;
+    use crate::model::{Body, Method, Request, Route};
+
+    const END: At = At(1_000_000_000);
+
+    fn ms(ms: u64) -> At {
+        At(ms * 1_000_000)
+    }
+
+    /// The queue of the one worker of a run of a second, at whose end nobody has to wait for
+    /// requests; the feeder's end stays open.
+    fn queue(schedule: Schedule, change: impl Fn(&mut Plan)) -> (Queue, Giver) {
+        let mut plan = Plan::to(([127, 0, 0, 1], 9).into());
+        plan.schedule = Arc::new(schedule);
+        plan.schedule.begin(At::START);
+        plan.duration = Some(Duration::from_nanos(END.0));
+        change(&mut plan);
+        let (give, take) = supply(Arc::new(Doorbell::new().unwrap()));
+        let mut arena = Arena::default();
+        for n in 0..2000 {
+            let request = Request {
+                recorded_unix_ns: 0,
+                method: Method::Get,
+                path: "/".into(),
+                host: None,
+                headers: Vec::new(),
+                body: Body::default(),
+                route: Route { id: 0, name: "/".into() },
+                client: 0,
+                recorded_status: None,
+            };
+            arena.push(&request, n * 1_000_000, &plan.rendering);
+        }
+        assert!(give.give(Batch { arena: Arc::new(arena), base_ns: 0 }));
+        (Queue::new(&plan, 0, take, At::START), give)
+    }
+
+    /// All that is due `now`, whatever a worker does between two goes.
+    fn fall_due(queue: &mut Queue, now: At, free: usize) {
+        while queue.fall_due(now, free) {}
+    }
+
+    #[test]
+    fn what_fell_due_before_the_end_is_sent_by_a_worker_that_wakes_after_it() {
+        for schedule in [Schedule::rate(1000.0), Schedule::recorded(1.0)] {
+            let (mut queue, _give) = queue(schedule, |_| {});
+            fall_due(&mut queue, ms(800), 20);
+            while queue.take(ms(800)).is_some() {}
+            queue.close_at_end(ms(800));
+            assert_eq!((queue.dealt.offered, queue.dealt.dropped), (801, 0));
+            // Asleep until 50 ms after the end: one go is not enough, and nobody closes before.
+            assert!(queue.fall_due(ms(1050), 20));
+            queue.close_at_end(ms(1050));
+            assert!(!queue.is_closed() && queue.is_past_end(ms(1050)) && queue.closes_at() == Some(ms(1150)));
+            fall_due(&mut queue, ms(1051), 20);
+            let mut sent = 0;
+            while let Some(ticket) = queue.take(ms(1051)) {
+                assert!(ticket.due < END);
+                sent += 1;
+            }
+            queue.close_at_end(ms(1052));
+            assert!(queue.is_closed());
+            assert_eq!((queue.dealt.offered, queue.dealt.dropped, sent), (1000, 0, 199));
+        }
+    }
+
+    #[test]
+    fn the_last_moment_is_over_at_some_time() {
+        let (mut queue, _give) = queue(Schedule::rate(1000.0), |plan| plan.queue = 10);
+        fall_due(&mut queue, ms(1001), 0);
+        queue.close_at_end(ms(1001));
+        queue.close_at_end(ms(1100));
+        assert!(!queue.is_closed() && queue.waiting() == 10);
+        queue.close_at_end(ms(1101));
+        assert!(queue.is_closed());
+        assert_eq!((queue.dealt.offered, queue.dealt.dropped), (1000, 1000));
+        // Nor does it begin for what never came to be due.
+        let (mut queue, _give) = super::tests::queue(Schedule::rate(1e9), |_| {});
+        queue.close_at_end(ms(1001));
+        assert!(!queue.is_closed());
+        queue.close_at_end(ms(1101));
+        assert_eq!((queue.dealt.offered, queue.dealt.dropped), (1_000_000_000, 1_000_000_000));
+    }
+
+    #[test]
+    fn a_stop_sends_nothing_more_and_counts_only_what_was_due() {
+        let (mut queue, _give) = queue(Schedule::rate(1000.0), |_| {});
+        fall_due(&mut queue, ms(499), 20);
+        while queue.take(ms(499)).is_some() {}
+        queue.close(ms(600));
+        assert!(queue.take(ms(600)).is_none() && !queue.fall_due(ms(600), 20) && queue.is_exhausted());
+        assert_eq!((queue.dealt.offered, queue.dealt.dropped), (600, 100));
+    }
+
+    #[test]
+    fn nothing_is_left_to_send_at_the_end_of_a_pause_or_of_a_closed_loop() {
+        let (mut queue, _give) = queue(Schedule::rate(1000.0), |plan| plan.schedule.change(ms(300), Change::Pause));
+        fall_due(&mut queue, ms(1001), 20);
+        while queue.take(ms(1001)).is_some() {}
+        queue.close_at_end(ms(1001));
+        assert!(queue.is_closed());
+        assert_eq!((queue.dealt.offered, queue.dealt.dropped), (300, 0));
+        let (mut queue, _give) = super::tests::queue(Schedule::closed(), |_| {});
+        assert!(queue.take(ms(999)).is_some());
+        queue.close_at_end(ms(1001));
+        assert!(queue.is_closed() && queue.take(ms(1001)).is_none());
+        assert_eq!((queue.dealt.offered, queue.dealt.dropped), (1, 0));
     }
 }

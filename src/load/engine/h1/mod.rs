@@ -176,7 +176,7 @@ impl Loop {
                 self.follow(number, progress);
             }
             let now = self.shared.tell_time();
-            if self.closed_at.is_none() && (self.control.stopped() || self.end.is_some_and(|end| now >= end)) {
+            if self.closed_at.is_none() && self.control.stopped() {
                 self.queue.close(now);
             }
             let more_due = self.queue.fall_due(now, self.free_or_new());
@@ -184,6 +184,7 @@ impl Loop {
             let more_begun = self.begin_on_free();
             self.sweep();
             let now = self.shared.now;
+            self.queue.close_at_end(now);
             if now >= self.next_tick {
                 self.hand_over(false);
                 self.next_tick = next_tick(now);
@@ -342,11 +343,8 @@ impl Loop {
         if let Some(Reverse((at, _))) = self.resting.peek() {
             next = next.min(*at);
         }
-        match (self.closed_at, self.end) {
-            (Some(at), _) => next.min(at + GRACE),
-            (None, Some(end)) => next.min(end),
-            _ => next,
-        }
+        let over = self.closed_at.map_or(self.queue.closes_at(), |at| Some(at + GRACE));
+        over.map_or(next, |over| next.min(over))
     }
 
     /// Whether the recording is at its end, or the run was ended, and nothing is under way

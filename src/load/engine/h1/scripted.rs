@@ -77,7 +77,7 @@ impl Loop {
         let now = self.shared.now;
         let is_open_loop = self.shared.is_open;
         let Some(stage) = &mut self.shared.stage else { return true };
-        if is_open_loop && self.queue.is_closed() {
+        if is_open_loop && self.queue.is_past_end(now) {
             stage.leave(number);
         }
         let cue = stage.cue(number, now);

@@ -68,7 +68,7 @@ impl Loop {
     pub(super) fn go_on(&mut self, slot: u32) -> bool {
         let is_open = self.is_open;
         let Some(stage) = &mut self.stage else { return true };
-        if is_open && self.queue.is_closed() {
+        if is_open && self.queue.is_past_end(self.now) {
             stage.leave(slot);
         }
         let cue = stage.cue(slot, self.now);
