@@ -10,7 +10,7 @@ use serde_json::Value;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Mutex;
 use support::server::Asked;
-use support::{Bench, Do, Ended, Report, Running, Server, gets, ok};
+use support::{Bench, Do, Ended, Report, Running, Server, gets, line, ok};
 
 /// An answer with a JSON body.
 fn json(status: &str, fields: &str, body: &str) -> Vec<Do> {
@@ -192,6 +192,26 @@ fn recorded_traffic_is_judged_by_the_checks_of_the_command_line() {
     assert_eq!(counts("--check-body true --check-header X-Shard"), [10, 0, 0, 0, 20, 20, 0]);
     assert_eq!(counts("--check-body-matches \"n\":.[0-9]"), [10, 0, 0, 0, 0, 40, 0]);
     assert_eq!(counts("--check-status 200,404 --check-json n=1"), [10, 0, 0, 0, 0, 0, 40]);
+}
+
+#[test]
+fn a_recorded_status_that_a_replay_cannot_get_back_is_no_mismatch() {
+    // Recorded with a status each; what the server answers with is the path.
+    let log: String = [(304, 200), (206, 200), (499, 503), (0, 200), (304, 404), (200, 404), (404, 404)]
+        .iter()
+        .map(|(was, is)| line(0, "GET", &format!("/{was}/{is}")).replace("\" 200 ", &format!("\" {was:03} ")))
+        .collect();
+    let answer = |asked: &Asked| json(&(asked.path()[5..].to_owned() + " So"), "", "{}");
+    for (more, differ) in [("", 2), ("-H If-None-Match:x", 3), ("-H Range:bytes=0-9", 3)] {
+        let server = Server::start(answer);
+        let report = Bench::new().run(&server.url(), &log, &format!("--connections 1 {more}"));
+        let routes = report.json["routes"].as_array().unwrap();
+        assert_eq!(routes.iter().map(|r| r["mismatched"].as_u64().unwrap()).sum::<u64>(), differ, "{more}: {routes:?}");
+        let server = Server::start(answer);
+        let more = format!("--connections 1 --check-status recorded {more}");
+        let report = Bench::new().run(&server.url(), &log, &more);
+        assert_eq!(report.outcome("check_recorded_status"), differ, "{more}: {:?}", report.outcomes());
+    }
 }
 
 #[test]

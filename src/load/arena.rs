@@ -3,7 +3,7 @@
 //!
 //! Must not: open sockets or know when a request is due.
 
-use crate::model::{Method, Request, Route};
+use crate::model::{Method, Recorded, Request, Route};
 use std::io::Write as _;
 
 /// Rendered requests. Immutable once handed over, so that a repeated recording is rendered
@@ -28,7 +28,7 @@ pub(crate) struct Item {
     /// Who made it, 0 when the recording does not say.
     pub(crate) client: u64,
     /// The status it was answered with when it was recorded.
-    pub(crate) recorded_status: Option<u16>,
+    pub(crate) recorded_status: Option<Recorded>,
     /// What it counts under.
     pub(crate) route: Route,
 }
@@ -48,7 +48,7 @@ impl Arena {
                 Method::Get | Method::Head | Method::Put | Method::Delete | Method::Options
             ),
             client: request.client,
-            recorded_status: request.recorded_status,
+            recorded_status: request.recorded_status.map(|s| Recorded::of(s, |name| rendering.sends(request, name))),
             route: request.route.clone(),
         });
     }
@@ -108,6 +108,12 @@ pub struct Rendering {
 }
 
 impl Rendering {
+    /// Whether a header field goes out with a request; not those that this side always decides on.
+    fn sends(&self, r: &Request, name: &str) -> bool {
+        let named = |other: &str| other.eq_ignore_ascii_case(name);
+        r.headers.iter().any(|(n, _)| named(n)) || self.headers.iter().any(|(n, _)| named(n))
+    }
+
     /// Appends the wire bytes of a request (RFC 9112).
     pub fn render(&self, r: &Request, out: &mut Vec<u8>) {
         let named = |name: &str| self.headers.iter().any(|(n, _)| n.eq_ignore_ascii_case(name));

@@ -3,7 +3,7 @@
 //! Must not: allocate per request, or block.
 
 use crate::model::{
-    At, Event, Exemplar, Fault, Interval, Latency, Outcome, OutcomeCount, PerPhase, Phase, PhaseTimes, Route,
+    At, Event, Exemplar, Fault, Interval, Latency, Outcome, OutcomeCount, PerPhase, Phase, PhaseTimes, Recorded, Route,
     RouteInterval, Span, new_histogram, new_route_histogram,
 };
 use hdrhistogram::Histogram;
@@ -81,7 +81,7 @@ pub(crate) struct Ended<'a> {
     pub(crate) end: At,
     pub(crate) route: &'a Route,
     /// The status it was answered with when it was recorded.
-    pub(crate) recorded_status: Option<u16>,
+    pub(crate) recorded_status: Option<Recorded>,
 }
 
 impl Recorder {
@@ -195,7 +195,7 @@ impl Recorder {
         route.failed += u64::from(failed);
         route.server_errors += u64::from(e.outcome.is_server_error());
         if let (Some(was), Outcome::Status(is)) = (e.recorded_status, e.outcome) {
-            route.mismatched += u64::from(was != is);
+            route.mismatched += u64::from(!was.is_met_by(is));
         }
         route.response_time.saturating_record(response_ns);
         if self.slowest.len() < EXEMPLARS || self.slowest.last().is_some_and(|s| s.response_ns < response_ns) {
@@ -340,7 +340,15 @@ mod tests {
         let route = Route { id: 1, name: "/a".into() };
         let (due, end) = (At(due), At(end));
         let (sent, answered) = (Some(due.moved(10)), Some(end.moved(-1000)));
-        r.ended(&Ended { outcome, due, sent, answered, end, route: &route, recorded_status: Some(200) });
+        r.ended(&Ended {
+            outcome,
+            due,
+            sent,
+            answered,
+            end,
+            route: &route,
+            recorded_status: Some(Recorded::of(200, |_| false)),
+        });
     }
 
     #[test]

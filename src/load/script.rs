@@ -3,7 +3,7 @@
 //!
 //! Must not: know what a scenario is, or how requests are sent.
 
-use crate::model::{Answer, CheckKind, Request};
+use crate::model::{Answer, CheckKind, Recorded, Request};
 use std::fmt::Debug;
 
 /// What a user does next.
@@ -71,10 +71,10 @@ pub trait Judge: Send + Sync + Debug {
     /// What of each response it has to see.
     fn wants(&self) -> Wants;
 
-    /// Whether an answer is as expected; `recorded_status`: of the request, if it was recorded
-    /// with one.
+    /// Whether an answer is as expected; `recorded`: the status that the request was recorded
+    /// with, if it was with one.
     ///
     /// # Errors
     /// What of the answer was not as expected.
-    fn check(&self, recorded_status: Option<u16>, answer: &Answer<'_>) -> Result<(), CheckKind>;
+    fn check(&self, recorded: Option<Recorded>, answer: &Answer<'_>) -> Result<(), CheckKind>;
 }

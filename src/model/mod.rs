@@ -10,6 +10,7 @@ mod interval;
 mod latency;
 mod metric;
 mod reading;
+mod recorded;
 mod request;
 mod stacks;
 mod text;
@@ -25,6 +26,7 @@ pub use interval::{Exemplar, Interval, Outcome, OutcomeCount, PerPhase, Phase, P
 pub use latency::{Latency, LatencyError, Quantiles, new_histogram, new_route_histogram};
 pub use metric::{Kind, Metric, Scope, Unit};
 pub use reading::{Instance, Reading, Readings};
+pub use recorded::Recorded;
 pub use request::{Body, Method, Request, Route};
 pub use stacks::{Frame, FrameId, Sample, StackId, StackTable, Stacks};
 pub use text::{clean, is_obeyed};

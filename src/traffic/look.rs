@@ -5,7 +5,7 @@
 
 use super::distinct::Distinct;
 use super::rates::Rates;
-use crate::model::{Method, Request, Route};
+use crate::model::{Method, Recorded, Request, Route};
 use std::collections::{BTreeMap, HashMap};
 
 /// Hosts that have a count of their own, and names of header fields.
@@ -34,6 +34,8 @@ pub struct Look {
     pub without_host: u64,
     /// Requests whose client is not recorded.
     pub without_client: u64,
+    /// Requests whose recorded status is not to come again ([`Recorded`]).
+    pub not_again: u64,
     /// Requests with an Authorization, Proxy-Authorization or Cookie field.
     pub with_secrets: u64,
     methods: Vec<(Method, u64)>,
@@ -97,6 +99,9 @@ impl Look {
             self.other_methods += 1;
         }
         *self.statuses.entry(r.recorded_status).or_default() += 1;
+        let sends = |name: &str| r.headers.iter().any(|(n, _)| n.eq_ignore_ascii_case(name));
+        let recorded = r.recorded_status.map(|status| Recorded::of(status, sends));
+        self.not_again += u64::from(recorded.is_some_and(Recorded::is_not_to_come_again));
         match &r.host {
             Some(host) => self.hosts.note(host),
             None => self.without_host += 1,
@@ -186,6 +191,8 @@ mod tests {
         assert_eq!(look.statuses().collect::<Vec<_>>(), [(Some(200), 1), (Some(500), 2)]);
         assert_eq!(look.routes(), [("/b", 2), ("/a", 1)]);
         assert_eq!((look.hosts(), look.without_host, look.without_client), (vec![("h", 1)], 2, 2));
+        look.note(&request(Method::Get, (0, "/a"), Some(304)), true);
+        assert_eq!(look.not_again, 1);
         assert_eq!((look.bodies, look.body_bytes, look.without_body), (1, 2, 1));
         assert_eq!((look.fields(), look.with_secrets), (vec![("Cookie", 1)], 1));
     }

@@ -47,6 +47,11 @@ pub fn missing(look: &Look, summary: &Summary) -> Vec<Missing> {
             if has_fields { 0 } else { requests },
             "nothing but Referer and User-Agent is sent: no cookies, no Accept-Encoding, nothing conditional; add some with -H",
         ),
+        (
+            "conditions",
+            look.not_again,
+            "recorded with 304, 206, 499 or the like, which can't come back: another answer is no mismatch (docs/findings.md)",
+        ),
         ("clients", look.without_client, "a sample goes by request, and sessions cannot be told apart"),
         ("statuses", statuses, "the responses cannot be compared with the recorded ones"),
     ];

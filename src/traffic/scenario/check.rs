@@ -9,7 +9,7 @@
 use super::error::{ScenarioError, nearest};
 use super::jsonpath::{Found, JsonPath};
 use super::template::{NoValues, Template, Values};
-use crate::model::{Answer, CheckKind, clean};
+use crate::model::{Answer, CheckKind, Recorded, clean};
 use memchr::{memchr, memmem};
 use regex::bytes::{Regex, RegexBuilder};
 use serde_json::Value;
@@ -295,8 +295,8 @@ impl Judge {
     ///
     /// # Errors
     /// The kind of check that failed.
-    pub fn check(&self, recorded_status: Option<u16>, answer: &Answer<'_>) -> Result<(), CheckKind> {
-        if self.recorded && recorded_status.is_some_and(|s| s != answer.status) {
+    pub fn check(&self, recorded: Option<Recorded>, answer: &Answer<'_>) -> Result<(), CheckKind> {
+        if self.recorded && recorded.is_some_and(|r| !r.is_met_by(answer.status)) {
             return Err(CheckKind::Recorded);
         }
         self.expected.check(answer, &NoValues)
@@ -374,8 +374,11 @@ mod tests {
     fn the_recorded_status_is_compared_where_there_is_one() {
         let j = judge("recorded", &[], &[], &[]);
         let a = answer(404, "", "");
-        assert_eq!(j.check(Some(404), &a), Ok(()));
-        assert_eq!(j.check(Some(200), &a), Err(CheckKind::Recorded));
+        let recorded = |status| Some(Recorded::of(status, |_| false));
+        assert_eq!(j.check(recorded(404), &a), Ok(()));
+        assert_eq!(j.check(recorded(200), &a), Err(CheckKind::Recorded));
+        assert_eq!(j.check(recorded(304), &a), Err(CheckKind::Recorded));
+        assert_eq!(j.check(recorded(304), &answer(200, "", "")), Ok(()), "the replay asks unconditionally");
         assert_eq!(j.check(None, &a), Ok(()));
         assert!(!j.is_idle() && j.wants() == Wants::default() && Judge::default().is_idle());
     }
