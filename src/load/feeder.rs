@@ -214,12 +214,14 @@ impl Feeder {
     }
 
     /// Hands a batch over, waiting while the worker has enough. On a schedule, requests are
-    /// dealt strictly in turn, or due times would shift between workers. In a closed loop
-    /// whichever worker has room takes the batch, so that a stuck one holds nobody up.
+    /// dealt strictly in turn, or due times would shift between workers; what one of them has no
+    /// more use for is left out, since another may be late and still have to send its own. In a
+    /// closed loop whichever worker has room takes the batch, so that a stuck one holds nobody up.
     fn send(&mut self, worker: usize, mut batch: Batch) -> Result<(), Over> {
         self.tell(false);
         if self.plan.schedule.is_open() || self.supplies.len() == 1 {
-            return if self.supplies[worker].give(batch) { Ok(()) } else { Err(Over) };
+            self.supplies[worker].give(batch);
+            return if self.supplies.iter().all(Giver::is_refused) { Err(Over) } else { Ok(()) };
         }
         loop {
             let mut ended = 0;
@@ -267,5 +269,72 @@ impl Feeder {
         } else {
             let _ = self.out.try_send(Event::Traffic(counts)); // cumulative: the next one has it all
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::doorbell::Doorbell;
+    use super::super::supply::{Taken, Taker, supply};
+    use super::super::{Schedule, SourceError};
+    use super::*;
+    use crate::model::TrafficCounts;
+    use std::sync::mpsc::sync_channel;
+
+    /// Three requests, as often as they are wanted.
+    struct Three(u8);
+
+    impl RequestSource for Three {
+        fn next(&mut self, into: &mut Request) -> Result<bool, SourceError> {
+            self.0 += 1;
+            into.path = format!("/{}", self.0);
+            Ok(self.0 <= 3)
+        }
+
+        fn restart(&mut self) -> Result<bool, SourceError> {
+            self.0 = 0;
+            Ok(true)
+        }
+
+        fn counts(&self, at: At) -> TrafficCounts {
+            TrafficCounts { at, ..TrafficCounts::default() }
+        }
+    }
+
+    /// How many requests a worker finds until there are no more, or `most`.
+    fn found(taker: &Taker, most: usize) -> usize {
+        let mut n = 0;
+        while n < most {
+            match taker.take() {
+                Taken::Batch(batch) => n += batch.arena.len(),
+                Taken::NotYet => std::thread::yield_now(),
+                Taken::Ended => break,
+            }
+        }
+        n
+    }
+
+    #[test]
+    fn a_worker_that_is_late_is_fed_although_another_has_ended() {
+        let plan = Plan {
+            schedule: Arc::new(Schedule::rate(100.0)),
+            repeat: true,
+            threads: 2,
+            ..Plan::to(([127, 0, 0, 1], 9).into())
+        };
+        let (out, _events) = sync_channel(10);
+        let (mut givers, mut takers) = (Vec::new(), Vec::new());
+        for _ in 0..2 {
+            let (giver, taker) = supply(Arc::new(Doorbell::new().unwrap()));
+            givers.push(giver);
+            takers.push(taker);
+        }
+        let feeder = Feeder::new(Arc::new(plan), Box::new(Three(0)), givers, Arc::default(), Clock::start(), out);
+        let feeding = std::thread::spawn(move || feeder.work(|| {}));
+        let (late, ended) = (takers.pop(), takers.pop());
+        drop(ended);
+        assert!(found(late.as_ref().unwrap(), 1000) >= 1000);
+        drop(late);
+        feeding.join().unwrap(); // and ends when all have
     }
 }

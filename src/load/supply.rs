@@ -25,6 +25,7 @@ pub(crate) struct Batch {
 pub(super) struct Giver {
     channel: Option<SyncSender<Batch>>,
     bell: Arc<Doorbell>,
+    refused: bool,
 }
 
 /// The worker's end.
@@ -37,7 +38,7 @@ pub(crate) struct Taker {
 /// Both ends; `bell` is rung when a worker that found nothing can look again.
 pub(super) fn supply(bell: Arc<Doorbell>) -> (Giver, Taker) {
     let (give, take) = sync_channel(AHEAD);
-    (Giver { channel: Some(give), bell: bell.clone() }, Taker { channel: take, bell })
+    (Giver { channel: Some(give), bell: bell.clone(), refused: false }, Taker { channel: take, bell })
 }
 
 /// Why a batch was not taken; it is given back.
@@ -50,10 +51,15 @@ pub(super) enum Refused {
 
 impl Giver {
     /// Hands a batch over, waiting for room; false when the worker takes no more.
-    pub(super) fn give(&self, batch: Batch) -> bool {
-        let given = self.channel.as_ref().is_some_and(|c| c.send(batch).is_ok());
+    pub(super) fn give(&mut self, batch: Batch) -> bool {
+        self.refused |= self.channel.as_ref().is_none_or(|c| c.send(batch).is_err());
         self.bell.ring_if_asked();
-        given
+        !self.refused
+    }
+
+    /// Whether the worker was found to take no more.
+    pub(super) fn is_refused(&self) -> bool {
+        self.refused
     }
 
     /// Hands a batch over if there is room.
@@ -122,7 +128,7 @@ mod tests {
     fn the_bell_rings_for_who_found_nothing_and_at_the_end() {
         let batch = || Batch { arena: Arc::default(), base_ns: 0 };
         let bell = Arc::new(Doorbell::new().unwrap());
-        let (give, take) = supply(bell.clone());
+        let (mut give, take) = supply(bell.clone());
         assert!(give.give(batch()) && !rings(&bell), "nobody has asked");
         assert!(matches!(take.take(), Taken::Batch(_)));
         assert!(matches!(take.glance(), Taken::NotYet));
@@ -137,7 +143,7 @@ mod tests {
     #[test]
     fn a_worker_that_takes_no_more_is_noticed() {
         let batch = || Batch { arena: Arc::default(), base_ns: 0 };
-        let (give, take) = supply(Arc::new(Doorbell::new().unwrap()));
+        let (mut give, take) = supply(Arc::new(Doorbell::new().unwrap()));
         for _ in 0..AHEAD {
             assert!(give.try_give(batch()).is_ok());
         }
