@@ -76,7 +76,7 @@ fn long_gaps_of_a_recording_are_cut() {
     let log: String = [0, 1, 3600, 3601].iter().map(|s| line(*s, "GET", &format!("/s{s}"))).collect();
     let server = Server::answering();
     let report = run(&server, &log, &["--speed", "10", "--max-gap", "300ms"]);
-    assert_eq!((report.n("offered"), report.n("completed")), (4, 4));
+    assert_eq!((report.n("offered"), report.n("completed")), (4, 4), "{:?}", report.json["requests"]);
     let asked = server.asked();
     assert_eq!(asked.iter().map(|a| a.path()).collect::<Vec<_>>(), ["/s0", "/s1", "/s3600", "/s3601"]);
     assert!((asked[2].at - asked[0].at).as_secs_f64() > 0.2, "the gap is cut, not left out");

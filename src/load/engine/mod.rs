@@ -3,6 +3,7 @@
 //!
 //! Must not: decide when a request falls due.
 
+mod dispatch;
 mod h1;
 mod head;
 mod reqwest;
@@ -13,7 +14,7 @@ pub use response::{Bad, Limits, Response};
 use super::doorbell::Doorbell;
 use super::gate::Gate;
 use super::supply::Taker;
-use super::{Control, Plan};
+use super::{Control, Plan, share};
 use crate::clock::Clock;
 use crate::model::Event;
 use std::sync::Arc;
@@ -44,4 +45,11 @@ pub struct Worker {
     pub(crate) out: SyncSender<Event>,
     pub(crate) control: Arc<Control>,
     pub(crate) gate: Arc<Gate>,
+}
+
+impl Worker {
+    /// How many of the plan's connections are this worker's.
+    fn lanes(&self) -> u32 {
+        share(self.plan.connections, self.plan.threads, u32::from(self.index))
+    }
 }

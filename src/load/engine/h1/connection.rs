@@ -12,6 +12,7 @@ use super::tls_stream::{BROKEN, Prepared};
 use super::transport::{Dialer, Stream};
 use crate::clock::Clock;
 use crate::load::Plan;
+use crate::load::engine::dispatch::End;
 use crate::load::engine::head::Heads;
 use crate::load::engine::response::{Bad, Response};
 use crate::load::queue::Ticket;
@@ -127,13 +128,8 @@ pub(super) enum Progress {
     Waits,
     /// There is more to read; it was the others' turn.
     More,
-    /// The request has ended, `answered` or not.
-    Ended {
-        /// With a whole response, whatever a check made of it.
-        answered: bool,
-        /// Whose request it was.
-        client: u64,
-    },
+    /// The request has ended.
+    Ended(End),
 }
 
 /// See the top of the file.
@@ -611,7 +607,7 @@ impl Connection {
             let (route, recorded_status) = (&item.route, item.recorded_status);
             shared.recorder.ended(&Ended { outcome, due, sent, answered, end, route, recorded_status });
         }
-        Progress::Ended { answered: was_answered, client }
+        Progress::Ended(End { answered: was_answered, client })
     }
 }
 

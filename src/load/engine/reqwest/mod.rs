@@ -1,5 +1,5 @@
 //! The `reqwest` engine: HTTP/2, proxies, redirects and cookies. One thread and one tokio
-//! runtime per worker; a dispatcher on it takes what falls due and begins a task for each request.
+//! runtime per worker; each request is a task on it.
 //!
 //! A slot is the place of one request under way, or of one user: the plan's connections are
 //! slots here. Over HTTP/1.1 each slot has a client, and so a connection, of its own; over HTTP/2
@@ -11,38 +11,28 @@ mod call;
 mod client;
 mod link;
 mod message;
-mod users;
 mod verdict;
 mod wait;
 
+use super::dispatch::{Dispatcher, End, Lanes};
 use super::{Engine, Worker};
 use crate::clock::Clock;
-use crate::load::queue::{Queue, Ticket};
+use crate::load::Plan;
+use crate::load::queue::Ticket;
 use crate::load::record::{Ended, Recorder};
 use crate::load::stage::{Kept, Stage};
-use crate::load::{Control, Overload, Plan, Think, share};
-use crate::model::{At, Event, Fault, Interval, Outcome};
+use crate::model::{At, Event, Fault, Outcome};
 use call::{Call, Done};
 use client::{Client, Maker};
 use message::Origin;
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 use std::num::NonZeroU64;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
 use tokio::task::{Id, JoinError, JoinSet};
 use wait::Wait;
 
 /// See the top of the file.
 pub(super) struct Reqwest;
 
-/// How long requests under way are waited for after a run was ended.
-const GRACE: Duration = Duration::from_secs(2);
-/// Longest pause between attempts of a slot that can't get an answer in a closed loop.
-const BACK_OFF: Duration = Duration::from_millis(100);
-/// Requests begun before those under way get their turn.
-const BEGUN_IN_ONE_GO: u32 = 64;
 /// EIO: what a request is counted under whose task has panicked.
 const PANICKED: i32 = 5;
 
@@ -66,9 +56,9 @@ impl Engine for Reqwest {
             let origin_ns = worker.clock.origin_monotonic_ns();
             let wait = Wait::new(&worker.bell, origin_ns).map_err(|e| e.to_string())?;
             let maker = Maker::new(worker.plan.clone(), worker.clock.clone(), usize::from(index));
-            let mine = share(worker.plan.connections, worker.plan.threads, u32::from(index));
-            let clients: Result<Vec<_>, String> =
-                (0..mine.div_ceil(maker.sharing())).map(|n| maker.client(n as usize, false).map(Arc::new)).collect();
+            let clients: Result<Vec<_>, String> = (0..worker.lanes().div_ceil(maker.sharing()))
+                .map(|n| maker.client(n as usize, false).map(Arc::new))
+                .collect();
             let clients = clients?;
             drop(inside);
             Ok((runtime, wait, maker, clients))
@@ -77,7 +67,8 @@ impl Engine for Reqwest {
         let Some(start) = gate.arrive() else { return };
         match ready {
             Ok((runtime, wait, maker, clients)) => {
-                runtime.block_on(Loop::new(worker, wait, maker, clients, start).run());
+                let slots = Slots::new(&worker, maker, clients, start);
+                runtime.block_on(Dispatcher::new(worker, start, slots, 0).run(wait));
                 // A name that is still being looked up is not waited for.
                 runtime.shutdown_background();
             }
@@ -93,186 +84,86 @@ impl Engine for Reqwest {
 /// The place of one request under way.
 #[derive(Default)]
 struct Slot {
-    /// What is under way: its task, its request, when it was begun.
-    call: Option<(Id, Ticket, At)>,
-    /// Failures in a row, in a closed loop.
-    failures: u8,
+    /// What is under way: its task and its request.
+    call: Option<(Id, Ticket)>,
     kept: Option<Box<Kept>>,
 }
 
-/// One worker.
-struct Loop {
+/// The slots of one worker.
+struct Slots {
     plan: Arc<Plan>,
     /// Requests fall due whether or not a slot is free.
     is_open: bool,
     clock: Clock,
-    control: Arc<Control>,
-    wait: Wait,
-    queue: Queue,
     recorder: Recorder,
     maker: Maker,
     origin: Arc<Origin>,
     clients: Vec<Arc<Client>>,
-    slots: Vec<Slot>,
-    /// How many there may be.
-    most: usize,
+    all: Vec<Slot>,
     /// How many the plan has.
     planned: usize,
-    /// Free slots, the one used last at the end.
-    free: Vec<u32>,
-    /// Slots that pause, by the instant they are free again.
-    resting: BinaryHeap<Reverse<(At, u32)>>,
     calls: JoinSet<Done>,
-    /// Slots with a request under way.
-    busy: usize,
     stage: Option<Stage>,
-    rng: fastrand::Rng,
-    /// Outcomes whose reason was told, and clients that could not be made.
+    /// Outcomes whose reason was told.
     told: Vec<Outcome>,
     now: At,
-    end: Option<At>,
-    next_tick: At,
-    closed_at: Option<At>,
 }
 
-impl Loop {
-    fn new(worker: Worker, wait: Wait, maker: Maker, clients: Vec<Arc<Client>>, start: At) -> Loop {
-        let Worker { index, plan, supply, clock, out, control, .. } = worker;
-        let mine = share(plan.connections, plan.threads, u32::from(index));
-        let most = match plan.policy.overload {
-            Overload::Grow { most } => share(most, plan.threads, u32::from(index)).max(mine),
-            _ => mine,
-        };
-        let mut resting = BinaryHeap::new();
-        let mut free = Vec::with_capacity(mine as usize);
-        for n in (0..mine).rev() {
-            // All workers' slots in turn, evenly over the ramp.
-            let before = u64::from(n) * u64::from(plan.threads) + u64::from(index);
-            let after = plan.policy.ramp.mul_f64(before as f64 / f64::from(plan.connections));
-            if after.is_zero() { free.push(n) } else { resting.push(Reverse((start + after, n))) }
-        }
-        Loop {
+impl Slots {
+    fn new(worker: &Worker, maker: Maker, clients: Vec<Arc<Client>>, start: At) -> Slots {
+        let (plan, clock, planned) = (worker.plan.clone(), worker.clock.clone(), worker.lanes() as usize);
+        Slots {
             is_open: plan.schedule.is_open(),
-            wait,
-            queue: Queue::new(&plan, index, supply, start),
-            recorder: Recorder::new(index, start, out),
+            recorder: Recorder::new(worker.index, start, worker.out.clone()),
             origin: Arc::new(maker.origin.clone()),
             maker,
             clients,
-            slots: (0..mine).map(|_| Slot::default()).collect(),
-            most: most as usize,
-            planned: mine as usize,
-            free,
-            resting,
+            all: (0..planned).map(|_| Slot::default()).collect(),
+            planned,
             calls: JoinSet::new(),
-            busy: 0,
-            stage: Stage::new(&plan, index, mine as usize),
-            rng: fastrand::Rng::with_seed(plan.schedule.seed().wrapping_add(u64::from(index) << 32)),
+            stage: Stage::new(&plan, worker.index, planned),
             told: Vec::new(),
             now: clock.now(),
-            end: plan.duration.map(|d| start + d),
-            next_tick: next_tick(start),
-            closed_at: None,
             plan,
             clock,
-            control,
         }
     }
 
-    async fn run(mut self) {
-        let mut ended: Vec<Result<Done, JoinError>> = Vec::new();
-        self.seat_users();
-        loop {
-            for done in ended.drain(..) {
-                self.take_end(done);
-            }
-            let now = self.tell_time();
-            if self.closed_at.is_none() && self.control.stopped() {
-                self.queue.close(now);
-            }
-            let more_due = self.queue.fall_due(now, self.free_or_new());
-            self.wake_rested(now);
-            let more_begun = self.begin_on_free();
-            let now = self.now;
-            self.queue.close_at_end(now);
-            if now >= self.next_tick {
-                self.hand_over(false);
-                self.next_tick = next_tick(now);
-            }
-            if self.is_over(now) {
-                break;
-            }
-            let until = if more_due || more_begun { now } else { self.next_instant() };
-            self.wait.wait(&mut self.calls, &mut ended, now, until).await;
-        }
-        if self.end.is_some_and(|end| self.now >= end) {
-            self.control.out_of_time.store(true, Ordering::Relaxed);
-        }
-        self.abandon();
-        self.hand_over(true);
-    }
-
-    fn tell_time(&mut self) -> At {
-        self.now = self.clock.now();
-        self.now
+    /// Which client sends the requests of a slot.
+    fn client_of(&self, slot: usize) -> usize {
+        slot / self.maker.sharing() as usize
     }
 
     /// Requests that are given up in mid-air were sent if their connections were there.
     fn abandon(&mut self) {
-        for (n, slot) in self.slots.iter().enumerate().filter(|(_, s)| s.call.is_some()) {
-            let link = &self.clients[n / self.maker.sharing() as usize].link;
-            if slot.call.is_some() && link.established().is_some() && !link.is_under_way() {
+        for n in (0..self.all.len()).filter(|n| self.all[*n].call.is_some()) {
+            let link = &self.clients[self.client_of(n)].link;
+            if link.established().is_some() && !link.is_under_way() {
                 self.recorder.sent += 1;
             }
         }
         self.calls.abort_all();
     }
 
-    /// Begins a request in a free slot.
-    fn begin(&mut self, slot: u32, ticket: Ticket) {
-        let n = slot as usize;
-        let lag_ns = self.is_open.then(|| self.now.since_ns(ticket.due));
-        self.recorder.begun(lag_ns);
-        let place = &mut self.slots[n];
-        if let Some(stage) = &self.stage {
-            stage.keep(slot, &mut place.kept);
-        }
-        let call = Call {
-            slot,
-            ticket: ticket.clone(),
-            client: self.clients[n / self.maker.sharing() as usize].clone(),
-            origin: self.origin.clone(),
-            plan: self.plan.clone(),
-            clock: self.clock.clone(),
-            begun: self.now,
-            kept: place.kept.take(),
-        };
-        let id = self.calls.spawn(call.make()).id();
-        place.call = Some((id, ticket, self.now));
-        self.busy += 1;
-    }
-
-    /// A task has ended.
-    fn take_end(&mut self, done: Result<Done, JoinError>) {
+    /// A task has ended: its slot, and how.
+    fn take_end(&mut self, done: Result<Done, JoinError>) -> Option<(u32, End)> {
         match done {
             Ok(done) => self.ended(done),
             Err(e) => {
-                let is_it = |s: &Slot| s.call.as_ref().is_some_and(|(id, ..)| *id == e.id());
-                let Some(slot) = self.slots.iter().position(is_it) else { return };
+                let is_it = |s: &Slot| s.call.as_ref().is_some_and(|(id, _)| *id == e.id());
+                let slot = self.all.iter().position(is_it)? as u32;
                 let (outcome, end) = (Outcome::Errno(PANICKED), self.tell_time());
                 let why = Some(format!("a request ended in a mistake of ours: {e}"));
                 let (sent, answered, kept) = (None, None, None);
-                let slot = slot as u32;
-                self.ended(Done { slot, outcome, sent, answered, end, retried: false, received_bytes: 0, why, kept });
+                self.ended(Done { slot, outcome, sent, answered, end, retried: false, received_bytes: 0, why, kept })
             }
         }
     }
 
-    /// Counts the end of a request; its slot takes the next one at once, rests or is free.
-    fn ended(&mut self, done: Done) {
+    /// Counts the end of a request.
+    fn ended(&mut self, done: Done) -> Option<(u32, End)> {
         let n = done.slot as usize;
-        let Some((_, ticket, _)) = self.slots[n].call.take() else { return };
-        self.busy -= 1;
+        let (_, ticket) = self.all[n].call.take()?;
         let Done { slot, outcome, sent, answered, end, retried, received_bytes, why, kept } = done;
         let item = ticket.item();
         if sent.is_some() {
@@ -291,7 +182,7 @@ impl Loop {
             }
             (outcome, None) => outcome,
         };
-        self.slots[n].kept = kept;
+        self.all[n].kept = kept;
         let (due, route, recorded_status) = (ticket.due, &item.route, item.recorded_status);
         self.recorder.ended(&Ended { outcome, due, sent, answered, end, route, recorded_status });
         if let Some(why) = why.filter(|_| !self.told.contains(&outcome)) {
@@ -304,140 +195,103 @@ impl Loop {
             };
             self.recorder.tell_fault(end, what);
         }
-        self.queue.ended(item.client);
+        self.tell_time();
         let answered = matches!(outcome, Outcome::Status(_) | Outcome::Check(_));
-        self.go_on_after(slot, answered);
+        Some((slot, End { answered, client: item.client }))
+    }
+}
+
+impl Lanes for Slots {
+    fn count(&self) -> usize {
+        self.all.len()
     }
 
-    fn go_on_after(&mut self, slot: u32, answered: bool) {
-        let place = &mut self.slots[slot as usize];
-        place.failures = if answered { 0 } else { place.failures.saturating_add(1) };
-        let failures = place.failures.min(10);
-        let now = self.tell_time();
-        let pause = match (self.is_open, answered) {
-            // Not at once after a failure: a flow would be gone through in one go, failing.
-            (true, false) if self.is_scripted() => Duration::from_millis(1),
-            (true, _) => Duration::ZERO,
-            (false, true) => self.think(),
-            (false, false) => Duration::from_millis(1 << failures).min(BACK_OFF).max(self.think()),
-        };
-        if !pause.is_zero() && !self.queue.is_closed() {
-            self.resting.push(Reverse((now + pause, slot)));
-        } else if self.is_scripted() {
-            self.go_on(slot);
-        } else {
-            self.free.push(slot);
-        }
-    }
-
-    fn think(&mut self) -> Duration {
-        match self.plan.policy.think {
-            Think::None => Duration::ZERO,
-            think => think.draw(&mut self.rng),
-        }
-    }
-
-    /// Begins requests in free slots; true: there are more of both.
-    fn begin_on_free(&mut self) -> bool {
-        if self.is_scripted() {
-            return self.begin_scripted();
-        }
-        for _ in 0..BEGUN_IN_ONE_GO {
-            if self.free_or_new() == 0 {
-                return false;
-            }
-            let now = self.tell_time();
-            let Some(ticket) = self.queue.take(now) else { return false };
-            let Some(slot) = self.free_slot() else { return false };
-            self.begin(slot, ticket);
-        }
-        self.queue.wants_connection() || !self.is_open
-    }
-
-    /// How many slots could take a request.
-    fn free_or_new(&self) -> usize {
-        self.free.len() + (self.most - self.slots.len())
-    }
-
-    /// A free slot, the one used last if possible; one beyond the plan if there is no other and
-    /// the plan lets them grow.
-    fn free_slot(&mut self) -> Option<u32> {
-        if let Some(slot) = self.free.pop() {
-            return Some(slot);
-        }
-        let n = self.slots.len();
-        if n >= self.most {
-            return None;
-        }
-        let of_client = n / self.maker.sharing() as usize;
-        if of_client >= self.clients.len() {
-            match self.maker.client(of_client, n >= self.planned) {
+    fn add(&mut self) -> bool {
+        let n = self.all.len();
+        if self.client_of(n) >= self.clients.len() {
+            match self.maker.client(self.client_of(n), n >= self.planned) {
                 Ok(client) => self.clients.push(Arc::new(client)),
                 Err(why) => {
                     self.recorder.tell_fault(self.now, format!("no more connections can be made: {why}"));
-                    self.most = n;
-                    return None;
+                    return false;
                 }
             }
         }
-        self.slots.push(Slot::default());
-        u32::try_from(n).ok()
+        self.all.push(Slot::default());
+        true
     }
 
-    fn wake_rested(&mut self, now: At) {
-        while self.resting.peek().is_some_and(|Reverse((at, _))| *at <= now) {
-            let Some(Reverse((_, slot))) = self.resting.pop() else { return };
-            if self.is_scripted() {
-                self.go_on(slot);
-            } else {
-                self.free.push(slot);
-            }
-        }
+    /// What a client does with its connections is its own affair.
+    fn is_connected(&self, _: u32) -> bool {
+        true
     }
 
-    /// When something is to be done although nothing happens.
-    fn next_instant(&mut self) -> At {
-        let mut next = self.next_tick;
-        if let Some(due) = self.queue.next_due() {
-            next = next.min(due);
+    fn begin(&mut self, slot: u32, ticket: Ticket) -> Option<End> {
+        let n = slot as usize;
+        let lag_ns = self.is_open.then(|| self.now.since_ns(ticket.due));
+        self.recorder.begun(lag_ns);
+        let client = self.clients[self.client_of(n)].clone();
+        let place = &mut self.all[n];
+        if let Some(stage) = &self.stage {
+            stage.keep(slot, &mut place.kept);
         }
-        if let Some(Reverse((at, _))) = self.resting.peek() {
-            next = next.min(*at);
-        }
-        let over = self.closed_at.map_or(self.queue.closes_at(), |at| Some(at + GRACE));
-        over.map_or(next, |over| next.min(over))
-    }
-
-    /// Whether the recording is at its end, or the run was ended, and nothing is under way
-    /// or was waited for long enough.
-    fn is_over(&mut self, now: At) -> bool {
-        if self.queue.is_closed() && self.closed_at.is_none() {
-            self.closed_at = Some(now);
-        }
-        let no_more = match self.is_scripted() {
-            false => self.queue.is_exhausted(),
-            true if self.is_open => self.queue.is_closed() || (self.queue.is_exhausted() && self.users_are_done()),
-            true => self.queue.is_exhausted() || self.users_are_done(),
+        let call = Call {
+            slot,
+            ticket: ticket.clone(),
+            client,
+            origin: self.origin.clone(),
+            plan: self.plan.clone(),
+            clock: self.clock.clone(),
+            begun: self.now,
+            kept: place.kept.take(),
         };
-        (self.busy == 0 && no_more) || self.closed_at.is_some_and(|at| now >= at + GRACE)
+        place.call = Some((self.calls.spawn(call.make()).id(), ticket));
+        None
     }
 
-    fn hand_over(&mut self, last: bool) {
+    fn has_nothing_to_do(&mut self, _: u32) {}
+
+    fn hang_up(&mut self, _: u32) {}
+
+    fn now(&self) -> At {
+        self.now
+    }
+
+    fn tell_time(&mut self) -> At {
+        self.now = self.clock.now();
+        self.now
+    }
+
+    fn stage(&mut self) -> Option<&mut Stage> {
+        self.stage.as_mut()
+    }
+
+    fn recorder(&mut self) -> &mut Recorder {
         let made = link::take(&self.maker.ledger);
         self.recorder.connections_opened += made.opened;
         self.recorder.grown += made.grown;
         for (phase, ns) in made.phases {
             self.recorder.phase(phase, ns);
         }
-        let dealt = std::mem::take(&mut self.queue.dealt);
-        let queued = self.queue.waiting() as u64;
-        self.recorder.offered += dealt.offered;
-        self.recorder.dropped += dealt.dropped;
-        self.recorder.hand_over(self.now, queued, last);
+        &mut self.recorder
     }
 }
 
-/// The tick of the session's clock after `now`, the same for all workers.
-fn next_tick(now: At) -> At {
-    At((now.0 / Interval::TICK_NS + 1) * Interval::TICK_NS)
+impl Dispatcher<Slots> {
+    async fn run(mut self, mut wait: Wait) {
+        let mut ended: Vec<Result<Done, JoinError>> = Vec::new();
+        loop {
+            for done in ended.drain(..) {
+                if let Some((slot, end)) = self.lanes.take_end(done) {
+                    self.ended(slot, end);
+                }
+            }
+            self.lanes.tell_time();
+            let Some(until) = self.turn() else { break };
+            let now = self.lanes.now();
+            wait.wait(&mut self.lanes.calls, &mut ended, now, until).await;
+        }
+        self.lanes.abandon();
+        self.finish();
+    }
 }
