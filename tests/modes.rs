@@ -199,6 +199,16 @@ fn only_the_methods_asked_for_are_sent() {
 }
 
 #[test]
+fn routes_beyond_the_bound_are_named_at_the_end() {
+    let log: String = ["a", "b", "c", "d", "c"].iter().map(|p| line(0, "GET", &format!("/{p}"))).collect();
+    let (report, _) = replay(&log, "--max-routes 2 --loop --requests 50");
+    let said = "traffic: (other routes) are 2 routes with 3 requests; most frequent among them /c 2";
+    assert!(report.faults().contains(said), "{}", report.faults());
+    let (report, _) = replay(&log, "--max-routes 4");
+    assert_eq!(report.faults(), "");
+}
+
+#[test]
 fn headers_host_and_base_path_are_as_the_user_says() {
     let server = Server::answering();
     let bench = Bench::new();
@@ -328,6 +338,11 @@ fn wrong_input_is_one_line_and_exit_code_2() {
         ("no log", vec![&url, "--replay", &text, "--record", "s"]),
         ("request", vec![&url, "--replay", &posts, "--record", "s"]),
         ("binary", vec![&url, "--replay", &binary, "--record", "s"]),
+        ("closed loop", vec![&url, "--replay", &fine, "--record", "s", "--think", "1ms", "--rate", "5"]),
+        ("closed loop", vec![&url, "--replay", &fine, "--record", "s", "--think", "1ms", "--speed", "5"]),
+        ("closed loop", vec![&url, "--replay", &fine, "--record", "s", "--think", "1ms", "--load", "const(5,1s)"]),
+        ("closed loop", vec![&url, "--replay", &fine, "--record", "s", "--think", "1ms", "--scale-to", "5"]),
+        ("closed loop", vec![&url, "--replay", &fine, "--record", "s", "--think", "1ms", "--find-max", "p99<1s"]),
         ("nonsense", vec![&url, "--replay", &fine, "--format", "nonsense", "--record", "s"]),
         ("no target", vec!["ftp://127.0.0.1", "--replay", &fine, "--record", "s"]),
         ("port", vec!["http://127.0.0.1:0", "--replay", &fine, "--record", "s"]),

@@ -113,8 +113,8 @@ pub(super) struct RunArgs {
     /// dropped, or have more connections opened (--max-connections); each is counted
     #[arg(long, value_enum, value_name = "WHAT", default_value = "queue", help_heading = "Pace")]
     pub(super) overload: OverloadName,
-    /// Pause of a connection after each response, without --rate or --speed: 100ms, uniform(50ms,150ms), exp(100ms)
-    #[arg(long, value_name = "TIME", value_parser = think, conflicts_with_all = ["rate", "speed"], help_heading = "Pace")]
+    /// Pause of a connection after each response, in a closed loop: 100ms, uniform(50ms,150ms), exp(100ms)
+    #[arg(long, value_name = "TIME", value_parser = think, help_heading = "Pace")]
     pub(super) think: Option<Think>,
     /// With --speed: requests of one recorded client go out one after the other, each when it is due and
     /// the one before it was answered

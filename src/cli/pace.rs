@@ -97,7 +97,8 @@ impl RunArgs {
     /// The constant rate, if the run has one.
     fn constant_rate(&self) -> Option<f64> {
         let p = &self.pace;
-        let other = p.load.is_some() || p.scale_to.is_some() || p.find_max.is_some() || self.speed.is_some();
+        let paced = p.load.is_some() || p.scale_to.is_some() || p.find_max.is_some() || self.speed.is_some();
+        let other = paced || self.think.is_some();
         if p.find_max.is_some() { None } else { self.rate.or((self.is_demo() && !other).then_some(DEMO_RATE)) }
     }
 
@@ -122,6 +123,12 @@ impl RunArgs {
     pub(super) fn check_pace(&self) -> anyhow::Result<()> {
         if self.pace.arrivals == ArrivalsName::Poisson && !self.has_rate() {
             return Err(anyhow!("--arrivals poisson needs a rate: --rate, --load, --scale-to or --find-max"));
+        }
+        if self.think.is_some() && (self.has_rate() || self.speed.is_some()) {
+            return Err(anyhow!(
+                "--think is the pause of users in a closed loop: leave it out, or --rate, --load, --speed, --scale-to \
+                 and --find-max, which say when requests are sent"
+            ));
         }
         if self.pace.max_gap.is_some() && self.speed.is_none() && self.pace.scale_to.is_none() {
             return Err(anyhow!("--max-gap needs recorded times: --speed or --scale-to"));

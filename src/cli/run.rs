@@ -411,4 +411,20 @@ impl load::RequestSource for Replay {
     fn counts(&self, at: At) -> TrafficCounts {
         TrafficCounts { at, ..self.reader.counts() }
     }
+
+    fn faults(&self, at: At) -> Vec<Fault> {
+        let s = self.reader.summary();
+        if s.folded_routes == 0 {
+            return Vec::new();
+        }
+        let more = if s.more_folded_routes { "more than " } else { "" };
+        let mut what =
+            format!("(other routes) are {more}{} routes with {} requests", s.folded_routes, s.folded_requests);
+        for (n, often) in s.top_folded.iter().filter(|t| t.count > 1).take(3).enumerate() {
+            what += if n == 0 { "; most frequent among them " } else { ", " };
+            what += &format!("{} {}", crate::model::clean(&often.name, 60), often.count);
+        }
+        let mend = Some("--max-routes N tells more apart, --route PATTERN names them".into());
+        vec![Fault { at, place: "traffic".into(), what, mend }]
+    }
 }

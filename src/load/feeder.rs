@@ -266,6 +266,9 @@ impl Feeder {
         counts.repeats = self.repeats;
         if at_end {
             let _ = self.out.send(Event::Traffic(counts));
+            for fault in self.source.faults(now) {
+                let _ = self.out.send(Event::Fault(fault));
+            }
         } else {
             let _ = self.out.try_send(Event::Traffic(counts)); // cumulative: the next one has it all
         }

@@ -2,7 +2,7 @@
 //!
 //! Must not: know a log format; cli joins the traffic room to this trait.
 
-use crate::model::{At, Request, TrafficCounts};
+use crate::model::{At, Fault, Request, TrafficCounts};
 
 /// Why a source gives no more requests although it is not at its end: one line that says
 /// what, where and what to do.
@@ -24,4 +24,11 @@ pub trait RequestSource: Send {
 
     /// What has been read so far.
     fn counts(&self, at: At) -> TrafficCounts;
+
+    /// What of it could not be kept as it was recorded; asked for once, at the end of the run or of
+    /// the recording.
+    fn faults(&self, at: At) -> Vec<Fault> {
+        let _ = at;
+        Vec::new()
+    }
 }
