@@ -2,7 +2,8 @@
 //! two tables, each with what is promised of it: `cargo bench --bench pacing`.
 //!
 //! Rates: how many requests were offered of those that a rate asks for, and the send lag. An
-//! idle machine is part of the promise; the load client says itself when it was late.
+//! idle machine is part of the promise. Before each run a thread looks at the clock and does nothing else
+//! for a second: for how much of it it was stopped is what no client could do anything about.
 //!
 //! Stall: the target is stopped for 2 s in a run of 10 s at 2000/s. A request due `t` after the
 //! stop waits what is left of it, so the quantile q of all response times is
@@ -64,11 +65,14 @@ fn rates(o: &Options, nginx: &nginx::Nginx, folder: &Path) -> Outcome<Vec<String
     println!("| rate /s | offered off by | send lag p50 | p99 | p99.9 | client CPU of a core | client says |");
     println!("|---:|---:|---:|---:|---:|---:|---|");
     let mut rounds: Vec<Vec<Value>> = vec![Vec::new(); RATES.len()];
+    let mut stopped: Vec<Stopped> = Vec::new();
     for _ in 0..o.rounds {
         for (rate, reports) in RATES.iter().zip(&mut rounds) {
+            stopped.push(Stopped::of_a_second());
             reports.push(perfbench(o, nginx, folder, *rate, |_| Ok(()))?);
         }
     }
+    let machine = Stopped::line(&stopped);
     let mut broken = Vec::new();
     for (rate, reports) in RATES.iter().zip(&rounds) {
         let of = |figure: &dyn Fn(&Value) -> Option<f64>| -> Outcome<[f64; 3]> {
@@ -83,11 +87,14 @@ fn rates(o: &Options, nginx: &nginx::Nginx, folder: &Path) -> Outcome<Vec<String
         })?;
         let lag = |q: &'static str| of(&move |r| number(r, &format!("/send_lag_us/{q}")));
         let (p50, p99, p999) = (lag("p50")?, lag("p99")?, lag("p999")?);
-        let cpu = of(&|r| Some(number(r, "/client/cpu_s")? / number(r, "/duration_s")? * 100.0))?;
-        let late = reports.iter().filter(|r| r["findings"].to_string().contains("client.")).count();
+        let cpu = of(&|r| {
+            let cpu_s = number(r, "/client/cpu_user_s")? + number(r, "/client/cpu_system_s")?;
+            Some(cpu_s / number(r, "/duration_s")? * 100.0)
+        })?;
+        let late = reports.iter().filter(|r| r["client"]["limits_run"] == true).count();
         let shown = |[median, low, high]: [f64; 3], unit| format!("{median:.1} ({low:.1} to {high:.1}) {unit}");
         println!(
-            "| {rate} | {:.3} % | {} | {} | {} | {} | {late} of {} rounds late |",
+            "| {rate} | {:.3} % | {} | {} | {} | {} | limits {late} of {} rounds |",
             off[0],
             shown(p50, "µs"),
             shown(p99, "µs"),
@@ -99,10 +106,46 @@ fn rates(o: &Options, nginx: &nginx::Nginx, folder: &Path) -> Outcome<Vec<String
             broken.push(format!("{rate}/s: offered is off by {:.3} %, promised {OFFERED_WITHIN} %", off[0]));
         }
         if *rate == RATES[RATES.len() - 1] && (p50[0] > LAG_P50 || p99[0] > LAG_P99) {
-            broken.push(format!("{rate}/s: send lag p50 {:.1} and p99 {:.1} µs", p50[0], p99[0]));
+            broken.push(format!(
+                "{rate}/s: send lag p50 {:.1} and p99 {:.1} µs, promised {LAG_P50} and {LAG_P99}; {machine}",
+                p50[0], p99[0]
+            ));
         }
     }
+    println!("\n{machine}");
     Ok(broken)
+}
+
+/// For how long a thread that only looks at the clock was stopped within a second.
+struct Stopped {
+    /// All of it, from 50 µs each on.
+    share: f64,
+    longest_ms: f64,
+}
+
+impl Stopped {
+    fn of_a_second() -> Stopped {
+        let from = Instant::now();
+        let (mut last, mut sum, mut longest) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
+        while last < Duration::from_secs(1) {
+            let now = from.elapsed();
+            let gap = now - last;
+            if gap > Duration::from_micros(50) {
+                sum += gap;
+                longest = longest.max(gap);
+            }
+            last = now;
+        }
+        Stopped { share: sum.as_secs_f64(), longest_ms: longest.as_secs_f64() * 1e3 }
+    }
+
+    fn line(all: &[Stopped]) -> String {
+        let mean = all.iter().map(|s| s.share).sum::<f64>() / all.len() as f64 * 100.0;
+        let longest = all.iter().map(|s| s.longest_ms).fold(0.0, f64::max);
+        format!(
+            "the machine stopped a thread that does nothing else for {mean:.2} % of the time, {longest:.1} ms on end"
+        )
+    }
 }
 
 fn stall(o: &Options, nginx: &nginx::Nginx, folder: &Path) -> Outcome<Vec<String>> {
