@@ -3,11 +3,11 @@
 //!
 //! Must not: speak of listeners on other hosts.
 
+use super::Focused;
 use crate::model::{Evidence, Finding, Metric, Severity};
-use crate::timeline::View;
 
 /// See the top of the file.
-pub(super) fn check(view: &View<'_>) -> Option<Finding> {
+pub(super) fn check(view: &Focused<'_>) -> Option<Finding> {
     let moved = |m| view.timeline.delta(m, "", view.focus()).filter(|n| *n > 0);
     let overflows = moved(Metric::TcpListenOverflows)?;
     let mut evidence = vec![Evidence {

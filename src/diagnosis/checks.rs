@@ -2,8 +2,8 @@
 //!
 //! Must not: count requests without an answer; those are [`super::unanswered`]'s.
 
+use super::Focused;
 use crate::model::{CheckKind, Evidence, Finding, Outcome, Severity};
-use crate::timeline::View;
 
 /// Share of answers refused from which it is a warning, per cent; the first one is worth a note.
 const WARNS_FROM: f64 = 1.0;
@@ -11,7 +11,7 @@ const WARNS_FROM: f64 = 1.0;
 const GRAVE_FROM: f64 = 10.0;
 
 /// See the top of the file.
-pub(super) fn check(view: &View<'_>) -> Option<Finding> {
+pub(super) fn check(view: &Focused<'_>) -> Option<Finding> {
     let all = view.timeline.load().counts(view.focus()).outcomes;
     let refused: Vec<_> = all.iter().filter(|o| matches!(o.outcome, Outcome::Check(_)) && o.count > 0).collect();
     let most = refused.iter().max_by_key(|o| o.count)?;

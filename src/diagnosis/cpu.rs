@@ -2,11 +2,11 @@
 //!
 //! Must not: tell who is to blame when the target is elsewhere.
 
+use super::Focused;
 use crate::model::{Evidence, Finding, Metric, Severity};
-use crate::timeline::View;
 
 /// Everything is busy.
-pub(super) fn full(view: &View<'_>) -> Option<Finding> {
+pub(super) fn full(view: &Focused<'_>) -> Option<Finding> {
     let all = view.timeline.cpu_total(view.focus())?;
     if all.busy() < 95.0 {
         return None;
@@ -28,7 +28,7 @@ pub(super) fn full(view: &View<'_>) -> Option<Finding> {
 }
 
 /// One CPU does all the soft interrupts: most often one receive queue without RPS.
-pub(super) fn one_softirq(view: &View<'_>) -> Option<Finding> {
+pub(super) fn one_softirq(view: &Focused<'_>) -> Option<Finding> {
     let mut by_si = view.timeline.cpus(view.focus());
     by_si.sort_by(|a, b| b.1.si.total_cmp(&a.1.si));
     let (cpu, most) = by_si.first()?;

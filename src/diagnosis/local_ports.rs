@@ -3,11 +3,11 @@
 //!
 //! Must not: blame the target.
 
+use super::Focused;
 use crate::model::{Evidence, Finding, Metric, Phase, Severity};
-use crate::timeline::View;
 
 /// See the top of the file.
-pub(super) fn check(view: &View<'_>) -> Option<Finding> {
+pub(super) fn check(view: &Focused<'_>) -> Option<Finding> {
     let ports = view.timeline.ports(view.instant()).into_iter().max_by(|a, b| a.percent().total_cmp(&b.percent()))?;
     let percent = ports.percent();
     if percent < 50.0 {
@@ -18,7 +18,7 @@ pub(super) fn check(view: &View<'_>) -> Option<Finding> {
         Evidence { text: format!("{} of {} ports in use", ports.used, ports.budget), series: of(Metric::PortsUsed) },
         Evidence { text: format!("{} of them in TIME_WAIT", ports.time_wait), series: of(Metric::DestTimeWait) },
     ];
-    let connect = view.timeline.load().sum(view.focus()).phases[Phase::Connect];
+    let connect = view.load().phases[Phase::Connect];
     if connect.count > 0 {
         evidence.push(Evidence { text: format!("connect p99 {:.2} ms", connect.p99 as f64 / 1e6), series: None });
     }

@@ -3,8 +3,8 @@
 //!
 //! Must not: count requests whose recording says nothing about their answer.
 
+use super::Focused;
 use crate::model::{Evidence, Finding, Severity, clean};
-use crate::timeline::View;
 
 /// Share of a route's answers that may differ, per cent: caches and expired objects make a few.
 const SAID_FROM: f64 = 5.0;
@@ -16,7 +16,7 @@ const LEAST: u64 = 20;
 const NAMED: usize = 3;
 
 /// See the top of the file.
-pub(super) fn check(view: &View<'_>) -> Option<Finding> {
+pub(super) fn check(view: &Focused<'_>) -> Option<Finding> {
     let routes = view.timeline.load().routes(view.focus());
     let all = routes.iter().fold(0u64, |n, r| n.saturating_add(r.requests));
     let mismatched = routes.iter().fold(0u64, |n, r| n.saturating_add(r.mismatched));

@@ -15,10 +15,34 @@ mod tests;
 mod unanswered;
 
 use crate::model::Finding;
-use crate::timeline::View;
+use crate::timeline::{LoadSum, View};
+use std::cell::OnceCell;
+use std::ops::Deref;
 
 /// A rule: looks at a stretch of a session and gives a verdict, or none.
-pub type Rule = fn(&View<'_>) -> Option<Finding>;
+pub type Rule = fn(&Focused<'_>) -> Option<Finding>;
+
+/// A view, and what more than one rule wants of its focus and is dear to add up.
+pub struct Focused<'a> {
+    view: &'a View<'a>,
+    load: OnceCell<LoadSum>,
+}
+
+impl Focused<'_> {
+    /// The load in focus with its distributions; for counts alone there is
+    /// [`counts`](crate::timeline::LoadTrack::counts).
+    pub fn load(&self) -> &LoadSum {
+        self.load.get_or_init(|| self.timeline.load().sum(self.focus()))
+    }
+}
+
+impl<'a> Deref for Focused<'a> {
+    type Target = View<'a>;
+
+    fn deref(&self) -> &View<'a> {
+        self.view
+    }
+}
 
 /// Every rule there is.
 pub static RULES: &[Rule] = &[
@@ -40,7 +64,8 @@ pub static RULES: &[Rule] = &[
 
 /// All findings over what is in focus, gravest first.
 pub fn check(view: &View<'_>) -> Vec<Finding> {
-    let mut found: Vec<Finding> = RULES.iter().filter_map(|rule| rule(view)).collect();
+    let focused = Focused { view, load: OnceCell::new() };
+    let mut found: Vec<Finding> = RULES.iter().filter_map(|rule| rule(&focused)).collect();
     found.sort_by(|a, b| b.severity.cmp(&a.severity).then(a.rule.cmp(b.rule)));
     found
 }

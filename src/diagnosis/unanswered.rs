@@ -2,15 +2,15 @@
 //!
 //! Must not: count answers, whatever their status, as failed.
 
+use super::Focused;
 use crate::model::{Evidence, Finding, Metric, Outcome, OutcomeCount, Severity};
-use crate::timeline::View;
 
 /// Share of requests without an answer from which it is said, per cent.
 const SAID_FROM: f64 = 1.0;
 
 /// Requests fail.
-pub(super) fn failing(view: &View<'_>) -> Option<Finding> {
-    let s = view.timeline.load().sum(view.focus());
+pub(super) fn failing(view: &Focused<'_>) -> Option<Finding> {
+    let s = view.timeline.load().counts(view.focus());
     // What a check refused was answered; the checks have a rule of their own.
     let is_unanswered = |o: &&OutcomeCount| !matches!(o.outcome, Outcome::Status(_) | Outcome::Check(_));
     let most = s.outcomes.iter().filter(is_unanswered).max_by_key(|o| o.count)?;
@@ -40,8 +40,8 @@ pub(super) fn failing(view: &View<'_>) -> Option<Finding> {
 }
 
 /// Nothing is answered although requests are under way.
-pub(super) fn silence(view: &View<'_>) -> Option<Finding> {
-    let s = view.timeline.load().sum(view.recent_load());
+pub(super) fn silence(view: &Focused<'_>) -> Option<Finding> {
+    let s = view.timeline.load().counts(view.recent_load());
     if s.completed + s.failed > 0 || s.in_flight == 0 || s.span.secs() < 0.8 {
         return None;
     }

@@ -4,8 +4,9 @@
 //! Must not: call a client limiting that keeps its schedule.
 
 use super::{gravity, lateness, said, schedule};
+use crate::diagnosis::Focused;
 use crate::model::{Evidence, Finding, Metric, Severity};
-use crate::timeline::{FULL_PERCENT, View};
+use crate::timeline::FULL_PERCENT;
 
 /// Seconds a thread has to be full ([`FULL_PERCENT`]) before it is said: below that it is one
 /// reading, and the start of a run is always busy.
@@ -14,7 +15,7 @@ const LEAST_S: f64 = 1.0;
 const LEAST_SHARE: f64 = 0.2;
 
 /// See the top of the file.
-pub(in crate::diagnosis) fn check(view: &View<'_>) -> Option<Finding> {
+pub(in crate::diagnosis) fn check(view: &Focused<'_>) -> Option<Finding> {
     let ledger = view.timeline.client(view.focus());
     let least_s = LEAST_S.max(LEAST_SHARE * ledger.span.secs());
     let full: Vec<_> = ledger.threads.iter().filter(|t| t.full_s >= least_s).collect();

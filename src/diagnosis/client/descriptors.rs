@@ -4,11 +4,11 @@
 //! Must not: count what the target refused.
 
 use super::{errnos, said};
+use crate::diagnosis::Focused;
 use crate::model::{Evidence, Finding, Metric, Severity};
-use crate::timeline::View;
 
 /// See the top of the file.
-pub(in crate::diagnosis) fn check(view: &View<'_>) -> Option<Finding> {
+pub(in crate::diagnosis) fn check(view: &Focused<'_>) -> Option<Finding> {
     // One is enough: each is a request that failed here, and more connections are not to be had.
     let (own, host) = (errnos(view, &[24]), errnos(view, &[23]));
     let failed = own.saturating_add(host);

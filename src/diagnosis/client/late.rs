@@ -3,15 +3,15 @@
 //!
 //! Must not: speak up in a closed loop, which has no schedule to be late for.
 
+use crate::diagnosis::Focused;
 use crate::model::{Evidence, Finding, Severity};
-use crate::timeline::View;
 
 /// Send lag below this is nobody's problem, ns.
 const NOT_WORTH_SAYING_NS: u64 = 1_000_000;
 
 /// See the top of the file.
-pub(in crate::diagnosis) fn check(view: &View<'_>) -> Option<Finding> {
-    let s = view.timeline.load().sum(view.focus());
+pub(in crate::diagnosis) fn check(view: &Focused<'_>) -> Option<Finding> {
+    let s = view.load();
     if s.lag.count == 0 || s.lag.p99 < NOT_WORTH_SAYING_NS || s.lag.p99 * 2 < s.response.p99 {
         return None;
     }

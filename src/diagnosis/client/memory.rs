@@ -4,8 +4,8 @@
 //! Must not: take a start-up, in which buffers are filled once, for growth.
 
 use super::{bytes, errnos, said};
+use crate::diagnosis::Focused;
 use crate::model::{At, Evidence, Finding, Metric, Severity, Span};
-use crate::timeline::View;
 
 /// Share of the limit from which it is said, per cent: the kernel reclaims and swaps before it
 /// kills, and that is felt from here on.
@@ -22,7 +22,7 @@ const HORIZON_S: f64 = 3600.0;
 const SOON_S: f64 = 600.0;
 
 /// See the top of the file.
-pub(in crate::diagnosis) fn check(view: &View<'_>) -> Option<Finding> {
+pub(in crate::diagnosis) fn check(view: &Focused<'_>) -> Option<Finding> {
     let ledger = view.timeline.client(view.focus());
     // ENOMEM, ENOBUFS
     let refused = errnos(view, &[12, 105]);
@@ -56,7 +56,7 @@ pub(in crate::diagnosis) fn check(view: &View<'_>) -> Option<Finding> {
 
 /// Bytes a second by which resident memory grew, when it grew in every third of the stretch and
 /// in the last no less than half as fast as over all.
-fn growth_per_s(view: &View<'_>) -> Option<f64> {
+fn growth_per_s(view: &Focused<'_>) -> Option<f64> {
     let series = view.timeline.series(Metric::ProcRss, "self")?;
     let readings: Vec<(At, i64)> = series.window(view.focus()).collect();
     let (first, last) = (readings.first()?, readings.last()?);

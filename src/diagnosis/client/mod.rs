@@ -11,15 +11,16 @@ pub(super) mod memory;
 pub(super) mod runqueue;
 pub(super) mod throttled;
 
+use super::Focused;
 use crate::model::{Evidence, OutcomeCount, Severity};
-use crate::timeline::{ClientLateness, View};
+use crate::timeline::ClientLateness;
 
 /// Send lag (p99) from which a client with a schedule is late, ns: a millisecond is what a
 /// careless timer costs, and twenty times what this client takes on an idle core.
 const LATE_NS: u64 = 1_000_000;
 
-fn lateness(view: &View<'_>) -> ClientLateness {
-    ClientLateness::of(view.timeline, &view.timeline.load().sum(view.focus()))
+fn lateness(view: &Focused<'_>) -> ClientLateness {
+    ClientLateness::of(view.timeline, view.load())
 }
 
 /// How grave a lack of CPU is. Without a schedule every microsecond of it is a request that was
@@ -47,7 +48,7 @@ fn schedule(late: &ClientLateness) -> Vec<Evidence> {
 }
 
 /// How many requests of the focus ended in one of these errno values.
-fn errnos(view: &View<'_>, wanted: &[i32]) -> u64 {
+fn errnos(view: &Focused<'_>, wanted: &[i32]) -> u64 {
     let all = view.timeline.load().counts(view.focus()).outcomes;
     let is_wanted = |o: &&OutcomeCount| matches!(o.outcome, crate::model::Outcome::Errno(n) if wanted.contains(&n));
     all.iter().filter(is_wanted).fold(0, |n, o| n.saturating_add(o.count))

@@ -4,15 +4,15 @@
 //! Must not: say who has the CPU instead when that is not known.
 
 use super::{gravity, lateness, said, schedule};
+use crate::diagnosis::Focused;
 use crate::model::{Evidence, Finding, Metric};
-use crate::timeline::View;
 
 /// Share of its time that a thread may wait for a CPU, per cent: on a machine of its own it is
 /// well below one; a tenth is a tenth of what it could do, and it is in the times it measures.
 const SAID_FROM: f64 = 10.0;
 
 /// See the top of the file.
-pub(in crate::diagnosis) fn check(view: &View<'_>) -> Option<Finding> {
+pub(in crate::diagnosis) fn check(view: &Focused<'_>) -> Option<Finding> {
     let ledger = view.timeline.client(view.focus());
     let worst = ledger.threads.iter().max_by(|a, b| a.wait_percent.total_cmp(&b.wait_percent))?;
     if worst.wait_percent < SAID_FROM {

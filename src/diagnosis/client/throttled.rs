@@ -3,15 +3,15 @@
 //!
 //! Must not: look at the target's quota.
 
+use crate::diagnosis::Focused;
 use crate::model::{Evidence, Finding, Metric, Severity};
-use crate::timeline::View;
 
 /// Share of the time it was kept off from which it is said, per cent. A quota stops all threads at
 /// once, and for tens of milliseconds: one in twenty is in every percentile above p95.
 const SAID_FROM: f64 = 5.0;
 
 /// See the top of the file.
-pub(in crate::diagnosis) fn check(view: &View<'_>) -> Option<Finding> {
+pub(in crate::diagnosis) fn check(view: &Focused<'_>) -> Option<Finding> {
     let ledger = view.timeline.client(view.focus());
     let percent = 100.0 * ledger.throttled_ns as f64 / ledger.span.len_ns().max(1) as f64;
     if ledger.ended == 0 || percent < SAID_FROM {
