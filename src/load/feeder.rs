@@ -170,7 +170,8 @@ impl Feeder {
     }
 
     /// Deals the kept batches again and again. Each pass goes on in turn where the one before
-    /// it ended, or a worker would get more than its share and due times would shift.
+    /// it ended, or a worker would get more than its share and due times would shift; but a client
+    /// whose requests must not overtake each other stays with its worker.
     fn repeat_kept(&mut self, mut base_ns: u64, length_ns: u64) {
         let kept = self.kept.take().unwrap_or_default();
         let workers = self.supplies.len();
@@ -187,7 +188,8 @@ impl Feeder {
                     _ => arena.clone(),
                 };
                 self.dealt += arena.len() as u64;
-                let to = (*worker + (pass % workers as u64) as usize) % workers;
+                let turn = if self.plan.policy.sessions { 0 } else { (pass % workers as u64) as usize };
+                let to = (*worker + turn) % workers;
                 if self.send(to, Batch { arena, base_ns }).is_err() {
                     return;
                 }
@@ -195,7 +197,7 @@ impl Feeder {
             if self.dealt >= most {
                 return;
             }
-            base_ns += length_ns;
+            base_ns = base_ns.saturating_add(length_ns);
             self.repeats += 1;
         }
     }
@@ -279,10 +281,11 @@ impl Feeder {
 mod tests {
     use super::super::doorbell::Doorbell;
     use super::super::supply::{Taken, Taker, supply};
-    use super::super::{Schedule, SourceError};
+    use super::super::{Policy, Schedule, SourceError};
     use super::*;
     use crate::model::TrafficCounts;
     use std::sync::mpsc::sync_channel;
+    use std::thread::JoinHandle;
 
     /// Three requests, as often as they are wanted.
     struct Three(u8);
@@ -291,6 +294,7 @@ mod tests {
         fn next(&mut self, into: &mut Request) -> Result<bool, SourceError> {
             self.0 += 1;
             into.path = format!("/{}", self.0);
+            into.client = 2;
             Ok(self.0 <= 3)
         }
 
@@ -317,23 +321,39 @@ mod tests {
         n
     }
 
-    #[test]
-    fn a_worker_that_is_late_is_fed_although_another_has_ended() {
+    /// A feeder of two workers, whose ends are given, and which has ended when the thread has.
+    fn feed_two(policy: Policy) -> (Vec<Taker>, JoinHandle<()>) {
         let plan = Plan {
             schedule: Arc::new(Schedule::rate(100.0)),
             repeat: true,
             threads: 2,
+            policy,
             ..Plan::to(([127, 0, 0, 1], 9).into())
         };
         let (out, _events) = sync_channel(10);
-        let (mut givers, mut takers) = (Vec::new(), Vec::new());
-        for _ in 0..2 {
-            let (giver, taker) = supply(Arc::new(Doorbell::new().unwrap()));
-            givers.push(giver);
-            takers.push(taker);
-        }
+        let (givers, takers) = (0..2).map(|_| supply(Arc::new(Doorbell::new().unwrap()))).unzip();
         let feeder = Feeder::new(Arc::new(plan), Box::new(Three(0)), givers, Arc::default(), Clock::start(), out);
-        let feeding = std::thread::spawn(move || feeder.work(|| {}));
+        (takers, std::thread::spawn(move || feeder.work(|| {})))
+    }
+
+    #[test]
+    fn the_feeder_ends_with_its_workers_though_one_was_never_offered_anything() {
+        let (takers, feeding) = feed_two(Policy { sessions: true, ..Policy::default() });
+        // All requests are of one client, and so of one worker.
+        assert!(found(&takers[0], 100) >= 100);
+        drop(takers);
+        for _ in 0..1000 {
+            if feeding.is_finished() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("it feeds nobody");
+    }
+
+    #[test]
+    fn a_worker_that_is_late_is_fed_although_another_has_ended() {
+        let (mut takers, feeding) = feed_two(Policy::default());
         let (late, ended) = (takers.pop(), takers.pop());
         drop(ended);
         assert!(found(late.as_ref().unwrap(), 1000) >= 1000);

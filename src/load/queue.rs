@@ -324,7 +324,7 @@ mod tests {
         plan.schedule.begin(At::START);
         plan.duration = Some(Duration::from_nanos(END.0));
         change(&mut plan);
-        let (mut give, take) = supply(Arc::new(Doorbell::new().unwrap()));
+        let (give, take) = supply(Arc::new(Doorbell::new().unwrap()));
         let mut arena = Arena::default();
         for n in 0..2000 {
             let request = Request {

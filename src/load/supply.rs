@@ -5,8 +5,8 @@
 
 use super::arena::Arena;
 use super::doorbell::Doorbell;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
+use std::sync::{Arc, Weak};
 
 /// Batches that may lie ready for a worker.
 pub(super) const AHEAD: usize = 16;
@@ -25,7 +25,7 @@ pub(crate) struct Batch {
 pub(super) struct Giver {
     channel: Option<SyncSender<Batch>>,
     bell: Arc<Doorbell>,
-    refused: bool,
+    taker: Weak<()>,
 }
 
 /// The worker's end.
@@ -33,12 +33,16 @@ pub(super) struct Giver {
 pub(crate) struct Taker {
     channel: Receiver<Batch>,
     bell: Arc<Doorbell>,
+    /// There as long as the taker is.
+    _alive: Arc<()>,
 }
 
 /// Both ends; `bell` is rung when a worker that found nothing can look again.
 pub(super) fn supply(bell: Arc<Doorbell>) -> (Giver, Taker) {
     let (give, take) = sync_channel(AHEAD);
-    (Giver { channel: Some(give), bell: bell.clone(), refused: false }, Taker { channel: take, bell })
+    let alive = Arc::new(());
+    let giver = Giver { channel: Some(give), bell: bell.clone(), taker: Arc::downgrade(&alive) };
+    (giver, Taker { channel: take, bell, _alive: alive })
 }
 
 /// Why a batch was not taken; it is given back.
@@ -51,15 +55,15 @@ pub(super) enum Refused {
 
 impl Giver {
     /// Hands a batch over, waiting for room; false when the worker takes no more.
-    pub(super) fn give(&mut self, batch: Batch) -> bool {
-        self.refused |= self.channel.as_ref().is_none_or(|c| c.send(batch).is_err());
+    pub(super) fn give(&self, batch: Batch) -> bool {
+        let given = self.channel.as_ref().is_some_and(|c| c.send(batch).is_ok());
         self.bell.ring_if_asked();
-        !self.refused
+        given
     }
 
-    /// Whether the worker was found to take no more.
+    /// Whether the worker takes no more, offered something or not.
     pub(super) fn is_refused(&self) -> bool {
-        self.refused
+        self.taker.strong_count() == 0
     }
 
     /// Hands a batch over if there is room.
@@ -128,7 +132,7 @@ mod tests {
     fn the_bell_rings_for_who_found_nothing_and_at_the_end() {
         let batch = || Batch { arena: Arc::default(), base_ns: 0 };
         let bell = Arc::new(Doorbell::new().unwrap());
-        let (mut give, take) = supply(bell.clone());
+        let (give, take) = supply(bell.clone());
         assert!(give.give(batch()) && !rings(&bell), "nobody has asked");
         assert!(matches!(take.take(), Taken::Batch(_)));
         assert!(matches!(take.glance(), Taken::NotYet));
@@ -143,7 +147,7 @@ mod tests {
     #[test]
     fn a_worker_that_takes_no_more_is_noticed() {
         let batch = || Batch { arena: Arc::default(), base_ns: 0 };
-        let (mut give, take) = supply(Arc::new(Doorbell::new().unwrap()));
+        let (give, take) = supply(Arc::new(Doorbell::new().unwrap()));
         for _ in 0..AHEAD {
             assert!(give.try_give(batch()).is_ok());
         }

@@ -36,8 +36,6 @@ const NOT_AGAIN: &[(u16, &[&str], Instead)] = &[
     (206, RANGE, Instead::Success),
     (416, RANGE, Instead::Success),
     (412, PRECONDITIONS, Instead::Success),
-    // No status was sent: nginx logs 000, CloudFront too, Envoy and Caddy 0.
-    (0, NONE, Instead::Anything),
     // The client was too slow with its request.
     (408, NONE, Instead::Anything),
     // nginx closed the connection without an answer (`return 444`).
@@ -94,7 +92,7 @@ mod tests {
 
     #[test]
     fn what_was_never_answered_may_be_answered_with_anything() {
-        for status in [0, 408, 444, 460, 499] {
+        for status in [408, 444, 460, 499] {
             assert!([200, 302, 404, 503].iter().all(|s| Recorded::of(status, |_| true).is_met_by(*s)), "{status}");
         }
         for status in [200, 204, 301, 400, 401, 403, 404, 429, 500, 502, 503, 504] {

@@ -27,7 +27,7 @@ pub(super) struct Head {
 /// The head read last. Servers answer request after request alike within a second, and to see
 /// that a head is the same costs a tenth of reading it.
 #[derive(Debug, Default)]
-pub(crate) struct Heads {
+pub struct Heads {
     bytes: Vec<u8>,
     said: Option<Head>,
 }

@@ -9,6 +9,7 @@ mod head;
 mod reqwest;
 mod response;
 
+pub use head::Heads;
 pub use response::{Bad, Limits, Response};
 
 use super::doorbell::Doorbell;

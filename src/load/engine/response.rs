@@ -96,6 +96,14 @@ impl Response {
         self.advance_with(bytes, &mut Heads::default(), None)
     }
 
+    /// The same, knowing heads again that were read before: what engines do.
+    ///
+    /// # Errors
+    /// [`Bad`] when this is no response.
+    pub fn advance_knowing(&mut self, bytes: &[u8], heads: &mut Heads) -> Result<usize, Bad> {
+        self.advance_with(bytes, heads, None)
+    }
+
     /// The same, with what was read before in `heads`; head and content are put into `kept`.
     pub(crate) fn advance_with(
         &mut self,

@@ -236,6 +236,7 @@ impl<L: Lanes> Dispatcher<L> {
             let Some(ticket) = self.queue.take(self.lanes.now()) else { return false };
             let Some(lane) = self.free() else {
                 self.queue.dealt.dropped += 1;
+                self.queue.ended(ticket.item().client);
                 return false;
             };
             self.lanes.tell_time();
