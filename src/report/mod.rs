@@ -27,9 +27,9 @@ pub fn run_span(t: &Timeline) -> Span {
     let all = t.load().span();
     let busy = |s: &crate::timeline::Slot| s.offered + s.completed + s.failed + s.dropped > 0;
     match t.load().slots(all).rev().find(|(_, s)| busy(s)) {
-        Some((end, _)) => {
+        Some((_, last)) => {
             let given = t.opening().load.duration_ns.map_or(all.from, |ns| At(all.from.0.saturating_add(ns)));
-            Span { from: all.from, to: end.max(given).min(all.to) }
+            Span { from: all.from, to: last.until.max(given).min(all.to) }
         }
         None => t.whole(),
     }

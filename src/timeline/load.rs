@@ -56,6 +56,8 @@ pub struct Slot {
     pub sent_bytes: u64,
     /// Nanoseconds the longest interval in the slot covers.
     pub covers_ns: u64,
+    /// End of the latest interval that counts in it: up to half a tick before or after its own.
+    pub until: At,
     /// How requests ended, by outcome.
     pub outcomes: Vec<OutcomeCount>,
     /// Response time, ns.
@@ -111,6 +113,7 @@ impl LoadTrack {
                 *sum = sum.saturating_add(share(count, n, of));
             }
             s.covers_ns = s.covers_ns.max(covers_ns);
+            s.until = s.until.max(if number == last { i.span.to } else { end_of(number) });
             let shares = i.outcomes.iter().map(|o| OutcomeCount { count: share(o.count, n, of), ..*o });
             add_outcomes(&mut s.outcomes, shares.filter(|o| of == 1 || o.count > 0));
             // The other workers may have told what was under way then.
