@@ -201,9 +201,12 @@ fn routes(t: &Timeline, out: &mut String) {
     if routes.is_empty() {
         return;
     }
+    let shown = || routes.iter().take(ROUTES);
+    // Room for all other columns in 100.
+    let width = shown().map(|r| r.route.chars().count()).max().unwrap_or(0).clamp(20, 46);
     line!(
         out,
-        "\n{:<48} {:>10} {:>8} {:>8} {:>8} {:>9} {:>9}",
+        "\n{:<width$} {:>9} {:>7} {:>6} {:>8} {:>9} {:>9}",
         "route",
         "requests",
         "failed",
@@ -212,11 +215,11 @@ fn routes(t: &Timeline, out: &mut String) {
         "p50",
         "p99"
     );
-    for r in routes.iter().take(ROUTES) {
+    for r in shown() {
         line!(
             out,
-            "{:<48} {:>10} {:>8} {:>8} {:>8} {:>9} {:>9}",
-            clean(&r.route, 48),
+            "{:<width$} {:>9} {:>7} {:>6} {:>8} {:>9} {:>9}",
+            clean(&r.route, width),
             r.requests,
             r.failed,
             r.server_errors,
