@@ -138,6 +138,16 @@ pub fn cut_front(text: &str, columns: usize) -> String {
     kept.iter().rev().collect()
 }
 
+/// Like [`cut`], but keeps both ends of the text: names of routes and files differ at their ends.
+pub fn cut_middle(text: &str, columns: usize) -> String {
+    let text = clean(text, 4096);
+    if text.width() <= columns || columns < 8 {
+        return cut(&text, columns);
+    }
+    let end = cut_front(&text, columns / 2);
+    cut(&text, columns - columns / 2 + 1).trim_end_matches('…').to_owned() + &end
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -164,6 +174,9 @@ mod tests {
     fn wide_characters_are_cut_by_columns() {
         assert_eq!(cut("日本語テキスト", 7), "日本語…");
         assert_eq!(cut("日本語", 6), "日本語");
+        assert_eq!(cut_middle("/downloads/product_1", 13), "/downlo…uct_1");
+        assert_eq!(cut_middle("/downloads/product_1", 20), "/downloads/product_1");
+        assert_eq!(cut_middle("日本語テキスト日本語テキスト", 11).width(), 11);
         assert_eq!(cut("abc\x1b[2J", 20), "abc·[2J");
         assert_eq!(cut_front("/a/very/long/path", 6), "…/path");
         assert_eq!(cut("abc", 0), "");

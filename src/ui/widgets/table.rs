@@ -98,7 +98,7 @@ impl Table<'_> {
         for (n, w) in widths.iter().enumerate().filter(|(_, w)| **w > 0) {
             if let Some((text, style)) = cell(n) {
                 match self.columns[n].align {
-                    Align::Left => on.put(x, y, &units::cut(&text, usize::from(*w)), style),
+                    Align::Left => on.put(x, y, &units::cut_middle(&text, usize::from(*w)), style),
                     Align::Right => on.put_right(x + w, y, &units::cut(&text, usize::from(*w)), style),
                 };
             }
@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn numbers_end_at_one_edge_and_spare_columns_go_first() {
-        let want = ["route           n/s  p99 ms", "/                 1       2", "/a/long/pat…  12.3k     931"];
+        let want = ["route           n/s  p99 ms", "/                 1       2", "/a/lon…ndeed  12.3k     931"];
         assert_eq!(painted(27, None), want);
         assert!(painted(18, None)[0].starts_with("route") && !painted(18, None)[0].contains("p99"));
         painted(0, None);
