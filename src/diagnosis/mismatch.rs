@@ -5,6 +5,7 @@
 
 use super::Focused;
 use crate::model::{Evidence, Finding, Severity, clean};
+use crate::timeline::RouteSum;
 
 /// Share of a route's answers that may differ, per cent: caches and expired objects make a few.
 const SAID_FROM: f64 = 5.0;
@@ -18,13 +19,15 @@ const NAMED: usize = 3;
 /// See the top of the file.
 pub(super) fn check(view: &Focused<'_>) -> Option<Finding> {
     let routes = view.timeline.load().routes(view.focus());
-    let all = routes.iter().fold(0u64, |n, r| n.saturating_add(r.requests));
+    // What was not answered has no status to compare.
+    let answers = |r: &RouteSum| r.requests.saturating_sub(r.failed);
+    let all = routes.iter().fold(0u64, |n, r| n.saturating_add(answers(r)));
     let mismatched = routes.iter().fold(0u64, |n, r| n.saturating_add(r.mismatched));
     let percent = |part: u64, of: u64| 100.0 * part as f64 / of.max(1) as f64;
     let mut found: Vec<_> = routes
         .iter()
-        .filter(|r| r.requests >= LEAST && percent(r.requests, all) >= MATTERS)
-        .filter(|r| percent(r.mismatched, r.requests) >= SAID_FROM)
+        .filter(|r| answers(r) >= LEAST && percent(answers(r), all) >= MATTERS)
+        .filter(|r| percent(r.mismatched, answers(r)) >= SAID_FROM)
         .collect();
     found.sort_by(|a, b| b.mismatched.cmp(&a.mismatched).then_with(|| a.route.cmp(&b.route)));
     let named: Vec<String> = found.iter().take(NAMED).map(|r| clean(&r.route, 40)).collect();
@@ -39,8 +42,8 @@ pub(super) fn check(view: &Focused<'_>) -> Option<Finding> {
             "{}: {} of {} ({:.0} %)",
             clean(&r.route, 60),
             r.mismatched,
-            r.requests,
-            percent(r.mismatched, r.requests)
+            answers(r),
+            percent(r.mismatched, answers(r))
         ),
         series: None,
     }));

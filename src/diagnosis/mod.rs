@@ -8,6 +8,7 @@ mod accept_queue;
 mod checks;
 mod client;
 mod cpu;
+mod dropped;
 mod local_ports;
 mod mismatch;
 #[cfg(test)]
@@ -48,6 +49,7 @@ impl<'a> Deref for Focused<'a> {
 pub static RULES: &[Rule] = &[
     unanswered::silence,
     unanswered::failing,
+    dropped::check,
     local_ports::check,
     accept_queue::check,
     cpu::one_softirq,

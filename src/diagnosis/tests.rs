@@ -73,9 +73,11 @@ fn found(events: Vec<Event>) -> Vec<&'static str> {
     findings(events).iter().map(|f| f.rule).collect()
 }
 
-/// What the only finding says of itself: rule, gravity, whether the client limits the run.
+/// What the only finding, but for that something was dropped, says of itself: rule, gravity, whether
+/// the client limits the run.
 fn only(events: Vec<Event>) -> (&'static str, Severity, bool) {
-    match findings(events).as_slice() {
+    let all: Vec<Finding> = findings(events).into_iter().filter(|f| f.rule != "load.dropped").collect();
+    match all.as_slice() {
         [f] => (f.rule, f.severity, f.limits_client()),
         all => panic!("not one finding but {all:#?}"),
     }
@@ -98,6 +100,22 @@ fn once(outcome: Outcome) -> Vec<Event> {
 
 fn closed(i: &mut Interval) {
     i.send_lag = Latency::default();
+}
+
+#[test]
+fn what_was_never_sent_is_said_and_so_is_a_silence_that_is_over() {
+    assert_eq!(found(load(|i| i.dropped = 5)), ["load.dropped"]);
+    // One second of five without an answer.
+    let silent = |i: &mut Interval| {
+        if (2..3).contains(&(i.span.from.0 / SECOND)) {
+            (i.completed, i.failed, i.in_flight) = (0, 0, 7);
+            i.outcomes.clear();
+        }
+    };
+    let all = findings(load(silent));
+    let f = all.iter().find(|f| f.rule == "target.silent").expect("it is found");
+    assert_eq!((f.severity, f.span.from.0 / SECOND, f.span.secs()), (Severity::Warning, 2, 1.0), "{f:?}");
+    assert_eq!(f.title, "the target answered nothing for 1.0 s");
 }
 
 #[test]

@@ -3,7 +3,8 @@
 //! Must not: count answers, whatever their status, as failed.
 
 use super::Focused;
-use crate::model::{Evidence, Finding, Metric, Outcome, OutcomeCount, Severity};
+use crate::model::{At, Evidence, Finding, Interval, Metric, Outcome, OutcomeCount, Severity, Span};
+use crate::timeline::Slot;
 
 /// Share of requests without an answer from which it is said, per cent.
 const SAID_FROM: f64 = 1.0;
@@ -23,6 +24,9 @@ pub(super) fn failing(view: &Focused<'_>) -> Option<Finding> {
         Outcome::Errno(111) => "nothing listens there: is the target up, and is its accept queue open?",
         Outcome::Errno(99) => "no local port is left to this destination: keep connections open, or widen the range",
         Outcome::Errno(24) => "out of file descriptors: raise the limit with ulimit -n",
+        Outcome::Tls => {
+            "trust its certificate with --ca FILE, or don't check it with --insecure; or no TLS is spoken there: http://"
+        }
         Outcome::Timeout(_) => "look at the target's CPU and accept queue over the same stretch",
         _ => "look at the target's error log over the same stretch",
     };
@@ -39,22 +43,39 @@ pub(super) fn failing(view: &Focused<'_>) -> Option<Finding> {
     })
 }
 
-/// Nothing is answered although requests are under way.
+/// Shortest stretch without an answer that is worth saying.
+const SILENT_FOR: f64 = 0.8;
+
+/// Nothing was answered for a while although requests were under way: now, or anywhere in focus.
 pub(super) fn silence(view: &Focused<'_>) -> Option<Finding> {
-    let s = view.timeline.load().counts(view.recent_load());
-    if s.completed + s.failed > 0 || s.in_flight == 0 || s.span.secs() < 0.8 {
-        return None;
+    let (mut longest, mut run) = (None::<(Span, &Slot)>, None::<Span>);
+    for (end, slot) in view.timeline.load().slots(view.focus()) {
+        if slot.completed > 0 || slot.failed > 0 || slot.in_flight == 0 {
+            run = None;
+            continue;
+        }
+        let from = run.map_or(At(end.0.saturating_sub(Interval::TICK_NS)), |run| run.from);
+        let so_far = Span { from, to: end };
+        run = Some(so_far);
+        if longest.is_none_or(|(span, _)| span.len_ns() < so_far.len_ns()) {
+            longest = Some((so_far, slot));
+        }
     }
+    let (span, s) = longest.filter(|(span, _)| span.secs() >= SILENT_FOR)?;
+    let goes_on = span.to >= view.timeline.load().known_until().min(view.focus().to);
     let mut evidence = vec![Evidence { text: format!("{} in flight, {} queued", s.in_flight, s.queued), series: None }];
-    if let Some(overflows) = view.timeline.delta(Metric::TcpListenOverflows, "", view.recent()).filter(|n| *n > 0) {
+    if let Some(overflows) = view.timeline.delta(Metric::TcpListenOverflows, "", span).filter(|n| *n > 0) {
         let series = Some((Metric::TcpListenOverflows, "".into()));
         evidence.push(Evidence { text: format!("{overflows} accept queue overflows"), series });
     }
     Some(Finding {
         rule: "target.silent",
-        severity: Severity::Critical,
-        title: format!("the target has answered nothing for {:.1} s", s.span.secs()),
-        span: s.span,
+        severity: if goes_on { Severity::Critical } else { Severity::Warning },
+        title: match goes_on {
+            true => format!("the target has answered nothing for {:.1} s", span.secs()),
+            false => format!("the target answered nothing for {:.1} s", span.secs()),
+        },
+        span,
         evidence,
         advice: "is it stopped, or waiting for a lock or a collection? take a capture with c".into(),
     })

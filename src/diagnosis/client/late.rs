@@ -19,17 +19,19 @@ pub(in crate::diagnosis) fn check(view: &Focused<'_>) -> Option<Finding> {
     let connections = u64::from(view.timeline.opening().load.connections);
     let most_in_flight = view.timeline.load().slots(view.focus()).map(|(_, slot)| slot.in_flight).max().unwrap_or(0);
     let all_busy = connections > 0 && most_in_flight * 10 >= connections * 9;
-    let evidence = [
+    let mut evidence = vec![
         format!("send lag p99 {:.1} ms of a response time p99 of {:.1} ms", ms(s.lag.p99), ms(s.response.p99)),
-        format!("service time p99 {:.1} ms", ms(s.service.p99)),
         format!("at most {most_in_flight} of {connections} connections in use"),
     ];
+    if s.service.count > 0 {
+        evidence.insert(1, format!("service time p99 {:.1} ms", ms(s.service.p99)));
+    }
     Some(Finding {
         rule: if all_busy { "load.connections" } else { "client.late" },
         severity: Severity::Warning,
         title: format!("requests leave up to {:.1} ms late (p99)", ms(s.lag.p99)),
         span: view.focus(),
-        evidence: evidence.map(|text| Evidence { text, series: None }).into(),
+        evidence: evidence.into_iter().map(|text| Evidence { text, series: None }).collect(),
         advice: if all_busy {
             "all connections were busy: the target stalled or is too slow for this rate, or give more --connections"
         } else {
