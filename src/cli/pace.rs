@@ -130,6 +130,9 @@ impl RunArgs {
                  and --find-max, which say when requests are sent"
             ));
         }
+        if self.pace.scale_to.is_some() && self.replay.iter().any(|file| file.as_os_str() == "-") {
+            return Err(anyhow!("--scale-to reads the recording twice: give --replay a file"));
+        }
         if self.pace.max_gap.is_some() && self.speed.is_none() && self.pace.scale_to.is_none() {
             return Err(anyhow!("--max-gap needs recorded times: --speed or --scale-to"));
         }

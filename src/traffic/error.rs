@@ -100,7 +100,9 @@ pub enum TrafficError {
         line: String,
     },
     /// The recording was read to its end and held no request.
-    #[error("{paths}: not one request in {lines} lines (format: {tried}; skipped: {reasons}); the first line: {line}")]
+    #[error(
+        "{paths}: not one request in {lines} lines, skipped are {reasons}; the first line: {line} (format: {tried})"
+    )]
     NoRequest {
         /// The files.
         paths: String,

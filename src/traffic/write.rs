@@ -33,6 +33,14 @@ pub enum WriteError {
         /// What is there.
         path: String,
     },
+    /// There is no folder to put it in.
+    #[error("{path}: there is no folder {folder}; create it (mkdir -p)")]
+    NoFolder {
+        /// The file.
+        path: String,
+        /// The folder.
+        folder: String,
+    },
     /// The name asks for a compression that is not written here.
     #[error("{path}: {ending} is not written here; use .gz, .zst or neither")]
     Compression {
@@ -162,6 +170,9 @@ impl Writer {
             (None, Box::new(io::stdout()))
         } else {
             let folder = place.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            if !folder.is_dir() {
+                return Err(WriteError::NoFolder { path: shown_path(path), folder: shown_path(folder) });
+            }
             // As any new file: the umask takes from it.
             let file = tempfile::Builder::new()
                 .prefix(".perfbench-")
@@ -310,7 +321,7 @@ mod tests {
         assert_eq!(write(&path, true, 1).unwrap().requests, 1);
         assert!(matches!(write(folder.path(), true, 1), Err(WriteError::NotAFile { .. })));
         assert!(matches!(write(&folder.path().join("a.xz"), true, 1), Err(WriteError::Compression { .. })));
-        assert!(matches!(write(&folder.path().join("no/a"), true, 1), Err(WriteError::Io { .. })));
+        assert!(matches!(write(&folder.path().join("no/a"), true, 1), Err(WriteError::NoFolder { .. })));
         // Made by somebody else while it was written.
         let late = folder.path().join("late");
         let mut w = Writer::create(&late, &NOTATIONS[0], None, false).unwrap();
