@@ -3,6 +3,7 @@
 //!
 //! Must not: send anything; rely on material of others when it is not there.
 
+mod material;
 #[path = "traffic/recorded.rs"]
 mod recorded;
 
@@ -11,7 +12,7 @@ use perfbench::traffic::{DEMO_LOG, MethodFilter, Options, Reader, Reason, Source
 use proptest::prelude::*;
 use std::collections::{BTreeMap, HashMap};
 use std::io::{Cursor, Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 fn stream(bytes: impl Into<Vec<u8>>) -> Source {
     Source::Stream { name: "stream".into(), stream: Box::new(Cursor::new(bytes.into())) }

@@ -3,6 +3,7 @@
 //!
 //! Must not: connect beyond loopback; rely on material of others when it is not there.
 
+mod material;
 #[macro_use]
 mod support;
 
@@ -209,18 +210,6 @@ fn bodies_count_into_the_bound_of_memory() {
     assert_eq!(n, 40);
 }
 
-/// A file of the recorded material that lies beside the project; `None`, said aloud, without it.
-fn shared(name: &str) -> Option<PathBuf> {
-    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared");
-    let file = std::env::var_os("PERFBENCH_SHARED").map_or_else(beside, PathBuf::from).join("data/traffic").join(name);
-    if file.exists() {
-        return Some(file);
-    }
-    assert!(std::env::var_os("PERFBENCH_NO_SKIP").is_none(), "{} is missing", file.display());
-    let _ = writeln!(std::io::stderr(), "skipped: needs {}", file.display());
-    None
-}
-
 #[test]
 fn the_shared_samples_are_guessed_and_all_their_requests_come_out() {
     for (name, format, methods, span_ns) in [
@@ -230,7 +219,7 @@ fn the_shared_samples_are_guessed_and_all_their_requests_come_out() {
         ("ammo.uripost", "tank_uripost", &[("POST", 2)], None),
         ("ammo.phantom", "tank_phantom", &[("GET", 2), ("POST", 1)], None),
     ] {
-        let Some(path) = shared(name) else { return };
+        let Some(path) = material::needed(&format!("traffic/{name}")) else { return };
         let mut reader = Reader::open(std::slice::from_ref(&path), all_methods()).unwrap();
         let requests = rest(&mut reader);
         let (counts, summary) = (reader.counts(), reader.summary());
@@ -310,7 +299,7 @@ fn arrived(bench: &Bench, file: &Path, more: &str) -> Vec<(String, Vec<u8>)> {
 
 #[test]
 fn a_capture_arrives_with_its_methods_paths_fields_and_bodies() {
-    let Some(path) = shared("goreplay.gor") else { return };
+    let Some(path) = material::needed("traffic/goreplay.gor") else { return };
     let bench = Bench::new();
     let seen = arrived(&bench, &path, "");
     // Independently of the reader: what stands between the marks of the capture.

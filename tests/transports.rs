@@ -7,33 +7,17 @@
 mod support;
 
 use perfbench::model::Phase;
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use support::certificates::Authority;
 use support::nginx::Nginx;
-use support::{Bench, Report, gets, has};
+use support::{Bench, Report, free_port, gets, has};
 
-/// A free port. Another may take it before nginx does; none has yet.
-fn free() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
-}
-
-/// Makes an authority, a certificate of it for localhost, one of ours, and one that signs itself.
+/// A certificate for localhost, one of ours, and one that signs itself.
 fn certificates(folder: &Path) {
-    let openssl = |words: &str| {
-        let made = Command::new("openssl").args(words.split(' ')).current_dir(folder).stderr(Stdio::null()).status();
-        assert!(made.unwrap().success(), "openssl {words}");
-    };
-    let new = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
-    openssl(&format!("req -x509 {new} -days 2 -subj /CN=authority -keyout ca.key -out ca.pem"));
-    for (name, at) in [("server", "DNS:localhost,IP:127.0.0.1"), ("client", "DNS:client")] {
-        openssl(&format!("req {new} -subj /CN={name} -keyout {name}.key -out {name}.csr"));
-        std::fs::write(folder.join("names"), format!("subjectAltName={at}\nbasicConstraints=CA:FALSE\n")).unwrap();
-        let sign = "x509 -req -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile names";
-        openssl(&format!("{sign} -in {name}.csr -out {name}.pem"));
-    }
-    let itself = "-addext subjectAltName=DNS:localhost,IP:127.0.0.1";
-    openssl(&format!("req -x509 {new} -days 2 -subj /CN=self {itself} -keyout self.key -out self.pem"));
+    let authority = Authority::new(folder);
+    authority.sign("server", "DNS:localhost,IP:127.0.0.1");
+    authority.sign("client", "DNS:client");
+    authority.sign_itself("self", "DNS:localhost,IP:127.0.0.1");
 }
 
 /// The ports of the servers below.
@@ -47,7 +31,14 @@ struct Ports {
 }
 
 fn start() -> Option<(Nginx, Ports)> {
-    let p = Ports { tls: free(), itself: free(), mutual: free(), old: free(), proxied: free(), proxied_tls: free() };
+    let p = Ports {
+        tls: free_port(),
+        itself: free_port(),
+        mutual: free_port(),
+        old: free_port(),
+        proxied: free_port(),
+        proxied_tls: free_port(),
+    };
     let nginx = Nginx::with(|folder| {
         certificates(folder);
         let at = folder.display();

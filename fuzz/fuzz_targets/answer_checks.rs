@@ -6,7 +6,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use perfbench::model::{Answer, Recorded};
+use perfbench::model::{Answer, RecordedStatus};
 use perfbench::traffic::scenario::{Judge, JudgeOptions};
 use perfbench_fuzz::{one_line, split_at};
 
@@ -29,7 +29,7 @@ fuzz_target!(|input: &[u8]| {
         Err(e) => return drop(one_line(e)),
     };
     let (head, body) = split_at(answer, b"\r\n\r\n");
-    let recorded = Some(Recorded::of(200, |_| false));
+    let recorded = Some(RecordedStatus::of(200, |_| false));
     for is_cut in [false, true] {
         let answer = Answer { status: 200, head, body, is_cut };
         let verdict = judge.check(recorded, &answer);

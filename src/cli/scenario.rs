@@ -5,7 +5,7 @@
 
 use super::{Failure, print, usage};
 use crate::load;
-use crate::model::{Answer, At, CheckKind, Recorded, Request, TrafficCounts, clean};
+use crate::model::{Answer, At, CheckKind, RecordedStatus, Request, TrafficCounts, clean};
 use crate::traffic::Reader;
 use crate::traffic::scenario::{Drive, EXAMPLES, Judge, JudgeOptions, Next, Scenario, User, Wants, example};
 use anyhow::anyhow;
@@ -170,7 +170,7 @@ impl load::Judge for Checks {
         of_load(self.0.wants())
     }
 
-    fn check(&self, recorded: Option<Recorded>, answer: &Answer<'_>) -> Result<(), CheckKind> {
+    fn check(&self, recorded: Option<RecordedStatus>, answer: &Answer<'_>) -> Result<(), CheckKind> {
         self.0.check(recorded, answer)
     }
 }

@@ -256,7 +256,7 @@ mod tests {
         let asked = Asked { head: false, path: "/".into(), close: false };
         Reply { status: "200 OK", body: "y".repeat(50), chunked: true }.write(&asked, &mut wire);
         let mut r = crate::load::engine::Response::to(false);
-        assert_eq!(r.advance(&wire), Ok(wire.len()));
+        assert_eq!(r.advance(&wire, &mut Default::default()), Ok(wire.len()));
         assert!(r.is_done());
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! Must not: open sockets or know when a request is due.
 
-use crate::model::{Method, Recorded, Request, Route};
+use crate::model::{Method, RecordedStatus, Request, Route};
 use std::io::Write as _;
 
 /// Rendered requests. Immutable once handed over, so that a repeated recording is rendered
@@ -28,7 +28,7 @@ pub(crate) struct Item {
     /// Who made it, 0 when the recording does not say.
     pub(crate) client: u64,
     /// The status it was answered with when it was recorded.
-    pub(crate) recorded_status: Option<Recorded>,
+    pub(crate) recorded_status: Option<RecordedStatus>,
     /// What it counts under.
     pub(crate) route: Route,
 }
@@ -48,7 +48,9 @@ impl Arena {
                 Method::Get | Method::Head | Method::Put | Method::Delete | Method::Options
             ),
             client: request.client,
-            recorded_status: request.recorded_status.map(|s| Recorded::of(s, |name| rendering.sends(request, name))),
+            recorded_status: request
+                .recorded_status
+                .map(|s| RecordedStatus::of(s, |name| rendering.sends(request, name))),
             route: request.route.clone(),
         });
     }

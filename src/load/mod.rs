@@ -6,6 +6,7 @@
 //!
 //! Must not: know a log format, or who reads its events.
 
+mod alarm;
 mod arena;
 mod doorbell;
 pub mod engine;

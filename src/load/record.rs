@@ -3,8 +3,8 @@
 //! Must not: allocate per request, or block.
 
 use crate::model::{
-    At, Event, Exemplar, Fault, Interval, Latency, Outcome, OutcomeCount, PerPhase, Phase, PhaseTimes, Recorded, Route,
-    RouteInterval, Span, new_histogram, new_route_histogram,
+    At, Event, Exemplar, Fault, Interval, Latency, Outcome, OutcomeCount, PerPhase, Phase, PhaseTimes, RecordedStatus,
+    Route, RouteInterval, Span, new_histogram, new_route_histogram,
 };
 use hdrhistogram::Histogram;
 use std::sync::Arc;
@@ -81,7 +81,7 @@ pub(crate) struct Ended<'a> {
     pub(crate) end: At,
     pub(crate) route: &'a Route,
     /// The status it was answered with when it was recorded.
-    pub(crate) recorded_status: Option<Recorded>,
+    pub(crate) recorded_status: Option<RecordedStatus>,
 }
 
 impl Recorder {
@@ -347,7 +347,7 @@ mod tests {
             answered,
             end,
             route: &route,
-            recorded_status: Some(Recorded::of(200, |_| false)),
+            recorded_status: Some(RecordedStatus::of(200, |_| false)),
         });
     }
 

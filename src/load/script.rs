@@ -3,7 +3,7 @@
 //!
 //! Must not: know what a scenario is, or how requests are sent.
 
-use crate::model::{Answer, CheckKind, Recorded, Request};
+use crate::model::{Answer, CheckKind, RecordedStatus, Request};
 use std::fmt::Debug;
 
 /// What a user does next.
@@ -76,5 +76,5 @@ pub trait Judge: Send + Sync + Debug {
     ///
     /// # Errors
     /// What of the answer was not as expected.
-    fn check(&self, recorded: Option<Recorded>, answer: &Answer<'_>) -> Result<(), CheckKind>;
+    fn check(&self, recorded: Option<RecordedStatus>, answer: &Answer<'_>) -> Result<(), CheckKind>;
 }

@@ -10,7 +10,7 @@ use super::arena::Arena;
 use super::queue::Ticket;
 use super::script::{Judge, Next, Script, Wants};
 use super::{Plan, Rendering};
-use crate::model::{Answer, At, Body, Method, Outcome, Recorded, Request, Route};
+use crate::model::{Answer, At, Body, Method, Outcome, RecordedStatus, Request, Route};
 use std::sync::Arc;
 
 /// What the user at a place does next.
@@ -186,7 +186,7 @@ impl Stage {
         &mut self,
         place: u32,
         status: u16,
-        recorded_status: Option<Recorded>,
+        recorded_status: Option<RecordedStatus>,
         kept: Option<&Kept>,
     ) -> Outcome {
         let answer = Answer {

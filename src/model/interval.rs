@@ -87,7 +87,7 @@ pub struct RouteInterval {
     /// Of them, those answered with a 5xx status.
     pub server_errors: u64,
     /// Of them, those answered with another status than when they were recorded, unless that can't
-    /// come back ([`Recorded`](super::Recorded)).
+    /// come back ([`RecordedStatus`](super::RecordedStatus)).
     pub mismatched: u64,
     /// Response times, ns, two significant digits.
     pub response_time: Latency,

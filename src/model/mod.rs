@@ -10,7 +10,7 @@ mod interval;
 mod latency;
 mod metric;
 mod reading;
-mod recorded;
+mod recorded_status;
 mod request;
 mod stacks;
 mod text;
@@ -26,7 +26,7 @@ pub use interval::{Exemplar, Interval, Outcome, OutcomeCount, PerPhase, Phase, P
 pub use latency::{Latency, LatencyError, Quantiles, new_histogram, new_route_histogram};
 pub use metric::{Kind, Metric, Scope, Unit};
 pub use reading::{Instance, Reading, Readings};
-pub use recorded::Recorded;
+pub use recorded_status::RecordedStatus;
 pub use request::{Body, Method, Request, Route};
 pub use stacks::{Frame, FrameId, Sample, StackId, StackTable, Stacks};
 pub use text::{clean, is_obeyed};

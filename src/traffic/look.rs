@@ -5,7 +5,7 @@
 
 use super::distinct::Distinct;
 use super::rates::Rates;
-use crate::model::{Method, Recorded, Request, Route};
+use crate::model::{Method, RecordedStatus, Request, Route};
 use std::collections::{BTreeMap, HashMap};
 
 /// Hosts that have a count of their own, and names of header fields.
@@ -34,7 +34,7 @@ pub struct Look {
     pub without_host: u64,
     /// Requests whose client is not recorded.
     pub without_client: u64,
-    /// Requests whose recorded status is not to come again ([`Recorded`]).
+    /// Requests whose recorded status is not to come again ([`RecordedStatus`]).
     pub not_again: u64,
     /// Requests with an Authorization, Proxy-Authorization or Cookie field.
     pub with_secrets: u64,
@@ -100,8 +100,8 @@ impl Look {
         }
         *self.statuses.entry(r.recorded_status).or_default() += 1;
         let sends = |name: &str| r.headers.iter().any(|(n, _)| n.eq_ignore_ascii_case(name));
-        let recorded = r.recorded_status.map(|status| Recorded::of(status, sends));
-        self.not_again += u64::from(recorded.is_some_and(Recorded::is_not_to_come_again));
+        let recorded = r.recorded_status.map(|status| RecordedStatus::of(status, sends));
+        self.not_again += u64::from(recorded.is_some_and(RecordedStatus::is_not_to_come_again));
         match &r.host {
             Some(host) => self.hosts.note(host),
             None => self.without_host += 1,

@@ -2,8 +2,8 @@
 //!
 //! Must not: change anything outside a network namespace of its own.
 
-use super::play::{MODES, free_port, play_at_nobody};
-use super::support::{Bench, Do, Report, Running, Server, gets, has, ok};
+use super::play::{MODES, play_at_nobody};
+use super::support::{Bench, Do, Report, Running, Server, free_port, gets, has, ok};
 use super::table::{outcome_of, table};
 use std::process::Command;
 

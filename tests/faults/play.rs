@@ -7,7 +7,7 @@ use super::support::{Bench, Do, Report, Running, Server, feed, line, server::Ask
 use socket2::{Domain, Socket, Type};
 use std::collections::BTreeSet;
 use std::io::Read as _;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::ops::RangeInclusive;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -425,9 +425,4 @@ fn held_open_to(port: u64) -> BTreeSet<String> {
     };
     // A set: the file is read in pieces, and a line may come again in the next one.
     sockets.lines().filter_map(held).collect()
-}
-
-/// A free loopback port that nobody listens on.
-pub fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
 }

@@ -4,6 +4,7 @@
 
 use super::apart::{say, words};
 use super::play::MODES;
+use super::support::certificates::Authority;
 use super::support::{Bench, gets, has};
 use super::table::outcome_of;
 use rustls::pki_types::pem::PemObject as _;
@@ -12,7 +13,6 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -30,26 +30,18 @@ enum Answer {
 
 /// An authority, and certificates by it: for this host, for another, and one of the past.
 fn certificates(folder: &Path) {
-    let openssl = |words: &str| {
-        let made = Command::new("openssl").args(words.split(' ')).current_dir(folder).stderr(Stdio::piped()).output();
-        let made = made.unwrap();
-        assert!(made.status.success(), "openssl {words}: {}", String::from_utf8_lossy(&made.stderr));
-    };
-    let new = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
-    let write = |name: &str, content: &str| std::fs::write(folder.join(name), content).unwrap();
-    openssl(&format!("req -x509 {new} -days 2 -subj /CN=authority -keyout ca.key -out ca.pem"));
-    write("index", "");
-    write("index.attr", "unique_subject = no\n");
+    let authority = Authority::new(folder);
+    authority.write("index", "");
+    authority.write("index.attr", "unique_subject = no\n");
     let config = "[ca]\ndatabase=index\nnew_certs_dir=.\ndefault_md=sha256\nrand_serial=yes\npolicy=any\n[any]\n";
-    write("ca.conf", &format!("{config}commonName=supplied\n"));
+    authority.write("ca.conf", &format!("{config}commonName=supplied\n"));
     for (name, at, span) in [
         ("right", "IP:127.0.0.1", "-days 2"),
         ("other", "DNS:other.example", "-days 2"),
         ("expired", "IP:127.0.0.1", "-startdate 20200101000000Z -enddate 20200102000000Z"),
     ] {
-        openssl(&format!("req {new} -subj /CN={name} -keyout {name}.key -out {name}.csr"));
-        write("names", &format!("subjectAltName={at}\nbasicConstraints=CA:FALSE\n"));
-        openssl(&format!(
+        authority.request(name, at);
+        authority.openssl(&format!(
             "ca -batch -notext -config ca.conf -name ca -cert ca.pem -keyfile ca.key {span} -extfile names -in {name}.csr -out {name}.pem"
         ));
     }

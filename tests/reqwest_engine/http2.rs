@@ -2,12 +2,11 @@
 //!
 //! Must not: connect beyond loopback, or depend on how fast the machine is.
 
+use super::support::certificates::Authority;
 use super::support::nginx::Nginx;
-use super::support::{Bench, Server, gets, has, line};
-use super::{answered, count, free};
+use super::support::{Bench, Server, free_port, gets, has, line};
+use super::{answered, count};
 use std::net::{Ipv4Addr, TcpListener};
-use std::path::Path;
-use std::process::{Command, Stdio};
 
 /// nginx with HTTP/2 over TLS, over TLS that wants a certificate, and without TLS.
 pub struct Http2 {
@@ -19,10 +18,12 @@ pub struct Http2 {
 
 impl Http2 {
     pub fn start() -> Option<Http2> {
-        let (tls, mutual, plain) = (free(), free(), free());
+        let (tls, mutual, plain) = (free_port(), free_port(), free_port());
         let nginx = Nginx::with(|folder| {
             let at = folder.display();
-            certificates(folder);
+            let authority = Authority::new(folder);
+            authority.sign("server", "DNS:localhost,DNS:shop.example,IP:127.0.0.1");
+            authority.sign("client", "DNS:client");
             let server = |listen: &str, more: &str| {
                 format!(
                     "server {{ listen 127.0.0.1:{listen} http2; access_log {at}/h2.log h2; {more}
@@ -52,21 +53,6 @@ impl Http2 {
 
     pub fn path(&self, name: &str) -> String {
         self.nginx.file(name).display().to_string()
-    }
-}
-
-fn certificates(folder: &Path) {
-    let openssl = |words: &str| {
-        let made = Command::new("openssl").args(words.split(' ')).current_dir(folder).stderr(Stdio::null()).status();
-        assert!(made.unwrap().success(), "openssl {words}");
-    };
-    let new = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
-    openssl(&format!("req -x509 {new} -days 2 -subj /CN=authority -keyout ca.key -out ca.pem"));
-    for (name, at) in [("server", "DNS:localhost,DNS:shop.example,IP:127.0.0.1"), ("client", "DNS:client")] {
-        openssl(&format!("req {new} -subj /CN={name} -keyout {name}.key -out {name}.csr"));
-        std::fs::write(folder.join("names"), format!("subjectAltName={at}\nbasicConstraints=CA:FALSE\n")).unwrap();
-        let sign = "x509 -req -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile names";
-        openssl(&format!("{sign} -in {name}.csr -out {name}.pem"));
     }
 }
 

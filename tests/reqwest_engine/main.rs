@@ -11,15 +11,9 @@ mod proxies;
 
 use http2::Http2;
 use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, TcpListener};
 use std::time::Duration;
 use support::nginx::Nginx;
 use support::{Bench, Do, Report, Running, Server, gets, has, line, ok};
-
-/// A free port. Another may take it before nginx does; none has yet.
-fn free() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
-}
 
 /// `n` requests by one worker; all of them are answered.
 fn answered(target: &str, n: usize, more: &str) -> Report {

@@ -2,9 +2,9 @@
 //!
 //! Must not: connect beyond loopback, or depend on how fast the machine is.
 
+use super::answered;
 use super::http2::Http2;
-use super::support::{Bench, Server, gets, has};
-use super::{answered, free};
+use super::support::{Bench, Server, free_port, gets, has};
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
@@ -78,45 +78,36 @@ fn converse(mut client: TcpStream, asked: &Mutex<Vec<String>>, refuses: Option<&
     }
 }
 
+fn take(from: &mut TcpStream, n: usize) -> std::io::Result<Vec<u8>> {
+    let mut bytes = vec![0; n];
+    from.read_exact(&mut bytes)?;
+    Ok(bytes)
+}
+
 /// RFC 1928, with RFC 1929 where it is offered.
 fn socks(mut client: TcpStream, asked: &Mutex<Vec<String>>, refuses: Option<&str>) -> std::io::Result<()> {
-    let mut take = |n: usize| -> std::io::Result<Vec<u8>> {
-        let mut bytes = vec![0; n];
-        client.read_exact(&mut bytes)?;
-        Ok(bytes)
-    };
-    let n = usize::from(take(1)?[0]);
-    let methods = take(n)?;
+    let n = usize::from(take(&mut client, 1)?[0]);
+    let methods = take(&mut client, n)?;
     let mut who = String::new();
     if methods.contains(&2) {
         client.write_all(&[5, 2])?;
-        let mut take = |n: usize| -> std::io::Result<Vec<u8>> {
-            let mut bytes = vec![0; n];
-            client.read_exact(&mut bytes)?;
-            Ok(bytes)
-        };
-        let n = usize::from(take(2)?[1]);
-        let user = take(n)?;
-        let n = usize::from(take(1)?[0]);
-        let password = take(n)?;
+        let n = usize::from(take(&mut client, 2)?[1]);
+        let user = take(&mut client, n)?;
+        let n = usize::from(take(&mut client, 1)?[0]);
+        let password = take(&mut client, n)?;
         who = format!(" {} {}", String::from_utf8_lossy(&user), String::from_utf8_lossy(&password));
         client.write_all(&[1, 0])?;
     } else {
         client.write_all(&[5, 0])?;
     }
-    let mut take = |n: usize| -> std::io::Result<Vec<u8>> {
-        let mut bytes = vec![0; n];
-        client.read_exact(&mut bytes)?;
-        Ok(bytes)
-    };
-    let host = match take(4)?[3] {
-        1 => take(4)?.iter().map(u8::to_string).collect::<Vec<_>>().join("."),
+    let host = match take(&mut client, 4)?[3] {
+        1 => take(&mut client, 4)?.iter().map(u8::to_string).collect::<Vec<_>>().join("."),
         _ => {
-            let n = usize::from(take(1)?[0]);
-            String::from_utf8(take(n)?).unwrap()
+            let n = usize::from(take(&mut client, 1)?[0]);
+            String::from_utf8(take(&mut client, n)?).unwrap()
         }
     };
-    let port = u16::from_be_bytes(take(2)?.try_into().unwrap());
+    let port = u16::from_be_bytes(take(&mut client, 2)?.try_into().unwrap());
     asked.lock().unwrap().push(format!("{host}:{port}{who}"));
     if refuses.is_some() {
         return client.write_all(&[5, 5, 0, 1, 0, 0, 0, 0, 0, 0]);
@@ -203,7 +194,7 @@ fn a_proxy_that_gives_no_connection_is_named() {
     let proxy = Proxy::start(Some(denied));
     let report = Bench::new().run("http://127.0.0.1:1", &gets(3), &format!("--proxy http://{}", proxy.address));
     assert_eq!(report.outcome("407"), 3);
-    let nobody = format!("http://127.0.0.1:{}", free());
+    let nobody = format!("http://127.0.0.1:{}", free_port());
     let bench = Bench::new();
     let log = bench.file("a.log", gets(1));
     let out = bench.command(&bench.words("http://127.0.0.1:1", &log, &format!("--proxy {nobody}"))).output().unwrap();

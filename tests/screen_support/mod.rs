@@ -5,9 +5,12 @@
 
 #![allow(dead_code, unused_macros, unused_imports)] // each test crate that includes this uses a part of it
 
+#[path = "../material/mod.rs"]
+pub mod material;
 pub mod nginx;
 pub mod tmux;
 
+pub use material::there as shared;
 pub use nginx::Nginx;
 pub use tmux::Tmux;
 
@@ -59,13 +62,6 @@ pub fn perf_lacks() -> Option<String> {
         Ok(plan) => (plan.scope != Scope::AllCpus).then(|| "perf that may sample all CPUs".into()),
         Err(obstacle) => Some(format!("perf ({obstacle})")),
     }
-}
-
-/// The recorded material beside the project, where it is.
-pub fn shared(file: &str) -> Option<PathBuf> {
-    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared");
-    let file = std::env::var_os("PERFBENCH_SHARED").map_or_else(beside, PathBuf::from).join("data").join(file);
-    file.exists().then_some(file)
 }
 
 /// Asks until it is so, at most for a time; whether it became so.

@@ -5,6 +5,7 @@
 
 #![allow(dead_code)] // each test crate that includes this uses a part of it
 
+pub mod certificates;
 pub mod nginx;
 pub mod server;
 
@@ -40,6 +41,11 @@ macro_rules! skip {
 pub fn has(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).chain(["/usr/sbin".into()]).any(|dir| dir.join(program).is_file())
+}
+
+/// A free port. Another may take it before a server of ours does; none has yet.
+pub fn free_port() -> u16 {
+    std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
 }
 
 /// A combined log line `second` seconds after 13:00.

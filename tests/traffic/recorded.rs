@@ -4,19 +4,7 @@
 //! Must not: rely on material of others when it is not there.
 
 use super::*;
-
-/// A file of the recorded material that lies beside the project; `None`, said aloud, without it.
-fn shared(path: &str) -> Option<PathBuf> {
-    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared");
-    let file = std::env::var_os("PERFBENCH_SHARED").map_or_else(beside, PathBuf::from).join("data").join(path);
-    if file.exists() {
-        return Some(file);
-    }
-    assert!(std::env::var_os("PERFBENCH_NO_SKIP").is_none(), "{} is missing", file.display());
-    // Not by println!, which cargo keeps to itself when a test passes.
-    let _ = writeln!(std::io::stderr(), "skipped: needs {}", file.display());
-    None
-}
+use material::needed as shared;
 
 #[test]
 fn every_figure_of_the_real_log() {

@@ -87,25 +87,18 @@ impl Response {
         self.started
     }
 
-    /// Reads on in `bytes`; tells how many were used. Unused ones belong to an incomplete
-    /// head (give them again with more behind them) or, once done, to something else.
+    /// Reads on in `bytes`, knowing again what is in `heads`; tells how many were used. Unused ones
+    /// belong to an incomplete head (give them again with more behind them) or, once done, to
+    /// something else.
     ///
     /// # Errors
     /// [`Bad`] when this is no response.
-    pub fn advance(&mut self, bytes: &[u8]) -> Result<usize, Bad> {
-        self.advance_with(bytes, &mut Heads::default(), None)
+    pub fn advance(&mut self, bytes: &[u8], heads: &mut Heads) -> Result<usize, Bad> {
+        self.advance_keeping(bytes, heads, None)
     }
 
-    /// The same, knowing heads again that were read before: what engines do.
-    ///
-    /// # Errors
-    /// [`Bad`] when this is no response.
-    pub fn advance_knowing(&mut self, bytes: &[u8], heads: &mut Heads) -> Result<usize, Bad> {
-        self.advance_with(bytes, heads, None)
-    }
-
-    /// The same, with what was read before in `heads`; head and content are put into `kept`.
-    pub(crate) fn advance_with(
+    /// The same; head and content are put into `kept`.
+    pub(crate) fn advance_keeping(
         &mut self,
         bytes: &[u8],
         heads: &mut Heads,
@@ -239,11 +232,11 @@ mod tests {
 
     /// Reads `wire` given in pieces of `step` bytes; tells the response and the bytes used.
     fn read(wire: &[u8], head: bool, step: usize) -> Result<(Response, usize), Bad> {
-        let mut r = Response::to(head);
+        let (mut r, mut heads) = (Response::to(head), Heads::default());
         let (mut from, mut to) = (0, 0);
         while to < wire.len() && !r.is_done() {
             to = (to + step).min(wire.len());
-            from += r.advance(&wire[from..to])?;
+            from += r.advance(&wire[from..to], &mut heads)?;
         }
         Ok((r, from))
     }

@@ -9,7 +9,7 @@
 use super::error::{ScenarioError, nearest};
 use super::jsonpath::{Found, JsonPath};
 use super::template::{NoValues, Template, Values};
-use crate::model::{Answer, CheckKind, Recorded, clean};
+use crate::model::{Answer, CheckKind, RecordedStatus, clean};
 use memchr::{memchr, memmem};
 use regex::bytes::{Regex, RegexBuilder};
 use serde_json::Value;
@@ -295,7 +295,7 @@ impl Judge {
     ///
     /// # Errors
     /// The kind of check that failed.
-    pub fn check(&self, recorded: Option<Recorded>, answer: &Answer<'_>) -> Result<(), CheckKind> {
+    pub fn check(&self, recorded: Option<RecordedStatus>, answer: &Answer<'_>) -> Result<(), CheckKind> {
         if self.recorded && recorded.is_some_and(|r| !r.is_met_by(answer.status)) {
             return Err(CheckKind::Recorded);
         }
@@ -374,7 +374,7 @@ mod tests {
     fn the_recorded_status_is_compared_where_there_is_one() {
         let j = judge("recorded", &[], &[], &[]);
         let a = answer(404, "", "");
-        let recorded = |status| Some(Recorded::of(status, |_| false));
+        let recorded = |status| Some(RecordedStatus::of(status, |_| false));
         assert_eq!(j.check(recorded(404), &a), Ok(()));
         assert_eq!(j.check(recorded(200), &a), Err(CheckKind::Recorded));
         assert_eq!(j.check(recorded(304), &a), Err(CheckKind::Recorded));

@@ -505,7 +505,7 @@ impl Connection {
             }
             shared.buffer[..held].copy_from_slice(&self.begun_head);
             let have = &shared.buffer[..held + n];
-            let used = match self.response.advance_with(have, &mut shared.heads, self.kept.as_deref_mut()) {
+            let used = match self.response.advance_keeping(have, &mut shared.heads, self.kept.as_deref_mut()) {
                 Ok(used) => used,
                 Err(bad) => return Err(self.misread(bad)),
             };

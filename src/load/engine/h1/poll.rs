@@ -1,33 +1,29 @@
 //! What one worker waits for: its sockets, its bell and one instant.
 //!
 //! Edge-triggered: a socket is registered once, when it is opened, and reports changes until
-//! it is closed; no request costs a call here. The instant is a timerfd, armed only when it
-//! moves nearer: waiting itself then needs no timeout, and is exact to the clock's interrupt
-//! where a timeout in milliseconds would send a thousand requests in bursts.
+//! it is closed; no request costs a call here. The instant is an [`Alarm`]: waiting itself needs
+//! no timeout then.
 //!
 //! Must not: know what a socket is used for.
 
+use crate::load::alarm::Alarm;
 use crate::load::doorbell::Doorbell;
 use crate::model::At;
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
-use rustix::time::{
-    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
-};
+use rustix::time::Timespec;
 
 /// Events taken in one call.
 const EVENTS: usize = 512;
-/// Token of the timer and of the bell, which say no more than "look".
+/// Token of the alarm and of the bell, which say no more than "look".
 const LOOK: u64 = u64::MAX;
 
 /// See the top of the file.
 pub(super) struct Poll {
     epoll: OwnedFd,
-    timer: OwnedFd,
-    armed: Option<At>,
-    origin_monotonic_ns: u64,
+    alarm: Alarm,
 }
 
 /// What happened, room for which is made once.
@@ -40,11 +36,11 @@ impl Poll {
     /// When descriptors have run out.
     pub(super) fn new(bell: &Doorbell, origin_monotonic_ns: u64) -> std::io::Result<Poll> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
-        let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
+        let alarm = Alarm::new(origin_monotonic_ns)?;
         let edge = EventFlags::IN | EventFlags::ET;
-        epoll::add(&epoll, &timer, EventData::new_u64(LOOK), edge)?;
+        epoll::add(&epoll, &alarm, EventData::new_u64(LOOK), edge)?;
         epoll::add(&epoll, bell, EventData::new_u64(LOOK), edge)?;
-        Ok(Poll { epoll, timer, armed: None, origin_monotonic_ns })
+        Ok(Poll { epoll, alarm })
     }
 
     /// Room for events.
@@ -73,7 +69,7 @@ impl Poll {
         let timeout = match until {
             Some(until) if until <= now => Some(&at_once),
             Some(until) => {
-                self.arm(now, until);
+                self.alarm.set(now, until);
                 None
             }
             None => None,
@@ -82,19 +78,6 @@ impl Poll {
         // EINTR is as good as nothing.
         let _ = epoll::wait(&self.epoll, spare_capacity(events), timeout);
         events.retain(|e| e.data.u64() != LOOK);
-    }
-
-    /// Has the timer go off at `until`, unless it goes off before anyway: a wake too many
-    /// costs less than a call for every change.
-    fn arm(&mut self, now: At, until: At) {
-        if self.armed.is_some_and(|armed| now < armed && armed <= until) {
-            return;
-        }
-        let ns = self.origin_monotonic_ns.saturating_add(until.0);
-        let seconds = |ns: u64| i64::try_from(ns / 1_000_000_000).unwrap_or(i64::MAX);
-        let when = Timespec { tv_sec: seconds(ns), tv_nsec: (ns % 1_000_000_000) as i64 };
-        let once = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value: when };
-        self.armed = timerfd_settime(&self.timer, TimerfdTimerFlags::ABSTIME, &once).is_ok().then_some(until);
     }
 }
 

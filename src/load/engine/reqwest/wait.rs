@@ -1,17 +1,14 @@
 //! What a worker's dispatcher waits for: its bell, one instant, and requests that have ended.
 //!
-//! The instant is a timerfd, exact to the clock's interrupt: tokio's own timers go by the
-//! millisecond, in which a fast schedule would send a burst.
+//! The instant is an [`Alarm`]: tokio's own timers go by the millisecond.
 //!
 //! Must not: know what a request is.
 
 use super::call::Done;
+use crate::load::alarm::Alarm;
 use crate::load::doorbell::Doorbell;
 use crate::model::At;
-use rustix::fd::{AsFd, OwnedFd};
-use rustix::time::{
-    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
-};
+use rustix::fd::AsFd;
 use std::future::poll_fn;
 use std::io::ErrorKind;
 use std::task::{Context, Poll};
@@ -21,10 +18,8 @@ use tokio::task::{JoinError, JoinSet};
 /// See the top of the file.
 pub(super) struct Wait {
     bell: Receiver,
-    /// Its own descriptor, to set it, and the one that tokio reads.
-    timer: (OwnedFd, Receiver),
-    armed: Option<At>,
-    origin_monotonic_ns: u64,
+    /// To be set, and its descriptor as tokio reads it.
+    alarm: (Alarm, Receiver),
 }
 
 impl Wait {
@@ -33,13 +28,9 @@ impl Wait {
     /// # Errors
     /// When descriptors have run out.
     pub(super) fn new(bell: &Doorbell, origin_monotonic_ns: u64) -> std::io::Result<Wait> {
-        let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
-        Ok(Wait {
-            bell: counter(bell.as_fd().try_clone_to_owned()?)?,
-            timer: (timer.try_clone()?, counter(timer)?),
-            armed: None,
-            origin_monotonic_ns,
-        })
+        let alarm = Alarm::new(origin_monotonic_ns)?;
+        let heard = counter(&alarm)?;
+        Ok(Wait { bell: counter(bell)?, alarm: (alarm, heard) })
     }
 
     /// Waits until the bell rings, `until` has come or requests have ended; those are put into
@@ -59,9 +50,9 @@ impl Wait {
             }
             return;
         }
-        self.arm(now, until);
+        self.alarm.0.set(now, until);
         poll_fn(|cx| {
-            let mut woken = is_ready(&self.bell, cx) | is_ready(&self.timer.1, cx);
+            let mut woken = is_ready(&self.bell, cx) | is_ready(&self.alarm.1, cx);
             while let Poll::Ready(Some(done)) = calls.poll_join_next(cx) {
                 ended.push(done);
                 woken = true;
@@ -70,25 +61,12 @@ impl Wait {
         })
         .await;
     }
-
-    /// Has the timer go off at `until`, unless it goes off before anyway.
-    fn arm(&mut self, now: At, until: At) {
-        if self.armed.is_some_and(|armed| now < armed && armed <= until) {
-            return;
-        }
-        let ns = self.origin_monotonic_ns.saturating_add(until.0);
-        let seconds = |ns: u64| i64::try_from(ns / 1_000_000_000).unwrap_or(i64::MAX);
-        let when = Timespec { tv_sec: seconds(ns), tv_nsec: (ns % 1_000_000_000) as i64 };
-        let once = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value: when };
-        let armed = timerfd_settime(&self.timer.0, TimerfdTimerFlags::ABSTIME, &once);
-        self.armed = armed.is_ok().then_some(until);
-    }
 }
 
 /// An eventfd or a timerfd as tokio reads it: as it would a pipe, which is the one kind of
 /// descriptor it takes without unsafe.
-fn counter(fd: OwnedFd) -> std::io::Result<Receiver> {
-    Receiver::from_file_unchecked(std::fs::File::from(fd))
+fn counter(fd: impl AsFd) -> std::io::Result<Receiver> {
+    Receiver::from_file_unchecked(std::fs::File::from(fd.as_fd().try_clone_to_owned()?))
 }
 
 /// Whether there is news from a counter; then it is heard.

@@ -9,7 +9,7 @@
 /// the `If-None-Match` it had sent: the replay asks without it and rightly gets 200. Such answers
 /// are no mismatch, everything else still is: a 404 where there was a 304.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Recorded {
+pub struct RecordedStatus {
     status: u16,
     instead: Option<Instead>,
 }
@@ -46,12 +46,12 @@ const NOT_AGAIN: &[(u16, &[&str], Instead)] = &[
     (499, NONE, Instead::Anything),
 ];
 
-impl Recorded {
+impl RecordedStatus {
     /// The status of a request; `sends`: whether a header field of a name in lower case goes with
     /// it when it is replayed.
-    pub fn of(status: u16, sends: impl Fn(&str) -> bool) -> Recorded {
+    pub fn of(status: u16, sends: impl Fn(&str) -> bool) -> RecordedStatus {
         let row = NOT_AGAIN.iter().find(|(s, unless, _)| *s == status && !unless.iter().any(|name| sends(name)));
-        Recorded { status, instead: row.map(|(.., instead)| *instead) }
+        RecordedStatus { status, instead: row.map(|(.., instead)| *instead) }
     }
 
     /// Whether another status than this can, or must, come of a replay.
@@ -76,27 +76,37 @@ mod tests {
 
     #[test]
     fn what_was_conditional_is_answered_in_full() {
-        let unconditional = Recorded::of(304, |_| false);
+        let unconditional = RecordedStatus::of(304, |_| false);
         assert!(unconditional.is_not_to_come_again());
-        let met = |r: Recorded| [200, 204, 304, 301, 404, 500].map(|s| r.is_met_by(s));
+        let met = |r: RecordedStatus| [200, 204, 304, 301, 404, 500].map(|s| r.is_met_by(s));
         assert_eq!(met(unconditional), [true, true, true, false, false, false]);
         for name in ["if-none-match", "if-modified-since"] {
-            assert_eq!(met(Recorded::of(304, |n| n == name)), [false, false, true, false, false, false], "{name}");
+            assert_eq!(
+                met(RecordedStatus::of(304, |n| n == name)),
+                [false, false, true, false, false, false],
+                "{name}"
+            );
         }
         for status in [206, 416] {
-            assert!(Recorded::of(status, |n| n == "if-none-match").is_met_by(200));
-            assert!(!Recorded::of(status, |n| n == "range").is_met_by(200));
+            assert!(RecordedStatus::of(status, |n| n == "if-none-match").is_met_by(200));
+            assert!(!RecordedStatus::of(status, |n| n == "range").is_met_by(200));
         }
-        assert!(Recorded::of(412, |_| false).is_met_by(200) && !Recorded::of(412, |n| n == "if-match").is_met_by(200));
+        assert!(
+            RecordedStatus::of(412, |_| false).is_met_by(200)
+                && !RecordedStatus::of(412, |n| n == "if-match").is_met_by(200)
+        );
     }
 
     #[test]
     fn what_was_never_answered_may_be_answered_with_anything() {
         for status in [408, 444, 460, 499] {
-            assert!([200, 302, 404, 503].iter().all(|s| Recorded::of(status, |_| true).is_met_by(*s)), "{status}");
+            assert!(
+                [200, 302, 404, 503].iter().all(|s| RecordedStatus::of(status, |_| true).is_met_by(*s)),
+                "{status}"
+            );
         }
         for status in [200, 204, 301, 400, 401, 403, 404, 429, 500, 502, 503, 504] {
-            let r = Recorded::of(status, |_| false);
+            let r = RecordedStatus::of(status, |_| false);
             assert!(r.is_met_by(status) && !r.is_met_by(418) && !r.is_not_to_come_again(), "{status}");
         }
     }
