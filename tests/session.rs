@@ -287,7 +287,7 @@ fn the_documented_queries_give_the_right_answers() {
     };
     // main -> work -> work (recursion), and main alone.
     let mut table = StackTable::default();
-    let mut frame = |symbol: &str| table.frame(Frame { symbol: symbol.into(), module: "m".into(), kernel: false });
+    let mut frame = |symbol: &str| table.frame(Frame::new(symbol, "m", FrameKind::User));
     let (main, work) = (frame("main"), frame("work"));
     let outer = table.push(None, main);
     let inner = table.push(Some(outer), work);
@@ -435,11 +435,11 @@ fn wrong_values_are_skipped_and_counted() {
         "UPDATE intervals SET send_lag = x'00' WHERE seq = (SELECT min(seq) FROM intervals)",
         "UPDATE route_intervals SET route_id = -1 WHERE (seq, n) = (SELECT seq, n FROM route_intervals LIMIT 1)",
         "UPDATE exemplars SET due_ns = 'soon' WHERE (seq, n) = (SELECT seq, n FROM exemplars LIMIT 1)",
-        "UPDATE nodes SET caller = n WHERE (seq, n) = (SELECT seq, n FROM nodes LIMIT 1)",
-        "UPDATE nodes SET caller = 4000000000 WHERE (seq, n) = (SELECT seq, n FROM nodes LIMIT 1)",
-        "UPDATE nodes SET frame = 1000 WHERE (seq, n) = (SELECT seq, n FROM nodes LIMIT 1)",
-        "UPDATE frames SET kernel = 2 WHERE (seq, n) = (SELECT seq, n FROM frames LIMIT 1)",
-        "UPDATE frames SET n = 500 WHERE (seq, n) = (SELECT seq, n FROM frames LIMIT 1)",
+        "UPDATE nodes SET caller = id WHERE id = (SELECT id FROM nodes LIMIT 1)",
+        "UPDATE nodes SET caller = 4000000000 WHERE id = (SELECT id FROM nodes LIMIT 1)",
+        "UPDATE nodes SET frame = 1000 WHERE id = (SELECT id FROM nodes LIMIT 1)",
+        "UPDATE frames SET kind = 9 WHERE id = (SELECT id FROM frames LIMIT 1)",
+        "UPDATE frames SET id = 500 WHERE id = (SELECT id FROM frames LIMIT 1)",
         "UPDATE samples SET node = 1000 WHERE (seq, n) = (SELECT seq, n FROM samples LIMIT 1)",
         "UPDATE samples SET cpu = -1 WHERE (seq, n) = (SELECT seq, n FROM samples LIMIT 1)",
         "UPDATE openings SET opening = '{}' WHERE seq = (SELECT min(seq) FROM openings)",

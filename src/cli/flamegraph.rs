@@ -36,7 +36,7 @@ pub(super) fn flamegraph(args: &FlamegraphArgs) -> Result<(), Failure> {
         (Some(all), None) => format!("{} to {}", all.from, all.to),
         _ => String::new(),
     };
-    let unit = t.profile().captures().values().next().map_or("samples".into(), |c| c.unit.to_string());
+    let unit = t.profile().weights(&filter).unit;
     let svg = flame_svg(&folded, &clean(&t.opening().target, 100), &subtitle, &unit).map_err(failed)?;
     let output = args.output.clone().unwrap_or_else(|| args.file.with_extension("svg"));
     if output == args.file {

@@ -125,13 +125,19 @@ pub struct HostFacts {
     pub ticks_per_s: u32,
 }
 
-/// Numbers a capture within its session, from 1.
+/// Numbers a capture within its session, from 1; 0 is the flight recorder, which samples all the
+/// time at a low rate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct CaptureId(
     /// The number.
     pub u32,
 );
+
+impl CaptureId {
+    /// The flight recorder.
+    pub const RECORDER: CaptureId = CaptureId(0);
+}
 
 /// A capture enters a new state.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -28,6 +28,6 @@ pub use metric::{Kind, Metric, Scope, Unit};
 pub use reading::{Instance, Reading, Readings};
 pub use recorded_status::RecordedStatus;
 pub use request::{Body, Method, Request, Route};
-pub use stacks::{Frame, FrameId, Sample, StackId, StackTable, Stacks};
+pub use stacks::{Frame, FrameId, FrameKind, Sample, SourceLine, StackId, StackTable, Stacks, is_on_cpu};
 pub use text::{clean, is_obeyed};
 pub use time::{At, Span};

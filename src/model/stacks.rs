@@ -27,8 +27,70 @@ pub struct Frame {
     pub symbol: Arc<str>,
     /// Base name of the binary, library or kernel module, empty when unknown.
     pub module: Arc<str>,
+    /// What kind of code it is.
+    pub kind: FrameKind,
+    /// Where in the source it was, when that is known.
+    pub line: Option<SourceLine>,
+}
+
+impl Frame {
+    /// A frame without a source line.
+    pub fn new(symbol: impl Into<Arc<str>>, module: impl Into<Arc<str>>, kind: FrameKind) -> Frame {
+        Frame { symbol: symbol.into(), module: module.into(), kind, line: None }
+    }
+}
+
+/// A line of source.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SourceLine {
+    /// The file as the debug information names it (untrusted).
+    pub file: Arc<str>,
+    /// The line, from 1; 0 when only the file is known.
+    pub line: u32,
+}
+
+/// What kind of code a frame is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum FrameKind {
+    /// A function of a program or library.
+    #[default]
+    User,
+    /// The kernel's or a kernel module's.
+    Kernel,
+    /// Compiled while the program ran; its name comes from a perf map.
+    Jit,
+    /// Inlined into its caller: known from debug information only.
+    Inlined,
+}
+
+impl FrameKind {
+    /// Every kind; its place is its number in sessions.
+    pub const ALL: [FrameKind; 4] = [FrameKind::User, FrameKind::Kernel, FrameKind::Jit, FrameKind::Inlined];
+
+    /// Its name as shown.
+    pub fn name(self) -> &'static str {
+        match self {
+            FrameKind::User => "user",
+            FrameKind::Kernel => "kernel",
+            FrameKind::Jit => "jit",
+            FrameKind::Inlined => "inlined",
+        }
+    }
+
+    /// What flame graph tools append to a name of this kind (`stackcollapse-perf --all`).
+    pub fn suffix(self) -> &'static str {
+        match self {
+            FrameKind::User => "",
+            FrameKind::Kernel => "_[k]",
+            FrameKind::Jit => "_[j]",
+            FrameKind::Inlined => "_[i]",
+        }
+    }
+
     /// Whether it ran in the kernel.
-    pub kernel: bool,
+    pub fn is_kernel(self) -> bool {
+        self == FrameKind::Kernel
+    }
 }
 
 /// Stacks as a prefix tree: a stack is a path from a root (outermost frame) to a node, so
@@ -67,6 +129,33 @@ impl StackTable {
             self.nodes.push((caller, frame));
             StackId(self.nodes.len() as u32 - 1)
         })
+    }
+
+    /// Takes over a stack of another table, and of that only what the stack holds. `known`: by node
+    /// of `from`, what it became here; as long as `from.nodes`, at first all `None`. A damaged table
+    /// (ids out of range, a callee before its caller) costs those frames, nothing else.
+    pub fn adopt(&mut self, from: &StackTable, known: &mut [Option<StackId>], stack: StackId) -> Option<StackId> {
+        let mut path = Vec::new();
+        let mut caller = None;
+        let mut next = Some(stack);
+        while let Some(id) = next {
+            let n = id.0 as usize;
+            let Some(&(above, frame)) = from.nodes.get(n) else { break };
+            if let Some(done) = known[n] {
+                caller = Some(done);
+                break;
+            }
+            path.push((n, frame));
+            next = above.filter(|a| a.0 < id.0);
+        }
+        for (n, frame) in path.into_iter().rev() {
+            let frame = from.frames.get(frame.0 as usize).cloned();
+            let frame = self.frame(frame.unwrap_or_else(|| Frame::new("[unknown]", "", FrameKind::User)));
+            let node = self.push(caller, frame);
+            known[n] = Some(node);
+            caller = Some(node);
+        }
+        caller
     }
 
     /// The stack's frames from the innermost to the outermost.
@@ -116,4 +205,23 @@ pub struct Stacks {
     pub samples: Vec<Sample>,
     /// Samples the kernel or perf says were lost.
     pub lost: u64,
+}
+
+impl Stacks {
+    /// The same samples over a table that holds only what they use, in the order of their use.
+    pub fn tidy(&self) -> Stacks {
+        let mut table = StackTable::default();
+        let mut known = vec![None; self.table.nodes.len()];
+        let mut samples = self.samples.clone();
+        for sample in &mut samples {
+            sample.stack = sample.stack.and_then(|s| table.adopt(&self.table, &mut known, s));
+        }
+        Stacks { table, samples, event: self.event.clone(), unit: self.unit.clone(), ..*self }
+    }
+}
+
+/// Whether an event's weights are time or work on a CPU: clocks, cycles, pprof's `cpu`. Everything
+/// else (bytes allocated, time waited) is never added to those.
+pub fn is_on_cpu(event: &str) -> bool {
+    event.contains("clock") || event.contains("cycles") || event == "cpu"
 }

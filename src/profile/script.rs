@@ -15,7 +15,7 @@
 //!
 //! Must not: start a process, read a clock, recurse over a stack, or panic on any bytes.
 
-use crate::model::{At, Frame, FrameId, Sample, StackTable};
+use crate::model::{At, Frame, FrameId, FrameKind, Sample, StackTable};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -262,9 +262,9 @@ impl Script {
                 Some(innermost) => {
                     let frame = &self.table.frames[innermost.0 as usize];
                     let unnamed = frame.symbol.starts_with('[');
-                    self.counts.in_kernel += u64::from(frame.kernel);
-                    self.counts.in_kernel_unnamed += u64::from(frame.kernel && unnamed);
-                    self.counts.in_user_unnamed += u64::from(!frame.kernel && unnamed);
+                    self.counts.in_kernel += u64::from(frame.kind.is_kernel());
+                    self.counts.in_kernel_unnamed += u64::from(frame.kind.is_kernel() && unnamed);
+                    self.counts.in_user_unnamed += u64::from(!frame.kind.is_kernel() && unnamed);
                 }
             }
             for &frame in self.frames.iter().rev() {
@@ -399,7 +399,13 @@ fn frame(text: &str, upper: bool) -> Frame {
         "" | "[unknown]" => format!("[{module}]").into(),
         name => name.into(),
     };
-    Frame { symbol, module: module.into(), kernel }
+    let kind = match () {
+        () if kernel => FrameKind::Kernel,
+        () if dso == "inlined" => FrameKind::Inlined,
+        () if is_perf_map(dso) => FrameKind::Jit,
+        () => FrameKind::User,
+    };
+    Frame::new(symbol, module, kind)
 }
 
 /// Splits `operator()(int) (/usr/lib/x (y).so)` before the parenthesis that the last one
@@ -447,6 +453,15 @@ fn is_kernel(dso: &str) -> bool {
     }
     let file = dso.rsplit('/').next().unwrap_or(dso);
     [".ko", ".ko.gz", ".ko.xz", ".ko.zst"].iter().any(|end| file.ends_with(end)) || file.starts_with("vmlinux")
+}
+
+/// Whether a mapping's name is that of a map of compiled code, which `perf` writes in a mapping's
+/// place where symbols came from one: `/tmp/perf-123.map`, `[JIT] tid 7`, a `jitted-…so` file.
+fn is_perf_map(dso: &str) -> bool {
+    let file = dso.rsplit('/').next().unwrap_or(dso);
+    (file.starts_with("perf-") && file.ends_with(".map"))
+        || dso.starts_with("[JIT]")
+        || (file.starts_with("jitted-") && file.ends_with(".so"))
 }
 
 /// `name` of `name+0x1f`.

@@ -25,7 +25,7 @@ fn one_frame(line: &str) -> (String, String, bool) {
     let (batch, counts) = read(format!("{HEAD}\t{line}\n").as_bytes());
     assert_eq!((batch.samples.len(), counts.unreadable), (1, 0), "{line}");
     let f = &batch.table.frames[0];
-    (f.symbol.to_string(), f.module.to_string(), f.kernel)
+    (f.symbol.to_string(), f.module.to_string(), f.kind.is_kernel())
 }
 
 fn comm_of(head: &str) -> (String, u32, u32) {
@@ -51,7 +51,7 @@ fn a_recording_of_all_cpus_is_read_whole() {
     assert!(batch.samples.iter().any(|s| &*s.comm == "a: b [c/d] (e)"));
     // Kernel frames lie above user frames, and only [kernel.kallsyms] is the kernel here.
     for frame in &batch.table.frames {
-        assert_eq!(frame.kernel, &*frame.module == "[kernel.kallsyms]", "{frame:?}");
+        assert_eq!(frame.kind.is_kernel(), &*frame.module == "[kernel.kallsyms]", "{frame:?}");
     }
 }
 

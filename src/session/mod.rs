@@ -20,6 +20,7 @@ mod owner;
 mod reader;
 mod rows;
 mod schema;
+mod stacks;
 mod writer;
 
 pub use error::SessionError;

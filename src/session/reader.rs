@@ -35,7 +35,11 @@ impl Reader {
     pub fn open(path: &Path) -> Result<Reader, SessionError> {
         let connection = file::open_to_read(path)?;
         connection.set_prepared_statement_cache_capacity(64);
-        Ok(Reader { path: path.to_owned(), connection, last_seq: 0, names: Names::default() })
+        let version: i64 = connection
+            .pragma_query_value(None, "user_version", |row| row.get(0))
+            .map_err(|e| SessionError::from_sqlite(path, &e))?;
+        let names = Names::of_version(version);
+        Ok(Reader { path: path.to_owned(), connection, last_seq: 0, names })
     }
 
     /// The next events in the order they were written, at most `limit` (of 1 to 65536) of
@@ -168,6 +172,36 @@ mod tests {
     use crate::model::{Latency, MarkKind, Phase, new_histogram};
     use crate::session::APPLICATION_ID;
     use crate::session::schema::schema;
+
+    #[test]
+    fn stacks_of_version_2_read_as_if_they_were_new() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("old.perfbench");
+        {
+            let c = Connection::open(&path).unwrap();
+            let kind = format!("PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = 2;");
+            c.execute_batch(&(kind + &schema(2))).unwrap();
+            for seq in 1..3 {
+                c.execute_batch(&format!(
+                    "INSERT INTO stacks VALUES ({seq}, 9, 1, 'cpu-clock', 'ns', 0);
+                     INSERT INTO frames VALUES ({seq}, 0, 'main', 'web', 0), ({seq}, 1, 'tcp_ack', '', 1);
+                     INSERT INTO nodes VALUES ({seq}, 0, NULL, 0), ({seq}, 1, 0, 1);
+                     INSERT INTO samples VALUES ({seq}, 0, 7, 1, 2, 3, 'web', 1, 500);"
+                ))
+                .unwrap();
+            }
+        }
+        let mut reader = Reader::open(&path).unwrap();
+        let events = reader.next_batch(10).unwrap();
+        assert_eq!((reader.unread(), events.len()), (&Unread::default(), 2));
+        for event in &events {
+            let Event::Stacks(s) = event else { panic!("{event:?}") };
+            let frame = |f: crate::model::FrameId| &s.table.frames[f.0 as usize];
+            let stack = s.table.walk(s.samples[0].stack.unwrap());
+            let names: Vec<_> = stack.map(|f| (&*frame(f).symbol, frame(f).kind.name())).collect();
+            assert_eq!(names, [("tcp_ack", "kernel"), ("main", "user")]);
+        }
+    }
 
     #[test]
     fn a_session_of_version_1_reads_as_if_it_were_new() {

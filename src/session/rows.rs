@@ -8,10 +8,11 @@
 //! Must not: panic on anything a file holds, or read without a bound.
 
 use super::schema::Kind;
+use super::stacks;
 use crate::model::{
-    At, CaptureId, CaptureNews, CaptureState, Closing, Event, Exemplar, Fault, Frame, FrameId, Instance, Interval,
-    Latency, Mark, MarkKind, Metric, Opening, Outcome, OutcomeCount, Phase, PhaseTimes, Reading, Readings,
-    RouteInterval, Sample, Skipped, Span, StackId, Stacks, TrafficCounts,
+    At, CaptureId, CaptureNews, CaptureState, Closing, Event, Exemplar, Fault, Instance, Interval, Latency, Mark,
+    MarkKind, Metric, Opening, Outcome, OutcomeCount, Phase, PhaseTimes, Reading, Readings, RouteInterval, Skipped,
+    Span, TrafficCounts,
 };
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row};
@@ -60,9 +61,9 @@ impl From<rusqlite::Error> for Trouble {
     }
 }
 
-type Read<T> = Result<T, Trouble>;
+pub(super) type Read<T> = Result<T, Trouble>;
 
-fn wrong<T>(what: impl Into<String>) -> Read<T> {
+pub(super) fn wrong<T>(what: impl Into<String>) -> Read<T> {
     Err(Trouble::Wrong(what.into()))
 }
 
@@ -73,11 +74,14 @@ pub(super) struct Names {
     series: HashMap<i64, Option<(Metric, Instance)>>,
     routes: HashMap<i64, Arc<str>>,
     texts: HashSet<Arc<str>>,
+    /// Whether every event of stacks has frames and stacks of its own, as up to version 2.
+    own_stacks: bool,
+    pub(super) stacks: stacks::Known,
     pub unread: Unread,
 }
 
 /// One column of a row, checked.
-trait Columns {
+pub(super) trait Columns {
     fn text(&self, column: usize) -> Read<&str>;
     fn integer(&self, column: usize) -> Read<i64>;
     fn count(&self, column: usize) -> Read<u64>;
@@ -151,7 +155,7 @@ impl Columns for Row<'_> {
 }
 
 /// The first row of a statement about event `seq`.
-fn one<T>(c: &Connection, sql: &str, seq: i64, read: impl FnOnce(&Row<'_>) -> Read<T>) -> Read<T> {
+pub(super) fn one<T>(c: &Connection, sql: &str, seq: i64, read: impl FnOnce(&Row<'_>) -> Read<T>) -> Read<T> {
     let mut statement = c.prepare_cached(sql)?;
     let mut rows = statement.query([seq])?;
     match rows.next()? {
@@ -161,7 +165,7 @@ fn one<T>(c: &Connection, sql: &str, seq: i64, read: impl FnOnce(&Row<'_>) -> Re
 }
 
 /// Every row of a statement about event `seq`, in order.
-fn each(c: &Connection, sql: &str, seq: i64, mut read: impl FnMut(&Row<'_>) -> Read<()>) -> Read<()> {
+pub(super) fn each(c: &Connection, sql: &str, seq: i64, mut read: impl FnMut(&Row<'_>) -> Read<()>) -> Read<()> {
     let mut statement = c.prepare_cached(sql)?;
     let mut rows = statement.query((seq, ROWS_MAX + 1))?;
     let mut n = 0;
@@ -176,8 +180,13 @@ fn each(c: &Connection, sql: &str, seq: i64, mut read: impl FnMut(&Row<'_>) -> R
 }
 
 impl Names {
+    /// Nothing met yet, of a session of that version.
+    pub(super) fn of_version(version: i64) -> Names {
+        Names { own_stacks: version <= 2, ..Names::default() }
+    }
+
     /// One shared copy of a text that comes again and again.
-    fn shared(&mut self, text: &str) -> Arc<str> {
+    pub(super) fn shared(&mut self, text: &str) -> Arc<str> {
         if let Some(known) = self.texts.get(text) {
             return known.clone();
         }
@@ -230,7 +239,8 @@ impl Names {
             Kind::Opening => Event::Opening(one(c, "SELECT opening FROM openings WHERE seq = ?1", seq, opening)?),
             Kind::Interval => Event::Interval(self.interval(c, seq)?),
             Kind::Readings => Event::Readings(self.readings(c, seq)?),
-            Kind::Stacks => Event::Stacks(self.stacks(c, seq)?),
+            Kind::Stacks if self.own_stacks => Event::Stacks(stacks::of_version_2(self, c, seq)?),
+            Kind::Stacks => Event::Stacks(stacks::read(self, c, seq)?),
             Kind::Capture => Event::Capture(one(
                 c,
                 "SELECT at_ns, capture, state, for_ns, hz, how, from_ns, to_ns, samples, lost, notes, what, mend
@@ -359,62 +369,6 @@ impl Names {
                     self.unread.unknown(name);
                 }
             }
-            Ok(())
-        })?;
-        Ok(e)
-    }
-
-    fn stacks(&mut self, c: &Connection, seq: i64) -> Read<Stacks> {
-        let sql = "SELECT at_ns, capture, event, unit, lost FROM stacks WHERE seq = ?1";
-        let mut e = one(c, sql, seq, |row| {
-            Ok(Stacks {
-                at: row.at(0)?,
-                capture: CaptureId(row.small(1)?),
-                event: self.shared(row.text(2)?),
-                unit: self.shared(row.text(3)?),
-                table: Default::default(),
-                samples: Vec::new(),
-                lost: row.count(4)?,
-            })
-        })?;
-        // Positions are checked against the numbers the table gives: a gap, a repeated frame
-        // or a caller that does not come before its callee (a cycle) makes them differ.
-        let sql = "SELECT n, symbol, module, kernel FROM frames WHERE seq = ?1 ORDER BY n LIMIT ?2";
-        each(c, sql, seq, |row| {
-            let kernel = match row.integer(3)? {
-                0 => false,
-                1 => true,
-                n => return wrong(format!("a frame with kernel = {n}")),
-            };
-            let frame = Frame { symbol: row.text(1)?.into(), module: self.shared(row.text(2)?), kernel };
-            if e.table.frame(frame).0 == row.small(0)? { Ok(()) } else { wrong("frames out of order") }
-        })?;
-        let sql = "SELECT n, caller, frame FROM nodes WHERE seq = ?1 ORDER BY n LIMIT ?2";
-        each(c, sql, seq, |row| {
-            let (caller, frame) = (row.small_or_null(1)?.map(StackId), FrameId(row.small(2)?));
-            if caller.is_some_and(|caller| caller.0 as usize >= e.table.nodes.len()) {
-                return wrong("a caller after its callee");
-            }
-            if frame.0 as usize >= e.table.frames.len() {
-                return wrong("a node without a frame");
-            }
-            if e.table.push(caller, frame).0 == row.small(0)? { Ok(()) } else { wrong("nodes out of order") }
-        })?;
-        let sql = "SELECT at_ns, cpu, pid, tid, comm, node, weight FROM samples WHERE seq = ?1 ORDER BY n LIMIT ?2";
-        each(c, sql, seq, |row| {
-            let stack = row.small_or_null(5)?.map(StackId);
-            if stack.is_some_and(|stack| stack.0 as usize >= e.table.nodes.len()) {
-                return wrong("a sample without its stack");
-            }
-            e.samples.push(Sample {
-                at: row.at(0)?,
-                cpu: row.small(1)?,
-                pid: row.small(2)?,
-                tid: row.small(3)?,
-                comm: self.shared(row.text(4)?),
-                stack,
-                weight: row.count(6)?,
-            });
             Ok(())
         })?;
         Ok(e)

@@ -18,14 +18,17 @@ use rusqlite::types::{ToSqlOutput, Value};
 pub const APPLICATION_ID: i32 = 0x5066_426e;
 
 /// `PRAGMA user_version` of a session made by this perfbench.
-pub const SCHEMA_VERSION: i64 = 2;
+pub const SCHEMA_VERSION: i64 = 3;
 
 /// The tables and views of an empty session of any version there was.
 ///
 /// Version 1 had one column for the time to connect, and neither phases, mismatches nor kinds of
-/// marks.
+/// marks. Up to version 2 frames and nodes were kept anew with every event that used them.
 pub(super) fn schema(version: i64) -> String {
     let mut schema = SCHEMA.to_owned();
+    if version <= 2 {
+        schema = schema.replace(STACK_TABLES, STACK_TABLES_2);
+    }
     if version == 1 {
         for (now, then) in [
             (PHASE_TIMES, ""),
@@ -53,6 +56,26 @@ pub(super) fn as_if_new(version: i64) -> &'static str {
         _ => "",
     }
 }
+
+/// As it stands in [`SCHEMA`].
+const STACK_TABLES: &str = "CREATE TABLE threads(id INTEGER PRIMARY KEY, comm TEXT NOT NULL);
+CREATE TABLE frames(id INTEGER PRIMARY KEY, symbol TEXT NOT NULL, module TEXT NOT NULL,
+  kind INTEGER NOT NULL, file TEXT, line INTEGER);
+CREATE TABLE nodes(id INTEGER PRIMARY KEY, caller INTEGER, frame INTEGER NOT NULL);
+CREATE TABLE samples(seq INTEGER NOT NULL, n INTEGER NOT NULL, at_ns INTEGER NOT NULL,
+  cpu INTEGER NOT NULL, pid INTEGER NOT NULL, tid INTEGER NOT NULL, thread_id INTEGER NOT NULL,
+  node INTEGER, weight INTEGER NOT NULL, PRIMARY KEY(seq, n)) WITHOUT ROWID;
+";
+
+/// What version 2 had in its place.
+const STACK_TABLES_2: &str = "CREATE TABLE frames(seq INTEGER NOT NULL, n INTEGER NOT NULL, symbol TEXT NOT NULL,
+  module TEXT NOT NULL, kernel INTEGER NOT NULL, PRIMARY KEY(seq, n)) WITHOUT ROWID;
+CREATE TABLE nodes(seq INTEGER NOT NULL, n INTEGER NOT NULL, caller INTEGER,
+  frame INTEGER NOT NULL, PRIMARY KEY(seq, n)) WITHOUT ROWID;
+CREATE TABLE samples(seq INTEGER NOT NULL, n INTEGER NOT NULL, at_ns INTEGER NOT NULL,
+  cpu INTEGER NOT NULL, pid INTEGER NOT NULL, tid INTEGER NOT NULL, comm TEXT NOT NULL,
+  node INTEGER, weight INTEGER NOT NULL, PRIMARY KEY(seq, n)) WITHOUT ROWID;
+";
 
 /// As it stands in [`SCHEMA`].
 const PHASE_TIMES: &str = "CREATE TABLE phase_times(seq INTEGER NOT NULL, n INTEGER NOT NULL, phase TEXT NOT NULL,
@@ -102,12 +125,12 @@ CREATE TABLE captures(seq INTEGER PRIMARY KEY, at_ns INTEGER NOT NULL, capture I
   samples INTEGER, lost INTEGER, notes TEXT, what TEXT, mend TEXT);
 CREATE TABLE stacks(seq INTEGER PRIMARY KEY, at_ns INTEGER NOT NULL, capture INTEGER NOT NULL,
   event TEXT NOT NULL, unit TEXT NOT NULL, lost INTEGER NOT NULL);
-CREATE TABLE frames(seq INTEGER NOT NULL, n INTEGER NOT NULL, symbol TEXT NOT NULL,
-  module TEXT NOT NULL, kernel INTEGER NOT NULL, PRIMARY KEY(seq, n)) WITHOUT ROWID;
-CREATE TABLE nodes(seq INTEGER NOT NULL, n INTEGER NOT NULL, caller INTEGER,
-  frame INTEGER NOT NULL, PRIMARY KEY(seq, n)) WITHOUT ROWID;
+CREATE TABLE threads(id INTEGER PRIMARY KEY, comm TEXT NOT NULL);
+CREATE TABLE frames(id INTEGER PRIMARY KEY, symbol TEXT NOT NULL, module TEXT NOT NULL,
+  kind INTEGER NOT NULL, file TEXT, line INTEGER);
+CREATE TABLE nodes(id INTEGER PRIMARY KEY, caller INTEGER, frame INTEGER NOT NULL);
 CREATE TABLE samples(seq INTEGER NOT NULL, n INTEGER NOT NULL, at_ns INTEGER NOT NULL,
-  cpu INTEGER NOT NULL, pid INTEGER NOT NULL, tid INTEGER NOT NULL, comm TEXT NOT NULL,
+  cpu INTEGER NOT NULL, pid INTEGER NOT NULL, tid INTEGER NOT NULL, thread_id INTEGER NOT NULL,
   node INTEGER, weight INTEGER NOT NULL, PRIMARY KEY(seq, n)) WITHOUT ROWID;
 
 CREATE TABLE traffic(seq INTEGER PRIMARY KEY, at_ns INTEGER NOT NULL, format TEXT NOT NULL,

@@ -13,7 +13,7 @@ use super::file;
 use super::schema::Number;
 use crate::model::{
     At, CaptureNews, CaptureState, Event, Exemplar, Instance, Interval, Metric, OutcomeCount, Readings, RouteInterval,
-    Stacks, TrafficCounts,
+    StackTable, Stacks, TrafficCounts,
 };
 use rusqlite::{Connection, params};
 use std::collections::HashMap;
@@ -51,6 +51,9 @@ pub struct Writer {
 struct Names {
     series: HashMap<(Metric, Instance), i64>,
     routes: HashMap<Arc<str>, i64>,
+    threads: HashMap<Arc<str>, i64>,
+    /// Every frame and stack written so far: their numbers are those in the file.
+    stacks: StackTable,
 }
 
 impl Writer {
@@ -180,7 +183,7 @@ impl Writer {
             }
             Event::Interval(e) => put_interval(c, &mut self.names, seq, e),
             Event::Readings(e) => put_readings(c, &mut self.names, seq, e),
-            Event::Stacks(e) => put_stacks(c, seq, e),
+            Event::Stacks(e) => put_stacks(c, &mut self.names, seq, e),
             Event::Capture(e) => put_capture(c, seq, e),
             Event::Traffic(e) => put_traffic(c, seq, e),
             Event::Mark(e) => put(
@@ -239,6 +242,16 @@ impl Names {
         let id = position(self.routes.len()) + 1;
         put(c, "INSERT INTO routes VALUES (?1, ?2)", params![id, name])?;
         self.routes.insert(name.clone(), id);
+        Ok(id)
+    }
+
+    fn thread(&mut self, c: &Connection, comm: &Arc<str>) -> rusqlite::Result<i64> {
+        if let Some(&id) = self.threads.get(comm) {
+            return Ok(id);
+        }
+        let id = position(self.threads.len()) + 1;
+        put(c, "INSERT INTO threads VALUES (?1, ?2)", params![id, comm])?;
+        self.threads.insert(comm.clone(), id);
         Ok(id)
     }
 }
@@ -333,24 +346,28 @@ fn put_interval(c: &Connection, names: &mut Names, seq: i64, e: &Interval) -> ru
     Ok(())
 }
 
-fn put_stacks(c: &Connection, seq: i64, e: &Stacks) -> rusqlite::Result<()> {
+fn put_stacks(c: &Connection, names: &mut Names, seq: i64, e: &Stacks) -> rusqlite::Result<()> {
     put(
         c,
         "INSERT INTO stacks VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         params![seq, Number(e.at.0), e.capture.0, e.event, e.unit, Number(e.lost)],
     )?;
-    let mut insert = c.prepare_cached("INSERT INTO frames VALUES (?1, ?2, ?3, ?4, ?5)")?;
-    for (n, frame) in e.table.frames.iter().enumerate() {
-        insert.execute((seq, position(n), &frame.symbol, &frame.module, frame.kernel))?;
-    }
-    let mut insert = c.prepare_cached("INSERT INTO nodes VALUES (?1, ?2, ?3, ?4)")?;
-    for (n, (caller, frame)) in e.table.nodes.iter().enumerate() {
-        insert.execute((seq, position(n), caller.map(|stack| stack.0), frame.0))?;
-    }
+    let (frames, nodes) = (names.stacks.frames.len(), names.stacks.nodes.len());
+    let mut known = vec![None; e.table.nodes.len()];
     let mut insert = c.prepare_cached("INSERT INTO samples VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")?;
     for (n, s) in e.samples.iter().enumerate() {
-        let node = s.stack.map(|stack| stack.0);
-        insert.execute((seq, position(n), Number(s.at.0), s.cpu, s.pid, s.tid, &s.comm, node, Number(s.weight)))?;
+        let node = s.stack.and_then(|stack| names.stacks.adopt(&e.table, &mut known, stack)).map(|stack| stack.0);
+        let thread = names.thread(c, &s.comm)?;
+        insert.execute((seq, position(n), Number(s.at.0), s.cpu, s.pid, s.tid, thread, node, Number(s.weight)))?;
+    }
+    let mut insert = c.prepare_cached("INSERT INTO frames VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
+    for (id, f) in names.stacks.frames.iter().enumerate().skip(frames) {
+        let (file, line) = f.line.as_ref().map(|l| (&l.file, l.line)).unzip();
+        insert.execute((position(id), &f.symbol, &f.module, f.kind as i64, file, line))?;
+    }
+    let mut insert = c.prepare_cached("INSERT INTO nodes VALUES (?1, ?2, ?3)")?;
+    for (id, (caller, frame)) in names.stacks.nodes.iter().enumerate().skip(nodes) {
+        insert.execute((position(id), caller.map(|stack| stack.0), frame.0))?;
     }
     Ok(())
 }

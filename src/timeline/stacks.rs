@@ -14,7 +14,7 @@ mod pattern;
 pub use flame::{FlameGraph, FlameNode, NodeId, Order, Search, Step};
 pub use pattern::Pattern;
 
-use crate::model::{At, CaptureId, Frame, FrameId, Span, StackId, StackTable, Stacks};
+use crate::model::{At, CaptureId, Frame, FrameId, FrameKind, Span, StackId, StackTable, Stacks, is_on_cpu};
 use flame::Tree;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -27,18 +27,32 @@ pub struct Profile {
     name_of: Vec<u32>,
     names: Numbered<Name>,
     comms: Numbered<Arc<str>>,
-    units: Numbered<Arc<str>>,
+    types: Numbered<SampleType>,
     rows: Vec<Row>,
-    captures: BTreeMap<CaptureId, CaptureSum>,
+    captures: BTreeMap<(CaptureId, u32), CaptureSum>,
 }
 
-/// What a capture brought, so far.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct CaptureSum {
+/// What the weights of samples measure: `cpu-clock` in `ns`, `alloc_space` in `bytes`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SampleType {
     /// The event sampled.
     pub event: Arc<str>,
     /// The unit of the weights.
     pub unit: Arc<str>,
+}
+
+impl SampleType {
+    /// Whether it is time or work on a CPU.
+    pub fn is_on_cpu(&self) -> bool {
+        is_on_cpu(&self.event)
+    }
+}
+
+/// What a capture brought of one sample type, so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CaptureSum {
+    /// What was sampled.
+    pub sample_type: SampleType,
     /// Samples, idle ones included.
     pub samples: u64,
     /// Sum of their weights.
@@ -49,11 +63,19 @@ pub struct CaptureSum {
     pub span: Span,
 }
 
-/// Which samples are meant. The default: all of them except idle CPUs.
+/// Which samples are meant. The default: those on a CPU, of all time, except idle CPUs.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StackFilter {
+    /// Of this event. `None`: on a CPU, or the first event there is when nothing was sampled on a
+    /// CPU. Weights of different events are never added up.
+    pub event: Option<Arc<str>>,
     /// Taken in this stretch.
     pub span: Option<Span>,
+    /// Taken in one of these stretches (in order, without overlaps), as when slow requests were
+    /// under way; with [`StackFilter::outside`], in none of them.
+    pub within: Option<Arc<[Span]>>,
+    /// Turns [`StackFilter::within`] into its complement.
+    pub outside: bool,
     /// On this CPU.
     pub cpu: Option<u32>,
     /// Of this process.
@@ -62,7 +84,8 @@ pub struct StackFilter {
     pub tid: Option<u32>,
     /// Of threads with exactly this name.
     pub comm: Option<String>,
-    /// Of this capture.
+    /// Of this capture. `None`: of any, but of the flight recorder only where no capture was being
+    /// taken: those samples stand for the same time.
     pub capture: Option<CaptureId>,
     /// With the innermost frame in the kernel, or in user space.
     pub ring: Option<Ring>,
@@ -89,8 +112,8 @@ pub struct Hot {
     pub symbol: Arc<str>,
     /// Binary, library or kernel module; empty when unknown.
     pub module: Arc<str>,
-    /// Whether it is the kernel's.
-    pub kernel: bool,
+    /// What kind of code it is.
+    pub kind: FrameKind,
     /// Weight of samples in the function itself.
     pub self_weight: u64,
     /// Weight of samples in it or in what it called; a stack that holds it twice counts once.
@@ -119,7 +142,7 @@ struct Row {
     pid: u32,
     tid: u32,
     comm: u32,
-    unit: u32,
+    sample_type: u32,
     stack: Option<StackId>,
     weight: u64,
     idle: bool,
@@ -129,7 +152,7 @@ struct Row {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Name {
     symbol: Arc<str>,
-    kernel: bool,
+    kind: FrameKind,
 }
 
 /// Distinct values with their numbers.
@@ -171,12 +194,12 @@ impl Profile {
     /// Merges a batch of samples. A damaged table (ids out of range, a callee before its
     /// caller) costs those frames, nothing else.
     pub fn apply(&mut self, stacks: &Stacks) {
-        let unit = self.units.number(&stacks.unit);
-        let sum = self.captures.entry(stacks.capture).or_insert_with(|| CaptureSum {
-            event: stacks.event.clone(),
-            unit: stacks.unit.clone(),
-            ..CaptureSum::default()
-        });
+        let sample_type = SampleType { event: stacks.event.clone(), unit: stacks.unit.clone() };
+        let number = self.types.number(&sample_type);
+        let sum = self
+            .captures
+            .entry((stacks.capture, number))
+            .or_insert_with(|| CaptureSum { sample_type, ..CaptureSum::default() });
         sum.lost = sum.lost.saturating_add(stacks.lost);
         for sample in &stacks.samples {
             sum.span = match sum.samples {
@@ -191,7 +214,12 @@ impl Profile {
         let mut known = vec![None; stacks.table.nodes.len()];
         let sorted = self.rows.len();
         for sample in &stacks.samples {
-            let stack = sample.stack.and_then(|s| self.adopt(&stacks.table, &mut known, s));
+            // In the samples' order, so that the outcome does not depend on how a batch numbered its frames.
+            let stack = sample.stack.and_then(|s| self.table.adopt(&stacks.table, &mut known, s));
+            for frame in &self.table.frames[self.name_of.len()..] {
+                let name = Name { symbol: frame.symbol.clone(), kind: frame.kind };
+                self.name_of.push(self.names.number(&name));
+            }
             let row = Row {
                 at: sample.at,
                 capture: stacks.capture,
@@ -199,7 +227,7 @@ impl Profile {
                 pid: sample.pid,
                 tid: sample.tid,
                 comm: self.comms.number(&sample.comm),
-                unit,
+                sample_type: number,
                 stack,
                 weight: sample.weight,
                 idle: sample.pid == 0 && self.is_idle(stack),
@@ -210,40 +238,6 @@ impl Profile {
         if !self.rows[from..].is_sorted_by_key(|r| r.at) {
             self.rows.sort_by_key(|r| r.at);
         }
-    }
-
-    /// The stack of another table in this one. Only what samples use is taken over, in the
-    /// samples' order, so that the outcome does not depend on how a batch numbered its frames.
-    fn adopt(&mut self, from: &StackTable, known: &mut [Option<StackId>], stack: StackId) -> Option<StackId> {
-        let mut path = Vec::new();
-        let mut caller = None;
-        let mut next = Some(stack);
-        while let Some(id) = next {
-            let n = id.0 as usize;
-            let Some(&(above, frame)) = from.nodes.get(n) else { break };
-            if let Some(done) = known[n] {
-                caller = Some(done);
-                break;
-            }
-            path.push((n, frame));
-            next = above.filter(|a| a.0 < id.0);
-        }
-        for (n, frame) in path.into_iter().rev() {
-            let frame = from.frames.get(frame.0 as usize).cloned().unwrap_or_else(|| Frame {
-                symbol: "[unknown]".into(),
-                module: "".into(),
-                kernel: false,
-            });
-            let name = Name { symbol: frame.symbol.clone(), kernel: frame.kernel };
-            let id = self.table.frame(frame);
-            if id.0 as usize == self.name_of.len() {
-                self.name_of.push(self.names.number(&name));
-            }
-            let node = self.table.push(caller, id);
-            known[n] = Some(node);
-            caller = Some(node);
-        }
-        caller
     }
 
     /// Process 0 idles unless its innermost frame is known to be something else: interrupts
@@ -292,9 +286,16 @@ impl Profile {
         Some(Span { from: self.rows.first()?.at, to: At(self.rows.last()?.at.0.saturating_add(1)) })
     }
 
-    /// What each capture brought.
-    pub fn captures(&self) -> &BTreeMap<CaptureId, CaptureSum> {
-        &self.captures
+    /// What each capture brought, by sample type.
+    pub fn captures(&self) -> impl Iterator<Item = (CaptureId, &CaptureSum)> {
+        self.captures.iter().map(|((id, _), sum)| (*id, sum))
+    }
+
+    /// What was sampled, those on a CPU first, else in the order in which they came.
+    pub fn sample_types(&self) -> Vec<&SampleType> {
+        let mut types: Vec<&SampleType> = self.types.values.iter().collect();
+        types.sort_by_key(|t| !t.is_on_cpu());
+        types
     }
 
     /// The weights a filter lets through, in total.
@@ -317,8 +318,8 @@ impl Profile {
         }
         let threads = u32::MAX - u32::try_from(self.comms.values.len()).unwrap_or(u32::MAX);
         tree.into_graph(order, weights, |key| match self.names.values.get(key as usize) {
-            Some(name) if key < threads => (name.symbol.clone(), name.kernel, false),
-            _ => (self.comms.values[(u32::MAX - key) as usize].clone(), false, true),
+            Some(name) if key < threads => (name.symbol.clone(), name.kind, false),
+            _ => (self.comms.values[(u32::MAX - key) as usize].clone(), FrameKind::User, true),
         })
     }
 
@@ -340,27 +341,27 @@ impl Profile {
         let mut hot: Vec<Hot> = hot
             .into_iter()
             .map(|(frame, (self_weight, total))| {
-                let Frame { symbol, module, kernel } = self.frame(FrameId(frame)).clone();
-                Hot { symbol, module, kernel, self_weight, total }
+                let Frame { symbol, module, kind, .. } = self.frame(FrameId(frame)).clone();
+                Hot { symbol, module, kind, self_weight, total }
             })
             .collect();
         hot.sort_by(|a, b| {
             let by = |h: &Hot| std::cmp::Reverse((h.self_weight, h.total));
-            by(a).cmp(&by(b)).then_with(|| (&a.symbol, &a.module, a.kernel).cmp(&(&b.symbol, &b.module, b.kernel)))
+            by(a).cmp(&by(b)).then_with(|| (&a.symbol, &a.module, a.kind).cmp(&(&b.symbol, &b.module, b.kind)))
         });
         hot
     }
 
     /// The samples as folded lines, `thread;outermost;…;innermost weight`, sorted. In names `;`
-    /// becomes `:` and a control character `·`. `mark_kernel` adds `_[k]` to kernel frames, by
-    /// which flame graph tools colour them.
-    pub fn folded(&self, filter: &StackFilter, mark_kernel: bool) -> Vec<String> {
+    /// becomes `:` and a control character `·`. `mark` adds `_[k]` to kernel frames,
+    /// `_[j]` to compiled and `_[i]` to inlined ones, by which flame graph tools colour them.
+    pub fn folded(&self, filter: &StackFilter, mark: bool) -> Vec<String> {
         let (sums, _) = self.select(filter);
         let shown: Vec<String> = self
             .names
             .values
             .iter()
-            .map(|n| format!("{}{}", foldable(&n.symbol), if mark_kernel && n.kernel { "_[k]" } else { "" }))
+            .map(|n| format!("{}{}", foldable(&n.symbol), if mark { n.kind.suffix() } else { "" }))
             .collect();
         let comms: Vec<String> = self.comms.values.iter().map(|c| foldable(c)).collect();
         let mut lines: BTreeMap<String, u64> = BTreeMap::new();
@@ -415,8 +416,13 @@ impl Profile {
             None => None,
         };
         let hit = filter.symbol.as_ref().map(|p| self.stacks_with(p));
+        let types = self.types_meant(filter.event.as_deref());
+        let covered = if filter.capture.is_none() { self.covered() } else { Vec::new() };
         let lets_through = |row: &&Row| {
-            filter.cpu.is_none_or(|cpu| row.cpu == cpu)
+            types[row.sample_type as usize]
+                && filter.within.as_deref().is_none_or(|spans| is_within(spans, row.at) != filter.outside)
+                && (row.capture != CaptureId::RECORDER || !is_within(&covered, row.at))
+                && filter.cpu.is_none_or(|cpu| row.cpu == cpu)
                 && filter.pid.is_none_or(|pid| row.pid == pid)
                 && filter.tid.is_none_or(|tid| row.tid == tid)
                 && filter.capture.is_none_or(|capture| row.capture == capture)
@@ -427,16 +433,17 @@ impl Profile {
         let mut sums: HashMap<(u32, Option<StackId>), (u64, u64)> = HashMap::new();
         let (mut units, mut idle) = (Vec::new(), (0u64, 0u64));
         for row in rows.iter().filter(lets_through) {
-            if !units.contains(&row.unit) {
-                units.push(row.unit);
+            if !units.contains(&row.sample_type) {
+                units.push(row.sample_type);
             }
             let sum = if row.idle && !filter.idle { &mut idle } else { sums.entry((row.comm, row.stack)).or_default() };
             *sum = (sum.0.saturating_add(row.weight), sum.1 + 1);
         }
-        let mixed = units.len() > 1;
+        let unit = |n: &u32| self.types.values[*n as usize].unit.clone();
+        let mixed = units.iter().any(|n| unit(n) != unit(&units[0]));
         let pick = |sum: (u64, u64)| if mixed { sum.1 } else { sum.0 };
         weights.unit = match units.first() {
-            Some(&unit) if !mixed => self.units.values[unit as usize].clone(),
+            Some(n) if !mixed => unit(n),
             _ => "samples".into(),
         };
         weights.idle = pick(idle);
@@ -446,14 +453,49 @@ impl Profile {
         (sums, weights)
     }
 
+    /// By number of a sample type: whether it is meant.
+    fn types_meant(&self, event: Option<&str>) -> Vec<bool> {
+        let types = &self.types.values;
+        match event {
+            Some(event) => types.iter().map(|t| *t.event == *event).collect(),
+            None if types.iter().any(SampleType::is_on_cpu) => types.iter().map(SampleType::is_on_cpu).collect(),
+            None => (0..types.len()).map(|n| n == 0).collect(),
+        }
+    }
+
+    /// The stretches of captures of what runs on CPUs, in which the flight recorder's samples would
+    /// count the same time once more; in order, without overlaps.
+    fn covered(&self) -> Vec<Span> {
+        let of_cpu = self
+            .captures
+            .iter()
+            .filter(|((id, _), sum)| *id != CaptureId::RECORDER && sum.samples > 0 && sum.sample_type.is_on_cpu());
+        let mut spans: Vec<Span> = of_cpu.map(|(_, sum)| sum.span).collect();
+        spans.sort_by_key(|s| s.from);
+        let mut apart: Vec<Span> = Vec::with_capacity(spans.len());
+        for span in spans {
+            match apart.last_mut() {
+                Some(last) if span.from <= last.to => last.to = last.to.max(span.to),
+                _ => apart.push(span),
+            }
+        }
+        apart
+    }
+
     fn ring(&self, stack: Option<StackId>) -> Option<Ring> {
         let &(_, frame) = self.table.nodes.get(stack?.0 as usize)?;
-        Some(if self.frame(frame).kernel { Ring::Kernel } else { Ring::User })
+        Some(if self.frame(frame).kind.is_kernel() { Ring::Kernel } else { Ring::User })
     }
 
     fn frame(&self, id: FrameId) -> &Frame {
         &self.table.frames[id.0 as usize]
     }
+}
+
+/// Whether an instant lies in one of these stretches, which are in order and apart.
+fn is_within(spans: &[Span], at: At) -> bool {
+    let n = spans.partition_point(|s| s.from <= at);
+    n > 0 && at < spans[n - 1].to
 }
 
 /// A name without what separates names and lines in the folded form.

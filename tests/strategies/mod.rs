@@ -182,8 +182,9 @@ pub fn readings() -> impl Strategy<Value = Readings> {
 
 /// Samples of a capture with their table.
 pub fn stacks() -> impl Strategy<Value = Stacks> {
-    let frame =
-        (shared(), shared(), any::<bool>()).prop_map(|(symbol, module, kernel)| Frame { symbol, module, kernel });
+    let line = prop::option::of((shared(), any::<u32>()).prop_map(|(file, line)| SourceLine { file, line }));
+    let frame = (shared(), shared(), prop::sample::select(&FrameKind::ALL[..]), line)
+        .prop_map(|(symbol, module, kind, line)| Frame { symbol, module, kind, line });
     let frames = prop::collection::vec(frame, 1..6);
     // Stacks as paths over the frames; a sample takes one of them, or none.
     let paths = prop::collection::vec(prop::collection::vec(any::<prop::sample::Index>(), 1..6), 0..6);
@@ -206,7 +207,8 @@ pub fn stacks() -> impl Strategy<Value = Stacks> {
                     Sample { at, cpu, pid, tid, comm, stack, weight }
                 })
                 .collect();
-            Stacks { at, capture: CaptureId(capture), event, unit, table, samples, lost }
+            // A session keeps what samples use.
+            Stacks { at, capture: CaptureId(capture), event, unit, table, samples, lost }.tidy()
         },
     )
 }

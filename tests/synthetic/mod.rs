@@ -508,12 +508,12 @@ impl Synthetic {
                 |s: &str| -> Arc<str> { if self.plan.hostile && s == "main" { HOSTILE[0].into() } else { s.into() } };
             for s in user {
                 let module = if pid == 900 { "perfbench" } else { "nginx" };
-                let id = table.frame(Frame { symbol: symbol(s), module: module.into(), kernel: false });
+                let id = table.frame(Frame::new(symbol(s), module, FrameKind::User));
                 stack = Some(table.push(stack, id));
             }
             let entry: &[&str] = if kernel.is_empty() || user.is_empty() { &[] } else { KERNEL };
             for s in entry.iter().chain(kernel) {
-                let id = table.frame(Frame { symbol: symbol(s), module: "".into(), kernel: true });
+                let id = table.frame(Frame::new(symbol(s), "", FrameKind::Kernel));
                 stack = Some(table.push(stack, id));
             }
             for i in 0..n {

@@ -3,7 +3,7 @@
 //! Must not: draw, know rows of a terminal, or recurse.
 
 use super::{Pattern, Weights};
-use crate::model::StackId;
+use crate::model::{FrameKind, StackId};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -29,8 +29,8 @@ pub enum Order {
 pub struct FlameNode {
     /// Function or thread name (untrusted); `all` at the root.
     pub symbol: Arc<str>,
-    /// Whether the function is the kernel's.
-    pub kernel: bool,
+    /// What kind of code it is.
+    pub kind: FrameKind,
     /// Whether it is the name of a thread rather than a function.
     pub thread: bool,
     /// 0 at the root.
@@ -52,8 +52,8 @@ pub struct FlameNode {
 pub struct Step {
     /// Function or thread name.
     pub symbol: Arc<str>,
-    /// Whether the function is the kernel's.
-    pub kernel: bool,
+    /// What kind of code it is.
+    pub kind: FrameKind,
 }
 
 /// What a search found below a node.
@@ -116,7 +116,7 @@ impl FlameGraph {
             let node = self.node(id);
             next = node.parent;
             if next.is_some() {
-                path.push(Step { symbol: node.symbol.clone(), kernel: node.kernel });
+                path.push(Step { symbol: node.symbol.clone(), kind: node.kind });
             }
         }
         path.reverse();
@@ -127,7 +127,7 @@ impl FlameGraph {
     pub fn nearest(&self, path: &[Step]) -> NodeId {
         let mut at = Self::ROOT;
         for step in path {
-            let same = |c: &NodeId| *self.node(*c).symbol == *step.symbol && self.node(*c).kernel == step.kernel;
+            let same = |c: &NodeId| *self.node(*c).symbol == *step.symbol && self.node(*c).kind == step.kind;
             match self.children(at).find(same) {
                 Some(child) => at = child,
                 None => break,
@@ -238,7 +238,8 @@ impl Tree {
     /// where the same key stands further down the same stack and has counted it already.
     pub(super) fn once_per_stack(self, weights: Weights, mut each: impl FnMut(u32, u64, u64)) {
         let unnamed: Arc<str> = "".into();
-        let (graph, keys) = self.into_graph_with_keys(Order::Name, weights, |_| (unnamed.clone(), false, false));
+        let (graph, keys) =
+            self.into_graph_with_keys(Order::Name, weights, |_| (unnamed.clone(), FrameKind::User, false));
         let mut open: HashMap<u32, u32> = HashMap::new();
         let mut stack: Vec<(u32, u32)> = Vec::new();
         for (n, node) in graph.nodes.iter().enumerate().skip(1) {
@@ -254,12 +255,12 @@ impl Tree {
         }
     }
 
-    /// The graph. `name`: symbol, kernel and thread of a key.
+    /// The graph. `name`: symbol, kind and thread of a key.
     pub(super) fn into_graph(
         self,
         order: Order,
         weights: Weights,
-        name: impl Fn(u32) -> (Arc<str>, bool, bool),
+        name: impl Fn(u32) -> (Arc<str>, FrameKind, bool),
     ) -> FlameGraph {
         self.into_graph_with_keys(order, weights, name).0
     }
@@ -268,12 +269,12 @@ impl Tree {
         self,
         order: Order,
         weights: Weights,
-        name: impl Fn(u32) -> (Arc<str>, bool, bool),
+        name: impl Fn(u32) -> (Arc<str>, FrameKind, bool),
     ) -> (FlameGraph, Vec<u32>) {
         let totals = self.totals();
         let mut children: Vec<Vec<u32>> = vec![Vec::new(); self.nodes.len()];
         let mut names = Vec::with_capacity(self.nodes.len());
-        names.push((Arc::from("all"), false, false));
+        names.push((Arc::from("all"), FrameKind::User, false));
         for (n, node) in (0u32..).zip(&self.nodes).skip(1) {
             children[node.parent as usize].push(n);
             names.push(name(node.key));
@@ -295,14 +296,14 @@ impl Tree {
         let mut todo = vec![(Self::ROOT, None::<NodeId>, 0u64)];
         while let Some((n, parent, start)) = todo.pop() {
             let id = NodeId(u32::try_from(nodes.len()).unwrap_or(u32::MAX));
-            let (symbol, kernel, thread) = names[n as usize].clone();
+            let (symbol, kind, thread) = names[n as usize].clone();
             let here = parent.map_or(0, |p| nodes[p.0 as usize].depth + 1);
             depth = depth.max(here);
             let total = totals[n as usize];
             let self_weight = self.nodes[n as usize].own;
             nodes.push(FlameNode {
                 symbol,
-                kernel,
+                kind,
                 thread,
                 depth: here,
                 total,

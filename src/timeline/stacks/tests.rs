@@ -11,14 +11,15 @@ fn batch(capture: u32, unit: &str, samples: &[(u64, u32, &str, &str, u64)]) -> S
         .map(|&(at, pid, comm, stack, weight)| {
             let mut id = None;
             for symbol in stack.split(';').filter(|s| !s.is_empty()) {
-                let kernel = symbol.starts_with("k_");
-                let frame = table.frame(Frame { symbol: symbol.into(), module: "m".into(), kernel });
+                let kind = if symbol.starts_with("k_") { FrameKind::Kernel } else { FrameKind::User };
+                let frame = table.frame(Frame::new(symbol, "m", kind));
                 id = Some(table.push(id, frame));
             }
             Sample { at: At(at), cpu: pid % 2, pid, tid: pid, comm: comm.into(), stack: id, weight }
         })
         .collect();
-    let (event, unit) = (unit.into(), unit.into());
+    let event = if unit == "ns" { "cpu-clock" } else { unit };
+    let (event, unit) = (event.into(), unit.into());
     Stacks { at: At(9), capture: CaptureId(capture), event, unit, table, samples, lost: 1 }
 }
 
@@ -45,18 +46,18 @@ fn the_tree_adds_up_and_can_be_walked() {
     assert_eq!(&*g.weights.unit, "ns");
     let names = |id| g.children(id).map(|c| g.node(c).symbol.to_string()).collect::<Vec<_>>();
     assert_eq!(names(FlameGraph::ROOT), ["log", "swapper/0", "web"]);
-    let step = |s: &str, kernel| Step { symbol: s.into(), kernel };
-    let path = [step("web", false), step("main", false), step("serve", false)];
+    let step = |s: &str| Step { symbol: s.into(), kind: FrameKind::User };
+    let path = [step("web"), step("main"), step("serve")];
     let serve = g.find(&path).unwrap();
     assert_eq!((g.node(serve).total, g.node(serve).self_weight, g.node(serve).depth), (8, 0, 3));
     assert_eq!((g.path(serve), names(serve)), (path.to_vec(), vec!["parse".to_string(), "send".into()]));
-    let lost = [&path[..], &[step("gone", false)]].concat();
+    let lost = [&path[..], &[step("gone")]].concat();
     assert_eq!((g.find(&lost), g.nearest(&lost)), (None, serve));
     assert_eq!(g.node(g.parent(serve).unwrap()).symbol, "main".into());
     let by_weight = p.flame(&StackFilter::default(), Order::Weight, true);
     assert_eq!(by_weight.node(by_weight.children(FlameGraph::ROOT).next().unwrap()).symbol, "web".into());
     let merged = p.flame(&StackFilter::default(), Order::Name, false);
-    assert_eq!(merged.node(merged.find(&[step("main", false)]).unwrap()).total, 10);
+    assert_eq!(merged.node(merged.find(&[step("main")]).unwrap()).total, 10);
     assert_eq!(merged.node(FlameGraph::ROOT).self_weight, 1);
 }
 
@@ -106,8 +107,8 @@ fn recursion_counts_once_and_a_search_too() {
 #[test]
 fn folded_lines_keep_their_form_whatever_names_hold() {
     let mut table = StackTable::default();
-    let f = table.frame(Frame { symbol: "Lfoo;::bar\n\x1b[2J".into(), module: "".into(), kernel: false });
-    let k = table.frame(Frame { symbol: "tcp_ack".into(), module: "".into(), kernel: true });
+    let f = table.frame(Frame::new("Lfoo;::bar\n\x1b[2J", "", FrameKind::User));
+    let k = table.frame(Frame::new("tcp_ack", "", FrameKind::Kernel));
     let (outer, none) = (table.push(None, f), None);
     let inner = table.push(Some(outer), k);
     let sample = |stack, comm: &str| Sample { at: At(1), cpu: 0, pid: 1, tid: 1, comm: comm.into(), stack, weight: 2 };
@@ -129,8 +130,42 @@ fn captures_of_different_units_are_counted_in_samples() {
     assert_eq!((both.total, &*both.unit), (3, "samples"));
     let one = p.weights(&StackFilter { capture: Some(CaptureId(2)), ..StackFilter::default() });
     assert_eq!((one.total, &*one.unit), (16, "cycles"));
-    let sum = &p.captures()[&CaptureId(2)];
+    let sum = p.captures().find(|(id, _)| *id == CaptureId(2)).unwrap().1;
     assert_eq!((sum.samples, sum.weight, sum.lost, sum.span), (2, 16, 1, Span::new(At(2), At(4))));
+}
+
+#[test]
+fn the_flight_recorder_counts_where_no_capture_was_taken() {
+    let mut p = Profile::default();
+    p.apply(&batch(0, "ns", &[(10, 1, "x", "a", 20), (30, 1, "x", "a", 20), (50, 1, "x", "b", 20)]));
+    p.apply(&batch(1, "ns", &[(25, 1, "x", "a", 10), (30, 1, "x", "a", 10), (35, 1, "x", "a", 10)]));
+    let of = |filter: &StackFilter| p.weights(filter).total;
+    assert_eq!(of(&StackFilter::default()), 20 + 3 * 10 + 20);
+    assert_eq!(of(&StackFilter { capture: Some(CaptureId::RECORDER), ..StackFilter::default() }), 60);
+    assert_eq!(of(&StackFilter { capture: Some(CaptureId(1)), ..StackFilter::default() }), 30);
+}
+
+#[test]
+fn stretches_and_their_complement_make_the_whole() {
+    let p = profile(SERVER);
+    let within: Arc<[Span]> = Arc::new([Span::new(At(10), At(11)), Span::new(At(20), At(40))]);
+    let inside = StackFilter { within: Some(within), ..StackFilter::default() };
+    let outside = StackFilter { outside: true, ..inside.clone() };
+    assert_eq!((p.weights(&inside).total, p.weights(&outside).total), (10, 5));
+    let none = StackFilter { within: Some(Arc::new([])), ..StackFilter::default() };
+    assert_eq!(p.weights(&none).total, 0);
+}
+
+#[test]
+fn weights_of_different_events_are_never_added_up() {
+    let mut p = Profile::default();
+    p.apply(&batch(1, "bytes", &[(1, 1, "x", "a", 4096)]));
+    assert_eq!((p.weights(&StackFilter::default()).total, p.sample_types().len()), (4096, 1));
+    p.apply(&batch(2, "ns", &[(1, 1, "x", "a", 7)]));
+    assert_eq!(p.weights(&StackFilter::default()).total, 7, "on a CPU is what is meant when it is there");
+    let bytes = StackFilter { event: Some("bytes".into()), ..StackFilter::default() };
+    assert_eq!((p.weights(&bytes).total, &*p.weights(&bytes).unit), (4096, "bytes"));
+    assert_eq!(p.sample_types().iter().map(|t| &*t.event).collect::<Vec<_>>(), ["cpu-clock", "bytes"]);
 }
 
 #[test]

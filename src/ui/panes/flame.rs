@@ -4,6 +4,7 @@
 
 use super::Pane;
 use super::symbols::no_stacks;
+use crate::model::FrameKind;
 use crate::timeline::stacks::{FlameGraph, NodeId, Pattern};
 use crate::ui::flame_state::DETAIL_ROWS;
 use crate::ui::memo::Needs;
@@ -114,7 +115,7 @@ impl Flame {
         if node.depth == 0 || node.thread {
             return theme.row;
         }
-        let set = if node.kernel { &theme.flame_kernel } else { &theme.flame_user };
+        let set = if node.kind.is_kernel() { &theme.flame_kernel } else { &theme.flame_user };
         set.get((parity + node.depth as usize) % set.len().max(1)).copied().unwrap_or_default()
     }
 
@@ -125,11 +126,13 @@ impl Flame {
         let node = graph.node(state.at(graph));
         let all = graph.weights.total.max(1) as f64;
         let share = |w: u64| format!("{:.1} %", 100.0 * w as f64 / all);
-        let kind = match (node.depth, node.thread, node.kernel) {
+        let kind = match (node.depth, node.thread, node.kind) {
             (0, ..) => "",
             (_, true, _) => "thread ",
-            (_, _, true) => "kernel ",
-            _ => "user ",
+            (_, _, FrameKind::User) => "user ",
+            (_, _, FrameKind::Kernel) => "kernel ",
+            (_, _, FrameKind::Jit) => "jit ",
+            (_, _, FrameKind::Inlined) => "inlined ",
         };
         let mut x = on.put(0, y, kind, theme.dim);
         x = on.put(x, y, &units::cut(&node.symbol, usize::from(width / 2)), theme.strong) + 2;

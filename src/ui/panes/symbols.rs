@@ -99,7 +99,7 @@ impl Pane for Symbols {
         let rows = shown.iter().map(|h| {
             let own = 100.0 * h.self_weight as f64 / all;
             let chosen = scene.view.selection.symbol.as_deref() == Some(&*h.symbol);
-            let name = match (chosen, h.kernel) {
+            let name = match (chosen, h.kind.is_kernel()) {
                 (true, _) => theme.accent,
                 (_, true) => theme.dim,
                 _ => theme.text,
@@ -108,7 +108,10 @@ impl Pane for Symbols {
                 (format!("{own:.1}"), if own >= 10.0 { theme.strong } else { theme.text }),
                 (format!("{:.1}", 100.0 * h.total as f64 / all), theme.dim),
                 (h.symbol.to_string(), name),
-                (if h.module.is_empty() && h.kernel { "kernel".into() } else { h.module.to_string() }, theme.dim),
+                (
+                    if h.module.is_empty() && h.kind.is_kernel() { "kernel".into() } else { h.module.to_string() },
+                    theme.dim,
+                ),
             ]
         });
         let table = Table {
