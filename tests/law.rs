@@ -13,7 +13,7 @@ use perfbench::model::*;
 use perfbench::session::Writer;
 use perfbench::timeline::Timeline;
 use perfbench::traffic::{Options, Reader, Source};
-use perfbench::workbench::{Control, Feed, FeedState, Live, LiveParts, Playback, Recorder, Workbench};
+use perfbench::workbench::{Control, Feed, FeedState, Live, LiveParts, Playback, Profiling, Recorder, Workbench};
 use proptest::prelude::*;
 use std::sync::Arc;
 use std::time::Duration;
@@ -75,7 +75,8 @@ fn a_live_run_and_its_session_are_the_same_timeline() {
     };
     let run = Run::start(plan, Box::new(Log::of(gets(20))), &clock, &channel.0).unwrap();
     let captures = vec![(At(100_000_000), Duration::from_millis(300))];
-    let parts = LiveParts { clock, run, watch, captures, capture_hz: 49, control: Control::none() };
+    let profiling = Profiling { captures, hz: 49, ..Profiling::default() };
+    let parts = LiveParts { clock, run, watch, profiling, control: Control::none() };
     let mut feed = Live::new(parts, channel);
     let mut marked = false;
     while feed.feed(&mut live, Duration::from_millis(20)) != FeedState::Ended {

@@ -12,7 +12,7 @@ use perfbench::load::{Plan, RequestSource, Run, Schedule, SourceError};
 use perfbench::model::*;
 use perfbench::timeline::steer::{Steered, Target};
 use perfbench::traffic::{Options, Reader, Source};
-use perfbench::workbench::{Command, Control, Feed, FeedState, Live, LiveParts, Workbench};
+use perfbench::workbench::{Command, Control, Feed, FeedState, Live, LiveParts, Profiling, Workbench};
 use serde_json::Value;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -217,7 +217,7 @@ fn live(server: &Server, schedule: Schedule) -> Live {
         ..Plan::to(address)
     };
     let run = Run::start(plan, Box::new(log), &clock, &channel.0).unwrap();
-    Live::new(LiveParts { clock, run, watch, captures: vec![], capture_hz: 49, control: Control::none() }, channel)
+    Live::new(LiveParts { clock, run, watch, profiling: Profiling::default(), control: Control::none() }, channel)
 }
 
 /// Feeds until so many requests were answered, or something else is so.

@@ -110,11 +110,17 @@ fn an_empty_session_says_what_is_missing_and_shows_no_zero() {
 fn help_lists_every_key() {
     let w = session();
     let mut app = app(w);
-    app.act(Action::Help, w);
     for (width, height) in SIZES {
-        let shown = text(&draw(&mut app, w, width, height));
+        app.act(Action::Help, w);
+        let mut shown = text(&draw(&mut app, w, width, height));
         insta::assert_snapshot!(format!("help_{width}x{height}"), shown);
-        for b in ui::keymap::KEYMAP.iter().filter(|b| height > 30 || b.context != ui::keymap::Context::Playback) {
+        // What does not fit is scrolled to.
+        for _ in 0..4 {
+            app.act(Action::Row(10), w);
+            shown.push_str(&text(&draw(&mut app, w, width, height)));
+        }
+        app.act(Action::Help, w);
+        for b in ui::keymap::KEYMAP {
             let about: String = b.about.chars().take(50).collect();
             assert!(shown.contains(b.written) && shown.contains(&about), "{width}x{height}: `{}`", b.written);
         }

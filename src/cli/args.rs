@@ -164,12 +164,8 @@ pub(super) struct RunArgs {
     /// Time between two readings of the host
     #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = duration, help_heading = "Watch")]
     pub(super) period: Duration,
-    /// Take a profile AT this time for so long: 3s,5s; may be given several times
-    #[arg(long, value_name = "AT,FOR", value_parser = capture, action = ArgAction::Append, help_heading = "Watch")]
-    pub(super) capture: Vec<(Duration, Duration)>,
-    /// Samples per second and CPU of a profile
-    #[arg(long, value_name = "HZ", default_value_t = 99, value_parser = clap::value_parser!(u32).range(1..=10_000), help_heading = "Watch")]
-    pub(super) capture_hz: u32,
+    #[command(flatten)]
+    pub(super) profile: super::profile_args::ProfileArgs,
 
     /// Run without a screen and record the session to FILE
     #[arg(long, value_name = "FILE", help_heading = "Session")]
@@ -375,12 +371,6 @@ fn think(text: &str) -> Result<Think, String> {
     duration(text).map(Think::Fixed).map_err(|_| "give 100ms, uniform(50ms,150ms) or exp(100ms)".into())
 }
 
-fn capture(text: &str) -> Result<(Duration, Duration), String> {
-    let (at, length) = text.split_once(',').ok_or("give when and how long, like 3s,5s")?;
-    let (at, length) = (duration(at)?, duration(length)?);
-    if length.is_zero() { Err("a capture of no length has no samples".into()) } else { Ok((at, length)) }
-}
-
 fn header(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once(':').ok_or("give it as `Name: value`")?;
     let (name, value) = (name.trim(), value.trim());
@@ -411,15 +401,13 @@ mod tests {
     }
 
     #[test]
-    fn times_and_captures_read_as_written() {
+    fn times_read_as_written() {
         assert_eq!(duration("1.5m"), Ok(Duration::from_secs(90)));
         assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
         assert_eq!(duration("7"), Ok(Duration::from_secs(7)));
         for wrong in ["", "s", "-1s", "1x", "1.2.3s", "1e9h", "99999999h"] {
             assert!(duration(wrong).is_err(), "{wrong}");
         }
-        assert_eq!(capture("3s,500ms"), Ok((Duration::from_secs(3), Duration::from_millis(500))));
-        assert!(capture("3s").is_err() && capture("3s,0s").is_err());
     }
 
     #[test]

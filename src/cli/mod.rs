@@ -21,6 +21,7 @@ mod engine;
 mod flamegraph;
 mod pace;
 mod play;
+mod profile_args;
 mod progress;
 mod report;
 mod run;

@@ -232,6 +232,7 @@ impl RunArgs {
             arrivals: arrivals.into(),
             fail_if: texts(&p.fail_if),
             stop_if: texts(&p.stop_if),
+            capture_if: texts(&self.profile.capture_if),
             find_max: p.find_max.as_ref().map(ToString::to_string),
             overload: if mode == "closed" { String::new() } else { plan.overload.clone() },
             ..plan
@@ -255,6 +256,7 @@ impl RunArgs {
         });
         let mut control = Control::none();
         (control.phases, control.stop_if, control.search) = (phases, stop_if, search);
+        (control.triggers, control.captures_left) = (self.profile.triggers(), self.profile.capture_most);
         control
     }
 }

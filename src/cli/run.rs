@@ -2,7 +2,7 @@
 //!
 //! Must not: hold logic that a room could hold.
 
-use super::args::{Connection, OverloadName, RunArgs, ScreenArgs};
+use super::args::{Connection, OverloadName, RunArgs};
 use super::connect::Found;
 use super::progress::Progress;
 use super::scenario::{self, Cast, Leaves};
@@ -15,7 +15,7 @@ use crate::session::Writer;
 use crate::timeline::{Cursor, Selection, Timeline, View};
 use crate::traffic::scenario::{Drive, Scenario};
 use crate::traffic::{self, Reader, Source};
-use crate::workbench::{Feed, Interrupt, Live, LiveParts, Recorder, Workbench, run_headless};
+use crate::workbench::{Feed, Interrupt, Live, LiveParts, Profiling, Recorder, Workbench, run_headless};
 use crate::{diagnosis, host, lab, load, report, ui};
 use anyhow::{Context as _, anyhow};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -74,7 +74,7 @@ pub(super) fn run(mut args: RunArgs) -> Result<(), Failure> {
     if args.record.is_some() {
         headless(&args, &interrupt, &mut workbench, &mut live)
     } else {
-        on_screen(&args.screen, &mut workbench, &mut live)
+        on_screen(&args, &mut workbench, &mut live)
     }
 }
 
@@ -95,8 +95,10 @@ fn headless(args: &RunArgs, interrupt: &Interrupt, workbench: &mut Workbench, li
     verdict(workbench.timeline())
 }
 
-fn on_screen(screen: &ScreenArgs, workbench: &mut Workbench, feed: &mut dyn Feed) -> Result<(), Failure> {
-    let shown = ui::run(workbench, feed, super::play::options(screen, None));
+fn on_screen(args: &RunArgs, workbench: &mut Workbench, feed: &mut dyn Feed) -> Result<(), Failure> {
+    let options =
+        ui::Options { capture_length: args.profile.capture_length, ..super::play::options(&args.screen, None) };
+    let shown = ui::run(workbench, feed, options);
     if matches!(shown, Ok(ui::Exit::Quit)) && workbench.timeline().closing().is_none() {
         say_err!("ending the run; ctrl-c leaves at once");
     }
@@ -268,9 +270,18 @@ fn start(
     let config = host::Config { target: address, pid: args.pid.or(lab.map(lab::Target::pid)), period: args.period };
     let watch = host::Watch::start(config, clock.clone(), channel.0.clone());
     let run = load::Run::start(plan, source.source, clock, &channel.0).context("the load could not start")?;
-    let captures = args.capture.iter().map(|(at, length)| (At::START + *at, *length)).collect();
-    let parts =
-        LiveParts { clock: clock.clone(), run, watch, captures, capture_hz: args.capture_hz, control: args.control() };
+    let profile = &args.profile;
+    let parts = LiveParts {
+        clock: clock.clone(),
+        run,
+        watch,
+        profiling: Profiling {
+            captures: profile.capture.iter().map(|(at, length)| (At::START + *at, *length)).collect(),
+            hz: profile.capture_hz,
+            length: profile.capture_length,
+        },
+        control: args.control(),
+    };
     Ok(Live::new(parts, channel))
 }
 

@@ -105,6 +105,9 @@ pub struct LoadPlan {
     /// Objectives whose breach ends the run, as they were given.
     #[serde(default)]
     pub stop_if: Vec<String>,
+    /// Conditions that take a profile, as they were given.
+    #[serde(default)]
+    pub capture_if: Vec<String>,
     /// The objective that mode `find-max` keeps.
     #[serde(default)]
     pub find_max: Option<String>,
@@ -209,12 +212,14 @@ pub enum MarkKind {
     Pause,
     /// An objective was judged while the load ran: a probe's, or one that ended the run.
     Verdict,
+    /// A condition came true that takes a profile.
+    Trigger,
 }
 
 impl MarkKind {
     /// Every kind.
-    pub const ALL: [MarkKind; 5] =
-        [MarkKind::User, MarkKind::Phase, MarkKind::Rate, MarkKind::Pause, MarkKind::Verdict];
+    pub const ALL: [MarkKind; 6] =
+        [MarkKind::User, MarkKind::Phase, MarkKind::Rate, MarkKind::Pause, MarkKind::Verdict, MarkKind::Trigger];
 
     /// Its name in sessions and JSON.
     pub fn name(self) -> &'static str {
@@ -224,6 +229,7 @@ impl MarkKind {
             MarkKind::Rate => "rate",
             MarkKind::Pause => "pause",
             MarkKind::Verdict => "verdict",
+            MarkKind::Trigger => "trigger",
         }
     }
 

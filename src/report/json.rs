@@ -68,6 +68,7 @@ fn object(t: &Timeline, findings: &[Finding]) -> Value {
             }))
             .collect::<Vec<_>>(),
         "stop_if": o.load.stop_if,
+        "capture_if": o.load.capture_if,
         "find_max": o.load.find_max.as_deref().map(|objective| find_max(t, objective)),
         "outcomes": outcomes,
         "response_time_us": quantiles(&sum.response),

@@ -4,6 +4,7 @@
 //! since a session file may hold anything.
 
 use super::routes::{RouteSum, RouteTrack};
+use super::view::Band;
 use crate::model::{
     At, Exemplar, Interval, Latency, OutcomeCount, PerPhase, PhaseTimes, Quantiles, RouteInterval, Span, new_histogram,
 };
@@ -241,6 +242,45 @@ impl LoadTrack {
         found
     }
 
+    /// When requests with such response times that were answered or fell due in a stretch were under
+    /// way, in order and apart: exactly where the requests themselves are known, which the slowest of
+    /// each tick are; else from the shortest of these times before their tick to its end.
+    pub fn under_way(&self, span: Span, band: Band) -> Vec<Span> {
+        let mut stretches: Vec<Span> = Vec::new();
+        let mut known: BTreeMap<u64, u64> = BTreeMap::new();
+        for e in self.slowest(span, usize::MAX).into_iter().filter(|e| band.contains(e.response_ns)) {
+            let to = At(e.due.0.saturating_add(e.response_ns));
+            stretches.push(Span { from: e.due, to });
+            *known.entry(to.0 / Interval::TICK_NS).or_default() += 1;
+        }
+        for (end, slot) in self.slots(span) {
+            let (mut there, mut shortest) = (0u64, u64::MAX);
+            // Checked when it came in, so a failure here leaves what could be read.
+            let _ = slot.response.for_each(|ns, n| {
+                if band.contains(ns) {
+                    there = there.saturating_add(n);
+                    shortest = shortest.min(ns);
+                }
+            });
+            // A worker hands over a little after a tick: what ended at its end may be in the next slot.
+            let tick = end.0 / Interval::TICK_NS;
+            let told = known.range(tick.saturating_sub(2)..=tick).map(|(_, n)| n).sum::<u64>();
+            if there > told {
+                let from = At(end.0.saturating_sub(Interval::TICK_NS).saturating_sub(shortest));
+                stretches.push(Span { from, to: end });
+            }
+        }
+        stretches.sort_by_key(|s| s.from);
+        let mut apart: Vec<Span> = Vec::with_capacity(stretches.len());
+        for s in stretches {
+            match apart.last_mut() {
+                Some(last) if s.from <= last.to => last.to = last.to.max(s.to),
+                _ => apart.push(s),
+            }
+        }
+        apart
+    }
+
     fn keep(&mut self, e: &Exemplar) {
         let slot = self.exemplars.entry(e.due.0 / Interval::TICK_NS).or_default();
         let n = slot.partition_point(|k| k.response_ns >= e.response_ns);
@@ -408,6 +448,33 @@ pub(super) mod tests {
         assert_eq!((q.count, first.response.count()), (100, 100));
         assert!(q.p99.abs_diff(100_000) < 1_000 && q.max.abs_diff(9_000_000) < 10_000, "{q:?}");
         assert_eq!(all.per_s(all.completed).round(), (101.0f64 / 0.6).round());
+    }
+
+    #[test]
+    fn slow_requests_were_under_way_from_when_they_were_due() {
+        use crate::model::Exemplar;
+        let mut t = LoadTrack::default();
+        let ms = |n: u64| At(n * 1_000_000);
+        let slow = Exemplar {
+            due: ms(450),
+            response_ns: 120_000_000,
+            service_ns: 120_000_000,
+            route: "/a".into(),
+            outcome: Outcome::Status(200),
+        };
+        t.apply(&interval(0, 200, &[100; 99]));
+        t.apply(&interval(0, 400, &[100, 100]));
+        t.apply(&Interval { exemplars: vec![slow], ..interval(0, 600, &[100, 120_000]) });
+        t.apply(&interval(0, 2000, &[100, 150_000, 250_000]));
+        let whole = Span { from: At(0), to: ms(2000) };
+        let band = Band { low_ns: 50_000_000, high_ns: u64::MAX };
+        let found = t.under_way(whole, band);
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert_eq!(found[0], Span { from: ms(450), to: ms(570) });
+        // Of the others the tick is known and the time it took.
+        assert!(found[1].to == ms(2000) && found[1].from.0.abs_diff(ms(1650).0) < 1_000_000, "{found:?}");
+        assert_eq!(t.under_way(whole, Band { low_ns: 1_000_000_000, high_ns: u64::MAX }), []);
+        assert!(t.under_way(whole, Band { low_ns: 0, high_ns: 200_000 }).len() < 3);
     }
 
     #[test]

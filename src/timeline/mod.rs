@@ -20,7 +20,7 @@ pub use host::{CpuSplit, DiskUse, InterfaceUse, MemoryUse, Moved, PortUse, Proce
 pub use load::{LoadSum, LoadTrack, Slot};
 pub use routes::RouteSum;
 pub use series::{Rate, Series};
-pub use view::{Cursor, Selection, View};
+pub use view::{Band, Cursor, Selection, View};
 
 use crate::model::{
     At, CaptureId, CaptureNews, CaptureState, Closing, Event, Fault, Instance, Mark, Metric, Opening, Span,

@@ -361,6 +361,11 @@ impl Lasting {
         &self.condition
     }
 
+    /// Whether it was true of the last second that was looked at.
+    pub fn is_true(&self) -> bool {
+        self.true_since.is_some()
+    }
+
     /// Looks at the seconds of load up to `until` that were not looked at yet. Each is measured by
     /// itself; one in which nothing could be measured (nobody answered) neither breaks nor begins
     /// the time.

@@ -129,6 +129,10 @@ pub struct Weights {
     pub samples: u64,
     /// Weight of idle samples that were left out, for "idle … not shown".
     pub idle: u64,
+    /// Samples lost in the captures these are of.
+    pub lost: u64,
+    /// The event sampled, when it is one.
+    pub event: Option<Arc<str>>,
     /// The unit: that of the captures, or `samples` when captures with different units are
     /// looked at together and samples are counted instead.
     pub unit: Arc<str>,
@@ -274,6 +278,16 @@ impl Profile {
     /// Whether there is no sample.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
+    }
+
+    /// Whether a function of that name was sampled at all.
+    pub fn has(&self, pattern: &Pattern) -> bool {
+        self.names.values.iter().any(|n| pattern.matches(&n.symbol))
+    }
+
+    /// Whether there are samples of the flight recorder: then it is known of any time what ran.
+    pub fn is_recorded_throughout(&self) -> bool {
+        self.captures.keys().any(|(id, _)| *id == CaptureId::RECORDER)
     }
 
     /// How many samples there are, idle ones included.
@@ -446,6 +460,16 @@ impl Profile {
             Some(n) if !mixed => unit(n),
             _ => "samples".into(),
         };
+        weights.event = match units[..] {
+            [only] => Some(self.types.values[only as usize].event.clone()),
+            _ => None,
+        };
+        let of = self.captures.iter().filter(|((id, number), sum)| {
+            units.contains(number)
+                && filter.capture.is_none_or(|c| c == *id)
+                && filter.span.is_none_or(|s| s.from < sum.span.to && sum.span.from < s.to)
+        });
+        weights.lost = of.fold(0, |n, (_, sum)| n.saturating_add(sum.lost));
         weights.idle = pick(idle);
         weights.samples = sums.values().map(|s| s.1).sum();
         let sums: Sums = sums.into_iter().map(|(key, sum)| (key, pick(sum))).collect();

@@ -90,7 +90,7 @@ impl Steered {
                 MarkKind::Rate => now.target = Target::read(&m.label).or(now.target),
                 MarkKind::Pause => now.paused = m.label == PAUSED,
                 MarkKind::Phase => now.phase = Some(m.label.clone()),
-                MarkKind::User | MarkKind::Verdict => {}
+                MarkKind::User | MarkKind::Verdict | MarkKind::Trigger => {}
             }
         }
         now

@@ -4,6 +4,7 @@
 //! Must not: change anything.
 
 use super::Timeline;
+use super::stacks::{Pattern, Ring, StackFilter};
 use crate::model::{At, Span};
 use std::sync::Arc;
 
@@ -28,8 +29,30 @@ pub struct Selection {
     pub process: Option<u32>,
     /// A CPU.
     pub cpu: Option<u32>,
-    /// A symbol, or a part of its name.
+    /// Threads of this name.
+    pub thread: Option<Arc<str>>,
+    /// A symbol, or parts of names as [`Pattern`] has them: stacks that hold one.
     pub symbol: Option<String>,
+    /// Stacks that end in the kernel, or in user space.
+    pub ring: Option<Ring>,
+    /// When requests with such response times were under way.
+    pub band: Option<Band>,
+}
+
+/// Response times from one to another: cells of a heat map of latency.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Band {
+    /// The shortest, ns.
+    pub low_ns: u64,
+    /// The longest, ns; `u64::MAX` for no bound.
+    pub high_ns: u64,
+}
+
+impl Band {
+    /// Whether a response time lies in it.
+    pub fn contains(self, ns: u64) -> bool {
+        (self.low_ns..=self.high_ns).contains(&ns)
+    }
 }
 
 /// The timeline seen from a cursor with a selection.
@@ -85,6 +108,32 @@ impl<'a> View<'a> {
             let end = if whole.since_ns(known) <= 1_000_000_000 { whole.min(known) } else { whole };
             Span::ending(end, 1_000_000_000)
         })
+    }
+
+    /// Which samples the selection means. `window`: the stretch when no time is selected; `None` for
+    /// all there are. `rest`: those that it does not mean, of the same processes, CPUs and symbols:
+    /// the other times of the session, or of the stretch when a band of response times is selected.
+    pub fn stack_filter(&self, window: Option<Span>, rest: bool) -> StackFilter {
+        let s = self.selection;
+        let stretch = s.span.or(window);
+        let mut filter = StackFilter {
+            span: stretch,
+            cpu: s.cpu,
+            pid: s.process,
+            comm: s.thread.as_deref().map(str::to_owned),
+            symbol: s.symbol.as_deref().map(Pattern::new),
+            ring: s.ring,
+            outside: rest,
+            ..StackFilter::default()
+        };
+        if let Some(band) = s.band {
+            let whole = stretch.unwrap_or_else(|| self.timeline.whole());
+            filter.within = Some(self.timeline.load().under_way(whole, band).into());
+        } else if rest {
+            filter.within = Some(stretch.into_iter().collect());
+            filter.span = None;
+        }
+        filter
     }
 
     /// The instant that gauges (sockets, memory) are of: the end of what is selected, else

@@ -2,20 +2,24 @@
 //!
 //! Must not: draw, or know which key asked.
 
-use super::action::{Action, Narrow};
+use super::action::{Action, Look, Narrow, Screen};
 use super::app::{App, Tone};
 use super::axis;
+use super::keymap::KEYMAP;
 use super::panes;
 use super::scene::{Scene, clock};
 use crate::model::{At, Mark, MarkKind, Span, clean};
-use crate::timeline::stacks::{Pattern, StackFilter};
-use crate::timeline::{Cursor, Selection};
+use crate::timeline::stacks::{Pattern, Ring};
+use crate::timeline::{Band, Cursor, Selection};
 use crate::workbench::{Command, FeedState, Workbench};
 
 /// The stretches of time there are to choose from, s.
 const WINDOWS_S: [u64; 9] = [10, 20, 30, 60, 120, 300, 600, 1800, 3600];
 /// By how much a key changes what is offered; the other key takes exactly that back.
 const RATE_STEP: f64 = 1.1;
+/// What stacks of soft interrupts hold: `handle_softirqs`, before Linux 6.9 `__do_softirq`
+/// (kernel/softirq.c).
+const SOFTIRQ: &str = "softirq";
 /// The speeds of playback there are to choose from.
 const SPEEDS: [f64; 9] = [0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0];
 
@@ -27,19 +31,17 @@ impl App {
             Action::Quit => self.quit = true,
             Action::Redraw => self.redraw = true,
             Action::Suspend => self.suspend = true,
-            Action::Show(screen) => {
-                (self.screen, self.zoomed, self.row, self.help) = (screen, false, None, false);
-            }
-            Action::Help => self.help = !self.help,
+            Action::Show(screen) => self.act_show(screen),
+            Action::Help => (self.help, self.help_row) = (!self.help, 0),
             Action::NextPane => self.step_focus(1),
             Action::PreviousPane => self.step_focus(-1),
             Action::Focus(pane) => {
                 self.set_focus(pane);
                 self.drag = None;
             }
-            Action::Grab(pane, at) => {
+            Action::Grab(pane, at, y) => {
                 self.set_focus(pane);
-                self.drag = Some(at);
+                self.drag = Some((at, y));
             }
             Action::Zoom => self.zoomed = !self.zoomed,
             Action::Back => self.back(),
@@ -66,6 +68,9 @@ impl App {
             }
             Action::Rate(by) => self.commands.push(Command::Rate { factor: RATE_STEP.powi(by) }),
             Action::PauseLoad => self.commands.push(Command::Pause),
+            Action::Row(by) if self.help => {
+                self.help_row = self.help_row.saturating_add_signed(by as isize).min(KEYMAP.len());
+            }
             Action::Row(by) => self.step_row(by, workbench),
             Action::RowAt(pane, n) => {
                 self.set_focus(pane);
@@ -127,6 +132,10 @@ impl App {
                     self.pin(edge, end);
                 }
             }
+            Action::SelectCells(span, band) => {
+                self.act(Action::SelectSpan(span), workbench);
+                self.selection.band = Some(band);
+            }
             Action::Narrow(to) => self.narrow(to, end),
             Action::Stretch(by) => {
                 self.window_grows = false;
@@ -136,20 +145,42 @@ impl App {
                     self.keep_in_sight(at, end);
                 }
             }
+            Action::Look(look) => self.look(look, workbench),
+            Action::Ring => {
+                self.selection.ring = match self.selection.ring {
+                    None => Some(Ring::Kernel),
+                    Some(Ring::Kernel) => Some(Ring::User),
+                    Some(Ring::User) => None,
+                }
+            }
+            Action::Slow => match self.selection.band.take() {
+                Some(_) => {}
+                None if self.memo.focus.response.count == 0 => {
+                    self.tell("no response in this stretch, so none was slow", Tone::Plain);
+                }
+                None => {
+                    let low_ns = self.memo.focus.response.p99;
+                    self.selection.band = Some(Band { low_ns, high_ns: u64::MAX });
+                }
+            },
             Action::Sort => self.sort += 1,
             Action::Frame(way) => {
                 if let Some(graph) = &self.memo.flame {
-                    self.flame.step(graph, way);
+                    self.flame.step(graph, way, self.profile.upward);
                 }
             }
             Action::FrameAt(x, y) => {
                 self.set_focus("flame");
                 let place = self.layout.places.iter().find(|p| p.pane == "flame").copied();
                 if let (Some(graph), Some(place)) = (&self.memo.flame, place) {
-                    self.flame.point(graph, x, y, place.inner.width, place.inner.height);
+                    self.flame.point(graph, (x, y), (place.inner.width, place.inner.height), self.profile.upward);
                 }
             }
         }
+    }
+
+    fn act_show(&mut self, screen: Screen) {
+        (self.screen, self.zoomed, self.row, self.help) = (screen, false, None, false);
     }
 
     fn step(&self) -> i64 {
@@ -194,15 +225,42 @@ impl App {
         self.axis_end = self.axis_end.min(end.max(at));
     }
 
+    fn look(&mut self, look: Look, workbench: &Workbench) {
+        let p = &mut self.profile;
+        match look {
+            Look::SampleType => {
+                let types = workbench.timeline().profile().sample_types();
+                p.next_type(&types);
+                if types.len() < 2 {
+                    self.tell("the session has one sample type; --off-cpu and --pprof bring others", Tone::Plain);
+                }
+            }
+            Look::Rest | Look::Against if self.selection.span.is_none() && self.selection.band.is_none() => {
+                self.tell("select a stretch of time first (⇧←→), or slow requests (w)", Tone::Plain);
+            }
+            Look::Rest => (p.rest, p.against) = (!p.rest, false),
+            Look::Against => (p.rest, p.against) = (false, !p.against),
+            Look::Upward => p.upward = !p.upward,
+            Look::Merged => p.merged = !p.merged,
+            Look::ByLine => p.by_line = !p.by_line,
+        }
+    }
+
     fn narrow(&mut self, to: Narrow, end: At) {
+        fn toggle<T: PartialEq>(now: &mut Option<T>, to: T) {
+            *now = if now.as_ref() == Some(&to) { None } else { Some(to) };
+        }
         let s = &mut self.selection;
         match to {
-            Narrow::Route(r) => s.route = if s.route.as_ref() == Some(&r) { None } else { Some(r) },
-            Narrow::Cpu(n) => s.cpu = if s.cpu == Some(n) { None } else { Some(n) },
-            Narrow::Process(n) => s.process = if s.process == Some(n) { None } else { Some(n) },
-            Narrow::Symbol(name) => {
-                let same = s.symbol.as_ref() == Some(&name);
-                s.symbol = if same { None } else { Some(name) };
+            Narrow::Route(r) => toggle(&mut s.route, r),
+            Narrow::Cpu(n) => toggle(&mut s.cpu, n),
+            Narrow::Process(n) => toggle(&mut s.process, n),
+            Narrow::Thread(name) => toggle(&mut s.thread, name),
+            Narrow::Symbol(name) => toggle(&mut s.symbol, name),
+            Narrow::Band(band) => toggle(&mut s.band, band),
+            Narrow::Softirq(n) => {
+                (s.cpu, s.symbol) = (Some(n), Some(SOFTIRQ.into()));
+                self.act_show(Screen::Profile);
             }
             Narrow::Span(span) => {
                 s.span = Some(span);
@@ -247,6 +305,9 @@ impl App {
             if !typed.is_empty() && !is_found(&typed, workbench) {
                 self.tell(format!("`{}` is found in no route and no symbol", clean(&typed, 40)), Tone::Bad);
             }
+            if !typed.is_empty() && workbench.timeline().profile().has(&Pattern::new(&typed)) {
+                self.profile.remember(&typed);
+            }
             self.search = typed;
             return;
         }
@@ -280,6 +341,7 @@ impl App {
         } else if self.row.take().is_some() {
         } else if self.selection != Selection::default() {
             (self.selection, self.anchor) = (Selection::default(), None);
+            (self.profile.rest, self.profile.against) = (false, false);
         } else if !self.search.is_empty() {
             self.search.clear();
         } else {
@@ -294,7 +356,7 @@ fn is_found(text: &str, workbench: &Workbench) -> bool {
     let timeline = workbench.timeline();
     let (lower, pattern) = (text.to_lowercase(), Pattern::new(text));
     timeline.load().routes(timeline.whole()).iter().any(|r| r.route.to_lowercase().contains(&lower))
-        || timeline.profile().hot(&StackFilter::default()).iter().any(|h| pattern.matches(&h.symbol))
+        || timeline.profile().has(&pattern)
 }
 
 /// The entry of a list that is `by` further than the one nearest to `now`.

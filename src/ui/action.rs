@@ -4,6 +4,7 @@
 //! Must not: know keys, or change anything.
 
 use crate::model::{At, Span};
+use crate::timeline::Band;
 use std::sync::Arc;
 
 /// One of the six screens.
@@ -55,6 +56,23 @@ pub enum Way {
     Right,
 }
 
+/// A way to look at the profile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// The next sample type: time on a CPU, time waited, bytes allocated, …
+    SampleType,
+    /// What is not selected, or what is.
+    Rest,
+    /// What is selected as its difference to the rest, or as it is.
+    Against,
+    /// Callees on their callers, or below them.
+    Upward,
+    /// Threads of different names put together, or told apart.
+    Merged,
+    /// Hot spots by source line, or by function.
+    ByLine,
+}
+
 /// What all panes are to be narrowed to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Narrow {
@@ -64,8 +82,14 @@ pub enum Narrow {
     Cpu(u32),
     /// A process.
     Process(u32),
+    /// The soft interrupts of a CPU: their stacks.
+    Softirq(u32),
+    /// Threads of a name.
+    Thread(Arc<str>),
     /// A symbol.
     Symbol(String),
+    /// When requests with such response times were under way.
+    Band(Band),
     /// A stretch of time: a capture's, or that of a finding.
     Span(Span),
     /// An instant to look at: a mark's, or that of a fault.
@@ -85,8 +109,8 @@ pub enum Action {
     PreviousPane,
     /// Focus a pane by its name.
     Focus(&'static str),
-    /// Focus a pane whose time axis was taken hold of at an instant.
-    Grab(&'static str, At),
+    /// Focus a pane whose time axis was taken hold of at an instant, on a line of the pane.
+    Grab(&'static str, At, u16),
     /// Take what is pointed at: narrow to the row, zoom into the frame, or zoom the pane.
     Open,
     /// Give the focused pane the whole screen, or take it back.
@@ -129,6 +153,8 @@ pub enum Action {
     Select(i32),
     /// Select a stretch of time.
     SelectSpan(Span),
+    /// Select a stretch of time and a band of response times: cells of the heat map.
+    SelectCells(Span, Band),
     /// Narrow all panes.
     Narrow(Narrow),
     /// Show more (positive) or less time.
@@ -139,6 +165,12 @@ pub enum Action {
     Speed(i32),
     /// Sort the focused table by its next column.
     Sort,
+    /// Look at the profile another way.
+    Look(Look),
+    /// Narrow the stacks to the kernel's, to those of user space, or to neither.
+    Ring,
+    /// Narrow to when the slowest hundredth of requests was under way, or take it back.
+    Slow,
     /// Move over the frames of the flame graph.
     Frame(Way),
     /// Point at the frame drawn so many cells right of and below the pane's inner corner.

@@ -10,6 +10,7 @@ use super::keymap::{self, Context};
 use super::layout::Layout;
 use super::memo::{Memo, Needs};
 use super::panes;
+use super::profile_state::ProfileState;
 use super::scene::Scene;
 use super::theme::Theme;
 use crate::model::{At, CaptureState, MarkKind, Span};
@@ -95,15 +96,19 @@ pub struct App {
     pub(super) search: String,
     pub(super) typing: Option<String>,
     pub(super) help: bool,
+    /// The first line of the help that is shown.
+    pub(super) help_row: usize,
     pub(super) playing: bool,
     /// Whether a session that is still being recorded was caught up with, once.
     pub(super) joined: bool,
     pub(super) speed: f64,
     pub(super) message: Option<Message>,
     pub(super) flame: FlameState,
+    pub(super) profile: ProfileState,
     pub(super) feed: FeedState,
     pub(super) now: At,
-    pub(super) drag: Option<At>,
+    /// Where a drag began: the instant, and the line of the pane.
+    pub(super) drag: Option<(At, u16)>,
     pub(super) layout: Layout,
     pub(super) memo: Memo,
     pub(super) commands: Vec<Command>,
@@ -142,11 +147,13 @@ impl App {
             search: String::new(),
             typing: None,
             help: false,
+            help_row: 0,
             playing: playback.is_some(),
             joined: playback.is_none_or(|p| p.at.is_some()),
             speed: playback.map_or(1.0, |p| if p.speed.is_finite() { p.speed.clamp(0.01, 1000.0) } else { 1.0 }),
             message: None,
             flame: FlameState::default(),
+            profile: ProfileState::default(),
             feed: FeedState::Live,
             now: At::START,
             drag: None,
@@ -248,6 +255,11 @@ impl App {
     /// The state of the flame graph.
     pub fn flame(&self) -> &FlameState {
         &self.flame
+    }
+
+    /// How the profile is looked at.
+    pub fn profile(&self) -> &ProfileState {
+        &self.profile
     }
 
     /// Where the feed stands.
@@ -399,7 +411,7 @@ impl App {
             selection: &self.selection,
             window_ns: self.window_ns,
         };
-        self.memo.prepare(workbench, &view, edge, moving, &needs);
+        self.memo.prepare(workbench, &view, &self.profile, edge, moving, &needs);
     }
 
     /// Whether the line that says what is selected is shown.
@@ -423,12 +435,31 @@ impl App {
 
     /// The contexts in which keys count now, the narrowest first.
     pub fn contexts(&self) -> Vec<Context> {
-        let run = if self.options.playback.is_some() { Context::Playback } else { Context::Live };
-        let mut all = vec![run, Context::Everywhere];
-        if self.focused() == "flame" && !self.help {
+        match self.help {
+            true => vec![self.run_context(), Context::Everywhere],
+            false => self.contexts_of_screen(),
+        }
+    }
+
+    /// The contexts of the screen, also while help lies over it.
+    pub fn contexts_of_screen(&self) -> Vec<Context> {
+        let mut all = vec![self.run_context(), Context::Everywhere];
+        if self.screen == Screen::Profile {
+            all.insert(0, Context::Profile);
+        }
+        if self.focused() == "flame" {
             all.insert(0, Context::Flame);
         }
         all
+    }
+
+    fn run_context(&self) -> Context {
+        if self.options.playback.is_some() { Context::Playback } else { Context::Live }
+    }
+
+    /// The first line of the help that is shown, if there are so many.
+    pub fn help_row(&self) -> usize {
+        self.help_row
     }
 
     /// What a key asks for.
@@ -466,10 +497,13 @@ impl App {
                 let pane = panes::find(place.pane)?;
                 let area = pane.time_area(&scene, place.inner.width, place.inner.height);
                 if area.is_some_and(|a| a.contains((x, y).into())) {
-                    return instant(place.pane, mouse.column).map(|at| Action::Grab(place.pane, at));
+                    return instant(place.pane, mouse.column).map(|at| Action::Grab(place.pane, at, y));
                 }
                 if place.pane == "flame" {
                     return Some(Action::FrameAt(x, y));
+                }
+                if let Some(to) = pane.click(&scene, x, y, place.inner) {
+                    return Some(Action::Narrow(to));
                 }
                 if let Some(n) = pane.row_at(&scene, y, place.inner.height) {
                     return Some(Action::RowAt(place.pane, n));
@@ -477,9 +511,15 @@ impl App {
                 Some(Action::Focus(place.pane))
             }
             MouseEventKind::Drag(MouseButton::Left) => {
-                let from = self.drag?;
-                let to = instant(self.focused(), mouse.column)?;
-                Some(Action::SelectSpan(Span::new(from, to)))
+                let (from, from_y) = self.drag?;
+                let pane = self.focused();
+                let span = Span::new(from, instant(pane, mouse.column)?);
+                let place = self.layout.places.iter().find(|p| p.pane == pane)?;
+                let y = mouse.row.saturating_sub(place.inner.y);
+                Some(match panes::find(pane)?.band(&scene, from_y.min(y), from_y.max(y)) {
+                    Some(band) => Action::SelectCells(span, band),
+                    None => Action::SelectSpan(span),
+                })
             }
             _ => None,
         }

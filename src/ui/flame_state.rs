@@ -37,9 +37,15 @@ impl FlameState {
         base + (below + 2).saturating_sub(u32::from(rows.max(1)))
     }
 
-    /// Moves to a neighbour: callers are up, callees down.
-    pub fn step(&mut self, graph: &FlameGraph, way: Way) {
+    /// Moves to a neighbour: callers are up, callees down, and the other way round when the graph is
+    /// drawn `upward`.
+    pub fn step(&mut self, graph: &FlameGraph, way: Way, upward: bool) {
         let (at, zoomed) = (self.at(graph), self.zoomed(graph));
+        let way = match way {
+            Way::Up if upward => Way::Down,
+            Way::Down if upward => Way::Up,
+            way => way,
+        };
         let to = match way {
             Way::Up if at == zoomed => None,
             Way::Up => graph.parent(at),
@@ -59,14 +65,15 @@ impl FlameState {
         }
     }
 
-    /// Points at the frame under a cell of the pane.
-    pub fn point(&mut self, graph: &FlameGraph, x: u16, y: u16, width: u16, height: u16) {
+    /// Points at the frame under a cell of the pane, of so many columns and rows.
+    pub fn point(&mut self, graph: &FlameGraph, (x, y): (u16, u16), (width, height): (u16, u16), upward: bool) {
         let zoomed = graph.node(self.zoomed(graph));
         let rows = height.saturating_sub(DETAIL_ROWS);
         if y >= rows || zoomed.total == 0 || width == 0 {
             return;
         }
-        let depth = self.first_row(graph, rows) + u32::from(y);
+        let row = if upward { rows - 1 - y } else { y };
+        let depth = self.first_row(graph, rows) + u32::from(row);
         let weight = zoomed.start + (u128::from(zoomed.total) * u128::from(x) / u128::from(width)) as u64;
         let hit = graph.subtree(self.zoomed(graph)).find(|n| {
             let node = graph.node(*n);

@@ -3,7 +3,7 @@
 //!
 //! Must not: carry out anything.
 
-use super::action::{Action, Screen, Way};
+use super::action::{Action, Look, Screen, Way};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 /// Where a key counts.
@@ -13,6 +13,8 @@ pub enum Context {
     Everywhere,
     /// While the flame graph has the focus.
     Flame,
+    /// On the profile screen.
+    Profile,
     /// In playback.
     Playback,
     /// In a live run.
@@ -25,6 +27,7 @@ impl Context {
         match self {
             Context::Everywhere => "everywhere",
             Context::Flame => "in the flame graph",
+            Context::Profile => "on the profile screen",
             Context::Playback => "in playback",
             Context::Live => "in a live run",
         }
@@ -82,6 +85,13 @@ keymap! {
         Action::Frame(Way::Left), Action::Frame(Way::Right), Action::Frame(Way::Up), Action::Frame(Way::Down)
     ], "frames", "over the frames of the flame graph: callers up, callees down";
     Flame "Enter" [(KeyCode::Enter, NONE)] => [Action::Open], "zoom", "zoom into the frame of the flame graph; Esc zooms out";
+    Profile "v" [ch('v')] => [Action::Look(Look::Against)], "versus", "the selection as its difference to the rest; grey may be chance";
+    Profile "x" [ch('x')] => [Action::Look(Look::Rest)], "rest", "the samples that are not selected";
+    Profile "e" [ch('e')] => [Action::Look(Look::SampleType)], "event", "the next sample type: CPU time, time waited, bytes allocated, …";
+    Profile "u" [ch('u')] => [Action::Ring], "", "stacks that end in the kernel, in user space, or all";
+    Profile "i" [ch('i')] => [Action::Look(Look::Upward)], "", "turn the flame graph over: callees above callers, or below";
+    Profile "t" [ch('t')] => [Action::Look(Look::Merged)], "", "put threads of different names together, or tell them apart";
+    Profile "n" [ch('n')] => [Action::Look(Look::ByLine)], "", "hot spots by source line, or by function";
     Live "c" [ch('c')] => [Action::Capture], "capture", "take a profile from now on";
     Live "m" [ch('m')] => [Action::Mark], "mark", "set a mark at the present instant";
     Live "+/-" [ch('+'), ch('-')] => [Action::Rate(1), Action::Rate(-1)], "rate", "offer ten per cent more or less; not in a closed loop";
@@ -109,7 +119,8 @@ keymap! {
     Everywhere "z" [ch('z')] => [Action::Zoom], "zoom", "give the focused pane the whole screen";
     Everywhere "s" [ch('s')] => [Action::Sort], "", "sort the focused table by its next column";
     Everywhere "Esc" [(KeyCode::Esc, NONE)] => [Action::Back], "", "one step back: help, zoom, search, selection";
-    Everywhere "/" [ch('/')] => [Action::Search], "find", "search symbols and routes";
+    Everywhere "w" [ch('w')] => [Action::Slow], "", "to when the slowest 1 % was under way; so ↑↓ Enter on a heat map";
+    Everywhere "/" [ch('/')] => [Action::Search], "find", "search symbols and routes, a|b for either; 5 shows the sums";
     Everywhere "?" [ch('?'), (KeyCode::F(1), NONE)] => [Action::Help], "help", "this page";
     Everywhere "ctrl-l -z" [(KeyCode::Char('l'), CTRL), (KeyCode::Char('z'), CTRL)]
         => [Action::Redraw, Action::Suspend], "", "paint everything anew; stop to the shell, fg comes back";

@@ -4,6 +4,7 @@
 //! Must not: be filled while drawing.
 
 use super::axis::Axis;
+use super::profile_state::ProfileState;
 use crate::model::{At, Exemplar, Finding, Interval, Latency, Span};
 use crate::timeline::stacks::{FlameGraph, Hot, Order, StackFilter, Weights};
 use crate::timeline::{ClientUse, LoadSum, RouteSum, Timeline, View};
@@ -141,6 +142,8 @@ pub struct Memo {
     pub findings: Vec<Finding>,
     /// The client's ledger of what is in focus.
     pub client: ClientUse,
+    /// Which samples those are.
+    pub filter: StackFilter,
     /// Hot symbols, and what they are shares of.
     pub hot: Vec<Hot>,
     /// Weights of the samples in focus.
@@ -171,12 +174,20 @@ struct Seen {
     shape: Option<(Stretch, Option<Arc<str>>)>,
     findings: Option<(Stretch, At)>,
     client: Option<(Stretch, At)>,
-    stacks: Option<(StackFilter, usize, bool)>,
+    stacks: Option<(StackFilter, usize, bool, bool)>,
 }
 
 impl Memo {
     /// Computes what is needed and new.
-    pub fn prepare(&mut self, workbench: &Workbench, view: &View<'_>, edge: At, moving: bool, needs: &Needs) {
+    pub fn prepare(
+        &mut self,
+        workbench: &Workbench,
+        view: &View<'_>,
+        profile: &ProfileState,
+        edge: At,
+        moving: bool,
+        needs: &Needs,
+    ) {
         (self.edge, self.moving) = (edge, moving);
         let timeline = view.timeline;
         let recent = view.recent_load();
@@ -215,30 +226,28 @@ impl Memo {
         if needs.client && self.seen.client.replace((focus, second)) != Some((focus, second)) {
             self.client = timeline.client(span);
         }
-        self.prepare_stacks(timeline, view, needs);
+        self.prepare_stacks(view, profile, needs);
         self.prepare_charts(timeline, view, needs);
     }
 
-    fn prepare_stacks(&mut self, timeline: &Timeline, view: &View<'_>, needs: &Needs) {
+    fn prepare_stacks(&mut self, view: &View<'_>, state: &ProfileState, needs: &Needs) {
         if !needs.hot && !needs.flame {
             return;
         }
-        let profile = timeline.profile();
-        let filter = StackFilter {
-            // A capture is a stretch of its own: all of it is shown until time is selected.
-            span: view.selection.span,
-            cpu: view.selection.cpu,
-            pid: view.selection.process,
-            ..StackFilter::default()
-        };
-        let key = Some((filter.clone(), profile.len(), needs.flame));
+        let profile = view.timeline.profile();
+        // Without the flight recorder captures are stretches of their own: all of them are shown until
+        // time is selected.
+        let window = profile.is_recorded_throughout().then(|| steady(view));
+        let filter = StackFilter { event: state.event.clone(), ..view.stack_filter(window, state.rest) };
+        let key = Some((filter.clone(), profile.len(), needs.flame, state.merged));
         if self.seen.stacks == key {
             return;
         }
         self.hot = profile.hot(&filter);
         self.hot.truncate(KEPT_HOT);
         self.weights = profile.weights(&filter);
-        self.flame = needs.flame.then(|| profile.flame(&filter, Order::Name, true));
+        self.flame = needs.flame.then(|| profile.flame(&filter, Order::Name, !state.merged));
+        self.filter = filter;
         self.seen.stacks = key;
     }
 

@@ -18,6 +18,7 @@ mod layout;
 mod memo;
 mod paint;
 mod panes;
+mod profile_state;
 mod scene;
 pub mod terminal;
 pub mod theme;

@@ -13,6 +13,7 @@ use super::units;
 use super::widgets::{Canvas, Grid, to_ascii};
 use crate::model::{At, CaptureState, MarkKind, Outcome};
 use crate::timeline::Cursor;
+use crate::timeline::stacks::Ring;
 use crate::timeline::steer::Steered;
 use crate::workbench::{FeedState, Workbench};
 use ratatui::buffer::Buffer;
@@ -298,6 +299,15 @@ fn chips(scene: &Scene<'_>, on: &mut Canvas<'_>) {
     chips.extend(s.cpu.map(|n| format!("cpu {n}")));
     chips.extend(s.process.map(|n| format!("process {n}")));
     chips.extend(s.route.as_ref().map(|r| format!("route {}", units::cut(r, 40))));
+    chips.extend(s.thread.as_ref().map(|r| format!("thread {}", units::cut(r, 20))));
+    chips.extend(s.ring.map(|r| if r == Ring::Kernel { "kernel stacks".into() } else { "user stacks".into() }));
+    chips.extend(s.band.map(|b| match b.high_ns {
+        u64::MAX => format!("while ≥ {} was under way", units::time(b.low_ns as f64)),
+        high => format!("while {} to {} was under way", units::time(b.low_ns as f64), units::time(high as f64)),
+    }));
+    if scene.app.profile().rest {
+        chips.push("stacks of the rest".into());
+    }
     chips.extend(s.symbol.as_ref().map(|r| format!("symbol {}", units::cut(r, 40))));
     if !scene.app.search().is_empty() && scene.app.typing().is_none() {
         chips.push(format!("find {}", units::cut(scene.app.search(), 30)));
@@ -361,23 +371,22 @@ fn capture_under_way(scene: &Scene<'_>) -> Option<String> {
 fn help(scene: &Scene<'_>, on: &mut Canvas<'_>) {
     let theme = scene.theme;
     let (width, height) = (on.width(), on.height());
-    let other = if scene.app.playback().is_some() { Context::Live } else { Context::Playback };
-    let page = |low: bool| -> Vec<(&str, &str)> {
-        let contexts = [Context::Live, Context::Playback, Context::Everywhere, Context::Flame];
-        let shown = contexts.into_iter().filter(|c| !low || *c != other);
-        shown
-            .flat_map(|c| {
-                let heading = (!low).then(|| (c.title(), ""));
-                heading.into_iter().chain(KEYMAP.iter().filter(move |b| b.context == c).map(|b| (b.written, b.about)))
-            })
-            .collect()
-    };
-    let full = page(false);
-    let low = full.len() > usize::from(height);
-    let rows = if low { page(true) } else { full };
+    // What counts where one stands comes first: the page may be longer than the screen.
+    let mut contexts = scene.app.contexts_of_screen();
+    let all = [Context::Live, Context::Playback, Context::Everywhere, Context::Profile, Context::Flame];
+    contexts.extend(all.into_iter().filter(|c| !contexts.contains(c)).collect::<Vec<_>>());
+    let rows: Vec<(&str, &str)> = contexts
+        .into_iter()
+        .flat_map(|c| {
+            let keys = KEYMAP.iter().filter(move |b| b.context == c).map(|b| (b.written, b.about));
+            std::iter::once((c.title(), "")).chain(keys)
+        })
+        .collect();
+    let spare = rows.len().saturating_sub(usize::from(height));
+    let offset = scene.app.help_row().min(spare);
     let top = height.saturating_sub(rows.len() as u16) / 3;
     let left = if width >= 100 { (width - 92) / 2 } else { 1 };
-    for (n, (keys, about)) in rows.iter().enumerate() {
+    for (n, (keys, about)) in rows.iter().skip(offset).take(usize::from(height)).enumerate() {
         let y = top + n as u16;
         if about.is_empty() {
             on.put(left, y, keys, theme.strong);
@@ -385,5 +394,8 @@ fn help(scene: &Scene<'_>, on: &mut Canvas<'_>) {
             on.put(left + 2, y, keys, theme.accent);
             on.put(left + 14, y, &units::cut(about, usize::from(width.saturating_sub(left + 14))), theme.text);
         }
+    }
+    if offset < spare {
+        on.put_right(width, height - 1, &format!(" ↓ {} more ", spare - offset), theme.row);
     }
 }

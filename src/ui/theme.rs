@@ -263,6 +263,7 @@ impl Theme {
             MarkKind::Rate => ('±', self.good),
             MarkKind::Pause => ('❚', self.warn),
             MarkKind::Verdict => ('◆', self.strong),
+            MarkKind::Trigger => ('⚑', self.warn),
         }
     }
 }

@@ -8,7 +8,7 @@
 use super::search::Search;
 use crate::load::Change;
 use crate::model::{At, Interval, Mark, MarkKind, Span};
-use crate::timeline::objective::{Lasting, Objective};
+use crate::timeline::objective::{Lasting, Met, Objective};
 use crate::timeline::steer::{Found, Probe, Verdict};
 use crate::timeline::{LoadSum, LoadTrack, Timeline};
 
@@ -51,6 +51,10 @@ pub struct Control {
     pub phases: Vec<(u64, String)>,
     /// Conditions that end the run.
     pub stop_if: Vec<Lasting>,
+    /// Conditions that take a profile.
+    pub triggers: Vec<Trigger>,
+    /// How many profiles they may still take, together.
+    pub captures_left: u32,
     /// A search, if one is made.
     pub search: Option<Searching>,
     /// Phases marked so far.
@@ -64,8 +68,37 @@ pub enum Order {
     Mark(Mark),
     /// Change what is offered.
     Change(Change),
+    /// Take a profile of what is going on.
+    Capture,
     /// End the run, for this reason.
     Stop(String),
+}
+
+/// A condition that takes a profile each time it becomes true.
+#[derive(Clone, Debug)]
+pub struct Trigger {
+    condition: Lasting,
+    /// Whether it was false since it last took one.
+    armed: bool,
+}
+
+impl Trigger {
+    /// One that has not been true yet.
+    pub fn new(condition: Lasting) -> Trigger {
+        Trigger { condition, armed: true }
+    }
+
+    /// What was measured when it became true in the load since it was last looked at.
+    fn look(&mut self, load: &LoadTrack, known: At) -> Option<Met> {
+        let mut fired = None;
+        while let Some(met) = self.condition.look(load, known) {
+            if std::mem::take(&mut self.armed) {
+                fired = Some(met);
+            }
+        }
+        self.armed |= !self.condition.is_true();
+        fired
+    }
 }
 
 impl Control {
@@ -95,6 +128,13 @@ impl Control {
                 self.stop_if.clear();
                 return orders;
             }
+        }
+        for trigger in &mut self.triggers {
+            let Some(met) = trigger.look(t.load(), known).filter(|_| self.captures_left > 0) else { continue };
+            self.captures_left -= 1;
+            let label = format!("capture by {}: {}", trigger.condition.condition(), met.shown);
+            orders.push(Order::Mark(Mark { at: met.at, kind: MarkKind::Trigger, label }));
+            orders.push(Order::Capture);
         }
         if let Some(search) = &mut self.search {
             search.step(now, t, &mut orders);
@@ -317,6 +357,7 @@ mod tests {
                     Order::Change(Change::Factor(to)) => rate = to,
                     Order::Change(Change::Pause) => paused = true,
                     Order::Change(_) => paused = false,
+                    Order::Capture => panic!("nothing asked for one"),
                     Order::Stop(why) => return (t, why),
                 }
             }
@@ -360,6 +401,28 @@ mod tests {
             let (_, why) = simulate(objective, 7_000.0, 1e9);
             assert!(why.starts_with("no rate was found that keeps"), "{why}");
         }
+    }
+
+    #[test]
+    fn a_trigger_takes_a_profile_each_time_it_becomes_true_and_no_more_than_it_may() {
+        let trigger = Trigger::new(Lasting::new("p99>1ms".parse().unwrap()));
+        let mut control = Control { triggers: vec![trigger], captures_left: 2, ..Control::default() };
+        let mut t = Timeline::new();
+        let mut taken = Vec::new();
+        // Seconds with slow answers: 2 to 4, 6, 8.
+        for second in 0..10u64 {
+            let us = if [2, 3, 4, 6, 8].contains(&second) { 5_000 } else { 100 };
+            (1..=5).for_each(|n| t.apply(&tick((second * 5 + n) * TICK, 10, 10, us, 0, 0)));
+            for order in control.step(At((second + 2) * 1_000_000_000), Some(At(0)), &t) {
+                match order {
+                    Order::Mark(m) => taken.push((second, m.kind, m.label)),
+                    Order::Capture => {}
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+        let label = "capture by p99>1ms: p99 5.00 ms".to_owned();
+        assert_eq!(taken, [(2, MarkKind::Trigger, label.clone()), (6, MarkKind::Trigger, label)]);
     }
 
     #[test]

@@ -26,12 +26,27 @@ pub struct LiveParts {
     pub run: Run,
     /// The watch over the host.
     pub watch: Watch,
+    /// What is profiled.
+    pub profiling: Profiling,
+    /// What steers the load.
+    pub control: Control,
+}
+
+/// What is profiled.
+#[derive(Clone, Debug)]
+pub struct Profiling {
     /// Captures to take by themselves: when, and how long.
     pub captures: Vec<(At, Duration)>,
     /// Samples per second and CPU of captures.
-    pub capture_hz: u32,
-    /// What steers the load.
-    pub control: Control,
+    pub hz: u32,
+    /// How long a capture by a condition is.
+    pub length: Duration,
+}
+
+impl Default for Profiling {
+    fn default() -> Profiling {
+        Profiling { captures: Vec::new(), hz: 99, length: Duration::from_secs(5) }
+    }
 }
 
 /// See the top of the file.
@@ -44,7 +59,7 @@ pub struct Live {
     watch: Option<Watch>,
     captures: Vec<Capture>,
     scheduled: Vec<(At, Duration)>,
-    capture_hz: u32,
+    profiling: Profiling,
     captures_started: u32,
     control: Control,
     stopped: bool,
@@ -61,7 +76,7 @@ impl Live {
 
     /// A feed over running parts, whose events come through `channel`.
     pub fn new(parts: LiveParts, channel: (SyncSender<Event>, Receiver<Event>)) -> Live {
-        let mut scheduled = parts.captures;
+        let mut scheduled = parts.profiling.captures.clone();
         scheduled.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
         Live {
             clock: parts.clock,
@@ -71,7 +86,7 @@ impl Live {
             watch: Some(parts.watch),
             captures: Vec::new(),
             scheduled,
-            capture_hz: parts.capture_hz,
+            profiling: parts.profiling,
             captures_started: 0,
             control: parts.control,
             stopped: false,
@@ -89,7 +104,7 @@ impl Live {
         self.captures_started += 1;
         let pids = self.watch.as_ref().map(Watch::target_pids).unwrap_or_default();
         let id = CaptureId(self.captures_started);
-        let request = CaptureRequest { hz: self.capture_hz, ..CaptureRequest::new(id, length, pids) };
+        let request = CaptureRequest { hz: self.profiling.hz, ..CaptureRequest::new(id, length, pids) };
         self.captures.push(profile::start(request, self.clock.clone(), self.sender.clone()));
         Ok(())
     }
@@ -107,15 +122,21 @@ impl Live {
     /// Lets the control look at what has come, and does what it says.
     fn steer(&mut self, into: &mut Workbench) {
         let Some(run) = self.run.as_ref().filter(|_| !self.stopped && self.ended_by.is_none()) else { return };
+        let mut asked = false;
         for order in self.control.step(self.clock.now(), run.schedule().start(), into.timeline()) {
             match order {
                 Order::Mark(mark) => into.ingest(Event::Mark(mark)),
                 Order::Change(change) => run.change(change),
+                Order::Capture => asked = true,
                 Order::Stop(why) => {
                     self.ended_by = Some(why);
                     run.stop();
                 }
             }
+        }
+        if asked && let Err(what) = self.capture(self.profiling.length) {
+            let fault = Fault { at: self.clock.now(), place: "profile".into(), what, mend: None };
+            into.ingest(Event::Fault(fault));
         }
     }
 

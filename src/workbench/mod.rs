@@ -10,9 +10,9 @@ mod playback;
 mod recorder;
 mod search;
 
-pub use control::{Control, FindMax, Order, Searching};
+pub use control::{Control, FindMax, Order, Searching, Trigger};
 pub use headless::{Interrupt, run_headless};
-pub use live::{Live, LiveParts};
+pub use live::{Live, LiveParts, Profiling};
 pub use playback::Playback;
 pub use recorder::Recorder;
 pub use search::Search;

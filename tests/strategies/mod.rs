@@ -82,6 +82,7 @@ pub fn opening() -> impl Strategy<Value = Opening> {
     let load = (text(), text(), rate(), rate(), any::<[u32; 2]>(), text(), prop::option::of(any::<u64>()), more)
         .prop_map(|(engine, mode, rate_per_s, speed, [connections, threads], connection, duration_ns, more)| {
             LoadPlan {
+                capture_if: vec![],
                 phases: more.0.clone(),
                 arrivals: more.1.clone(),
                 overload: more.1.clone(),

@@ -19,6 +19,9 @@ pub struct Cpu;
 /// Names of the modes in the order of [`Theme::cpu`].
 const MODES: [&str; 7] = ["us", "sy", "ni", "si", "hi", "wa", "st"];
 
+/// Where soft interrupts stand among the modes.
+const SI: usize = 3;
+
 /// The shares of a split in the order of [`Theme::cpu`], per cent.
 pub fn shares(c: &CpuSplit) -> [f64; 7] {
     [c.us, c.sy, c.ni, c.si, c.hi, c.wa, c.st]
@@ -51,7 +54,29 @@ impl Pane for Cpu {
     }
 
     fn open(&self, scene: &Scene<'_>, row: usize) -> Option<Narrow> {
-        scene.timeline.cpus(scene.view.recent()).get(row).map(|(n, _)| Narrow::Cpu(*n))
+        let cpus = scene.timeline.cpus(scene.view.recent());
+        let (n, _) = cpus.get(row)?;
+        let s = scene.view.selection;
+        // Once: this CPU. Again: what its soft interrupts do, when stacks are known.
+        let again = s.cpu == Some(*n) && s.symbol.is_none() && !scene.timeline.profile().is_empty();
+        Some(if again { Narrow::Softirq(*n) } else { Narrow::Cpu(*n) })
+    }
+
+    fn click(&self, scene: &Scene<'_>, x: u16, y: u16, inner: Rect) -> Option<Narrow> {
+        let cpus = scene.timeline.cpus(scene.view.recent());
+        let plan = Plan::of(scene, inner.width, inner.height);
+        let row = usize::from(y.checked_sub(1 + plan.legend).filter(|y| *y < plan.rows)?);
+        let cell = inner.width / plan.columns;
+        let (column, x) = (usize::from(x / cell.max(1)), x % cell.max(1));
+        let fits = usize::from(plan.columns) * usize::from(plan.rows);
+        let offset = scene.app.row(self.name()).map_or(0, |s| (s + 1).saturating_sub(fits));
+        let (n, split) = cpus.get(offset + column * usize::from(plan.rows) + row)?;
+        let bar = if plan.columns == 1 { plan.bar } else { cell.saturating_sub(5 + 6) };
+        let at = f64::from(x.checked_sub(5).filter(|x| *x < bar)?) / f64::from(bar);
+        let shares = shares(split);
+        let before: f64 = shares[..SI].iter().sum::<f64>() / 100.0;
+        let is_si = at >= before - 0.5 / f64::from(bar) && at < before + shares[SI] / 100.0;
+        (is_si && shares[SI] >= 0.5).then_some(Narrow::Softirq(*n))
     }
 
     fn time_area(&self, scene: &Scene<'_>, width: u16, height: u16) -> Option<Rect> {

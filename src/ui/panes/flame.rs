@@ -22,12 +22,8 @@ impl Pane for Flame {
     }
 
     fn title(&self, scene: &Scene<'_>) -> (String, String) {
-        let over = match scene.view.selection.span {
-            Some(_) => scene.over(),
-            None if scene.timeline.profile().is_empty() => String::new(),
-            None => "all captures".into(),
-        };
-        ("flame graph, callers above callees".into(), over)
+        let way = if scene.app.profile().upward { "callees above callers" } else { "callers above callees" };
+        (format!("flame graph{}, {way}", of_type(scene)), over(scene))
     }
 
     fn needs(&self, _: u16, _: u16) -> Needs {
@@ -45,6 +41,36 @@ impl Pane for Flame {
     }
 }
 
+/// Of which sample type the profile is, where it is not the only one.
+fn of_type(scene: &Scene<'_>) -> String {
+    match scene.timeline.profile().sample_types()[..] {
+        [] | [_] => String::new(),
+        _ => scene.memo.weights.event.as_ref().map_or(String::new(), |e| format!(" of {}", units::cut(e, 20))),
+    }
+}
+
+/// Over which time the profile is.
+pub(super) fn over(scene: &Scene<'_>) -> String {
+    let profile = scene.timeline.profile();
+    match scene.view.selection.span {
+        _ if scene.app.profile().rest => "the rest of the time".into(),
+        _ if profile.is_empty() => String::new(),
+        None if !profile.is_recorded_throughout() => "all captures".into(),
+        _ => scene.over(),
+    }
+}
+
+/// A weight in its unit: `4.1 s of CPU`, `600 GB`; nothing where the unit says no more than a count
+/// of samples.
+fn weight_of(weight: u64, unit: &str) -> Option<String> {
+    match unit {
+        "ns" | "nanoseconds" => Some(units::time(weight as f64)),
+        "bytes" => Some(units::bytes(weight as f64)),
+        "samples" => None,
+        unit => Some(format!("{} {}", units::count(weight), units::cut(unit, 16))),
+    }
+}
+
 impl Flame {
     fn pattern(&self, scene: &Scene<'_>) -> Pattern {
         let search = scene.app.search();
@@ -59,8 +85,9 @@ impl Flame {
         let (zoomed, at) = (state.zoomed(graph), state.at(graph));
         let base = graph.node(zoomed);
         let first = state.first_row(graph, rows);
+        let upward = scene.app.profile().upward;
         let pattern = self.pattern(scene);
-        let searching = !pattern.text().is_empty();
+        let searching = !pattern.is_empty();
         let whole = base.total.max(1);
         let cell = |weight: u64| (u128::from(weight) * u128::from(width) / u128::from(whole)) as u16;
         // What is narrower than a cell is drawn as one thin mark a cell, or not at all where
@@ -70,7 +97,8 @@ impl Flame {
         for id in graph.subtree(zoomed) {
             let node = graph.node(id);
             let Some(row) = node.depth.checked_sub(first).filter(|r| *r < u32::from(rows)) else { continue };
-            let row = row as usize;
+            let row = row as u16;
+            let row = usize::from(if upward { rows - 1 - row } else { row });
             let from = cell(node.start.saturating_sub(base.start));
             let to = cell(node.start.saturating_sub(base.start).saturating_add(node.total)).min(width);
             if to <= from {
@@ -102,7 +130,8 @@ impl Flame {
         let deepest = graph.subtree(zoomed).map(|id| graph.node(id).depth).max().unwrap_or(0);
         let below = deepest.saturating_sub(first + u32::from(rows.max(1)) - 1);
         if below > 0 && rows > 1 {
-            on.put_right(width, rows - 1, &format!(" ↓ {below} deeper "), theme.dim);
+            let (y, arrow) = if upward { (0, '↑') } else { (rows - 1, '↓') };
+            on.put_right(width, y, &format!(" {arrow} {below} deeper "), theme.dim);
         }
     }
 
@@ -147,6 +176,12 @@ impl Flame {
         let y = y + 1;
         let samples = format!("{} samples", units::count(graph.weights.samples));
         let mut x = on.put(0, y, &samples, theme.dim) + 2;
+        if let Some(weight) = weight_of(graph.weights.total, &graph.weights.unit) {
+            x = on.put(x, y, &weight, theme.dim) + 2;
+        }
+        if graph.weights.lost > 0 {
+            x = on.put(x, y, &format!("{} lost", units::count(graph.weights.lost)), theme.warn) + 2;
+        }
         if graph.weights.idle > 0 {
             let idle = graph.weights.idle as f64 / (graph.weights.idle as f64 + all);
             x = on.put(x, y, &format!("idle {:.0} % not shown", 100.0 * idle), theme.dim) + 2;

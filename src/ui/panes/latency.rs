@@ -3,6 +3,8 @@
 //! Must not: average percentiles; a line's point is a quantile of its column.
 
 use super::{Pane, chart_area};
+use crate::timeline::Band;
+use crate::ui::action::Narrow;
 use crate::ui::memo::{LoadColumn, Needs};
 use crate::ui::scene::Scene;
 use crate::ui::units;
@@ -35,14 +37,35 @@ impl Pane for LatencyMap {
         Some(chart_area(width, height, below(height)).0)
     }
 
+    fn rows(&self, scene: &Scene<'_>) -> usize {
+        self.scaled(scene).map_or(0, |(_, rows)| usize::from(rows))
+    }
+
+    fn row_at(&self, _: &Scene<'_>, _: u16, _: u16) -> Option<usize> {
+        None // a click there takes hold of the time axis
+    }
+
+    fn open(&self, scene: &Scene<'_>, row: usize) -> Option<Narrow> {
+        let (scale, rows) = self.scaled(scene)?;
+        let row = u16::try_from(row).ok()?;
+        Some(Narrow::Band(Band { low_ns: scale.line(row, rows).0, high_ns: u64::MAX }))
+    }
+
+    fn band(&self, scene: &Scene<'_>, top: u16, bottom: u16) -> Option<Band> {
+        let (scale, rows) = self.scaled(scene)?;
+        // A drag along the axis wavers by a line.
+        if bottom.saturating_sub(top) < 2 {
+            return None;
+        }
+        let high_ns = if top == 0 { u64::MAX } else { scale.line(top.min(rows), rows).1 };
+        Some(Band { low_ns: scale.line(bottom.min(rows.saturating_sub(1)), rows).0, high_ns })
+    }
+
     fn draw(&self, scene: &Scene<'_>, on: &mut Canvas<'_>) {
         let theme = scene.theme;
         let (width, height) = (on.width(), on.height());
         let (chart, labelled) = chart_area(width, height, below(height));
-        let axis = scene.axis(usize::from(chart.width));
-        let columns = scene.memo.columns(&axis, scene.view.selection.route.as_ref());
-        let columns: Vec<Option<&LoadColumn>> =
-            columns.into_iter().map(|c| c.filter(|c| c.shape.buckets().next().is_some())).collect();
+        let columns = columns(scene, chart.width);
         match Scale::of(&columns) {
             None => scene.nothing(&mut on.part(0, 0, width, chart.height), "no response yet in this stretch"),
             Some(scale) => {
@@ -61,6 +84,7 @@ impl Pane for LatencyMap {
                     dots.line(&line, style);
                 }
                 dots.paint(on, chart.x, chart.y);
+                self.chosen(scene, &mut on.part(chart.x, chart.y, chart.width, chart.height), scale);
                 for (label, h) in scale.labels(chart.height) {
                     on.put_right(chart.x - 1, h, &label, theme.dim);
                 }
@@ -73,7 +97,44 @@ impl Pane for LatencyMap {
     }
 }
 
+/// The load by column, where there were responses.
+fn columns<'a>(scene: &'a Scene<'_>, width: u16) -> Vec<Option<&'a LoadColumn>> {
+    let axis = scene.axis(usize::from(width));
+    let all = scene.memo.columns(&axis, scene.view.selection.route.as_ref());
+    all.into_iter().map(|c| c.filter(|c| c.shape.buckets().next().is_some())).collect()
+}
+
 impl LatencyMap {
+    /// The scale as it is drawn, and over how many lines.
+    fn scaled(&self, scene: &Scene<'_>) -> Option<(Scale, u16)> {
+        let inner = scene.app.layout().places.iter().find(|p| p.pane == self.name())?.inner;
+        let chart = chart_area(inner.width, inner.height, below(inner.height)).0;
+        Some((Scale::of(&columns(scene, chart.width))?, chart.height))
+    }
+
+    /// The line that is pointed at, and the band of response times that is selected.
+    fn chosen(&self, scene: &Scene<'_>, on: &mut Canvas<'_>, scale: Scale) {
+        let (width, rows) = (on.width(), on.height());
+        if let Some(band) = scene.view.selection.band {
+            for y in 0..rows {
+                let (low, high) = scale.line(y, rows);
+                if high > band.low_ns && low < band.high_ns {
+                    (0..width).for_each(|x| on.tint_blank_background(x, y, scene.theme.select));
+                }
+            }
+        }
+        let pointed = scene.app.row(self.name()).and_then(|n| u16::try_from(n).ok());
+        if let Some(y) = pointed.filter(|y| *y < rows) {
+            for x in (0..width).filter(|x| x % 2 == 0) {
+                if on.is_blank(x, y) {
+                    on.glyph(x, y, '╌', scene.theme.cursor);
+                }
+            }
+            let label = format!(" ≥ {} ", units::time(scale.line(y, rows).0 as f64));
+            on.put_right(width, y, &label, scene.theme.row);
+        }
+    }
+
     fn numbers(&self, scene: &Scene<'_>, on: &mut Canvas<'_>, y: u16) {
         let theme = scene.theme;
         let sum = &scene.memo.focus;
@@ -132,6 +193,12 @@ impl Scale {
         (high > 0.0).then(|| Scale { low: 10f64.powf(low / 2.0), high: 10f64.powf(high.max(low + 2.0) / 2.0) })
     }
 
+    /// The response times that a line of so many stands for, ns: the top one is line 0.
+    fn line(self, line: u16, of: u16) -> (u64, u64) {
+        let at = |from_top: f64| self.low * (self.high / self.low).powf(1.0 - from_top / f64::from(of.max(1)));
+        (at(f64::from(line) + 1.0) as u64, at(f64::from(line)) as u64)
+    }
+
     /// The place of a value between bottom and top.
     fn height(self, ns: f64) -> f64 {
         ((ns / self.low).ln() / (self.high / self.low).ln()).clamp(0.0, 1.0)
@@ -187,5 +254,9 @@ mod tests {
         assert_eq!(labels.len(), 5);
         assert_eq!((s.height(1e5), s.height(1e9), s.height(1e7)), (0.0, 1.0, 0.5));
         assert_eq!(Scale::of(&[None]), None);
+        // Four lines over four decades: each is one.
+        let lines: Vec<(u64, u64)> = (0..4).map(|n| s.line(n, 4)).collect();
+        assert!(lines[0].1.abs_diff(1_000_000_000) < 2 && lines[0].0.abs_diff(100_000_000) < 2, "{lines:?}");
+        assert!(lines[3].0.abs_diff(100_000) < 2 && lines[3].1 == lines[2].0, "{lines:?}");
     }
 }

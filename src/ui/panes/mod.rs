@@ -38,6 +38,7 @@ use super::action::Narrow;
 use super::memo::Needs;
 use super::scene::Scene;
 use super::widgets::Canvas;
+use crate::timeline::Band;
 use ratatui::layout::Rect;
 
 /// A piece of the screen that shows one thing.
@@ -80,6 +81,17 @@ pub trait Pane: Sync {
         let offset = super::widgets::Table::offset(scene.app.row(self.name()), rows, visible);
         let n = usize::from(y.checked_sub(header)?) + offset;
         (n < rows).then_some(n)
+    }
+
+    /// The response times that a drag from one of its lines to another covers, when lines are response
+    /// times and it covers some.
+    fn band(&self, _scene: &Scene<'_>, _top: u16, _bottom: u16) -> Option<Band> {
+        None
+    }
+
+    /// What a click on one of its cells narrows to at once, rather than pointing at the row there.
+    fn click(&self, _scene: &Scene<'_>, _x: u16, _y: u16, _inner: Rect) -> Option<Narrow> {
+        None
     }
 
     /// What Enter on a row narrows to.

@@ -69,10 +69,9 @@ impl Pane for Symbols {
     }
 
     fn title(&self, scene: &Scene<'_>) -> (String, String) {
-        let over = match scene.view.selection.span {
-            Some(_) => scene.over(),
-            None if scene.memo.hot.is_empty() => String::new(),
-            None => format!("all captures, {} samples", units::count(scene.memo.weights.samples)),
+        let over = match super::flame::over(scene) {
+            over if scene.memo.hot.is_empty() => over,
+            over => format!("{over}, {} samples", units::count(scene.memo.weights.samples)),
         };
         ("hot symbols".into(), over)
     }
