@@ -9,10 +9,14 @@
 //! Must not: know perf, SVG or a terminal, or keep what a filter gave.
 
 mod flame;
+mod lines;
 mod pattern;
+mod peek;
 
 pub use flame::{FlameGraph, FlameNode, NodeId, Order, Search, Step};
+pub use lines::HotLine;
 pub use pattern::Pattern;
+pub use peek::{Edge, Peek};
 
 use crate::model::{At, CaptureId, Frame, FrameId, FrameKind, Span, StackId, StackTable, Stacks, is_on_cpu};
 use flame::Tree;
@@ -26,6 +30,9 @@ pub struct Profile {
     /// By frame: the number of its name, which frames of several modules may share.
     name_of: Vec<u32>,
     names: Numbered<Name>,
+    /// By frame: the number of its function, which frames of several source lines share.
+    function_of: Vec<u32>,
+    functions: Numbered<Function>,
     comms: Numbered<Arc<str>>,
     types: Numbered<SampleType>,
     rows: Vec<Row>,
@@ -159,6 +166,14 @@ struct Name {
     kind: FrameKind,
 }
 
+/// What a list of functions calls one function: lines of its source are not told apart.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct Function {
+    symbol: Arc<str>,
+    module: Arc<str>,
+    kind: FrameKind,
+}
+
 /// Distinct values with their numbers.
 #[derive(Clone, Debug, PartialEq)]
 struct Numbered<T: Eq + std::hash::Hash> {
@@ -223,6 +238,8 @@ impl Profile {
             for frame in &self.table.frames[self.name_of.len()..] {
                 let name = Name { symbol: frame.symbol.clone(), kind: frame.kind };
                 self.name_of.push(self.names.number(&name));
+                let Frame { symbol, module, kind, .. } = frame.clone();
+                self.function_of.push(self.functions.number(&Function { symbol, module, kind }));
             }
             let row = Row {
                 at: sample.at,
@@ -339,23 +356,11 @@ impl Profile {
 
     /// The functions by what they cost, the one with the most weight of its own first.
     pub fn hot(&self, filter: &StackFilter) -> Vec<Hot> {
-        let (sums, weights) = self.select(filter);
-        let mut tree = Tree::default();
-        for (&(_, stack), &weight) in &sums {
-            tree.add(Tree::ROOT, stack, weight, |id| {
-                let (caller, frame) = self.table.nodes[id.0 as usize];
-                (caller, frame.0)
-            });
-        }
-        let mut hot: HashMap<u32, (u64, u64)> = HashMap::new();
-        tree.once_per_stack(weights, |frame, own, total| {
-            let sum = hot.entry(frame).or_default();
-            *sum = (sum.0.saturating_add(own), sum.1.saturating_add(total));
-        });
-        let mut hot: Vec<Hot> = hot
+        let costs = self.costs(filter, |frame| self.function_of[frame.0 as usize]);
+        let mut hot: Vec<Hot> = costs
             .into_iter()
-            .map(|(frame, (self_weight, total))| {
-                let Frame { symbol, module, kind, .. } = self.frame(FrameId(frame)).clone();
+            .map(|(function, (self_weight, total))| {
+                let Function { symbol, module, kind } = self.functions.values[function as usize].clone();
                 Hot { symbol, module, kind, self_weight, total }
             })
             .collect();
@@ -364,6 +369,25 @@ impl Profile {
             by(a).cmp(&by(b)).then_with(|| (&a.symbol, &a.module, a.kind).cmp(&(&b.symbol, &b.module, b.kind)))
         });
         hot
+    }
+
+    /// Own weight and total of the samples a filter lets through, by what `key` makes of a frame;
+    /// a stack that holds a key twice counts once in its total.
+    fn costs(&self, filter: &StackFilter, key: impl Fn(FrameId) -> u32) -> HashMap<u32, (u64, u64)> {
+        let (sums, weights) = self.select(filter);
+        let mut tree = Tree::default();
+        for (&(_, stack), &weight) in &sums {
+            tree.add(Tree::ROOT, stack, weight, |id| {
+                let (caller, frame) = self.table.nodes[id.0 as usize];
+                (caller, key(frame))
+            });
+        }
+        let mut costs: HashMap<u32, (u64, u64)> = HashMap::new();
+        tree.once_per_stack(weights, |key, own, total| {
+            let sum = costs.entry(key).or_default();
+            *sum = (sum.0.saturating_add(own), sum.1.saturating_add(total));
+        });
+        costs
     }
 
     /// The samples as folded lines, `thread;outermost;…;innermost weight`, sorted. In names `;`
@@ -413,10 +437,11 @@ impl Profile {
         hit
     }
 
-    /// Adds up the samples a filter lets through.
-    fn select(&self, filter: &StackFilter) -> (Sums, Weights) {
-        let mut weights = Weights::default();
+    /// The samples a filter lets through, idle ones whatever it says of them.
+    fn passing<'a>(&'a self, filter: &'a StackFilter) -> impl Iterator<Item = &'a Row> {
+        let comm = filter.comm.as_deref().map(|c| self.comms.find(c));
         let rows = match filter.span {
+            _ if comm == Some(None) => &[],
             Some(span) => {
                 let from = self.rows.partition_point(|r| r.at < span.from);
                 let to = self.rows.partition_point(|r| r.at < span.to);
@@ -424,15 +449,11 @@ impl Profile {
             }
             None => &self.rows[..],
         };
-        let comm = match filter.comm.as_deref().map(|c| self.comms.find(c)) {
-            Some(None) => return (Sums::new(), weights),
-            Some(Some(comm)) => Some(comm),
-            None => None,
-        };
+        let comm = comm.flatten();
         let hit = filter.symbol.as_ref().map(|p| self.stacks_with(p));
         let types = self.types_meant(filter.event.as_deref());
         let covered = if filter.capture.is_none() { self.covered() } else { Vec::new() };
-        let lets_through = |row: &&Row| {
+        rows.iter().filter(move |row| {
             types[row.sample_type as usize]
                 && filter.within.as_deref().is_none_or(|spans| is_within(spans, row.at) != filter.outside)
                 && (row.capture != CaptureId::RECORDER || !is_within(&covered, row.at))
@@ -443,10 +464,15 @@ impl Profile {
                 && comm.is_none_or(|comm| row.comm == comm)
                 && filter.ring.is_none_or(|ring| self.ring(row.stack) == Some(ring))
                 && hit.as_ref().is_none_or(|hit| row.stack.is_some_and(|s| hit[s.0 as usize]))
-        };
+        })
+    }
+
+    /// Adds up the samples a filter lets through.
+    fn select(&self, filter: &StackFilter) -> (Sums, Weights) {
+        let mut weights = Weights::default();
         let mut sums: HashMap<(u32, Option<StackId>), (u64, u64)> = HashMap::new();
         let (mut units, mut idle) = (Vec::new(), (0u64, 0u64));
-        for row in rows.iter().filter(lets_through) {
+        for row in self.passing(filter) {
             if !units.contains(&row.sample_type) {
                 units.push(row.sample_type);
             }

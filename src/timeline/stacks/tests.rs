@@ -1,10 +1,10 @@
 //! Tests of the profile's fold: the laws that hold for any samples, and the cases by hand.
 
 use super::*;
-use crate::model::Sample;
+use crate::model::{Sample, SourceLine};
 use proptest::prelude::*;
 
-fn batch(capture: u32, unit: &str, samples: &[(u64, u32, &str, &str, u64)]) -> Stacks {
+pub(super) fn batch(capture: u32, unit: &str, samples: &[(u64, u32, &str, &str, u64)]) -> Stacks {
     let mut table = StackTable::default();
     let samples = samples
         .iter()
@@ -23,9 +23,27 @@ fn batch(capture: u32, unit: &str, samples: &[(u64, u32, &str, &str, u64)]) -> S
     Stacks { at: At(9), capture: CaptureId(capture), event, unit, table, samples, lost: 1 }
 }
 
-fn profile(samples: &[(u64, u32, &str, &str, u64)]) -> Profile {
+pub(super) fn profile(samples: &[(u64, u32, &str, &str, u64)]) -> Profile {
     let mut profile = Profile::default();
     profile.apply(&batch(1, "ns", samples));
+    profile
+}
+
+/// Stacks of `function:line` in `src/x.c`, with their weights.
+pub(super) fn with_lines(samples: &[(&str, u64)]) -> Profile {
+    let mut stacks = batch(1, "ns", &[]);
+    for (n, &(stack, weight)) in (0..).zip(samples) {
+        let mut id = None;
+        for part in stack.split(';') {
+            let (symbol, line) = part.split_once(':').map_or((part, None), |(s, l)| (s, l.parse().ok()));
+            let line = line.map(|line| SourceLine { file: "src/x.c".into(), line });
+            let frame = stacks.table.frame(Frame { line, ..Frame::new(symbol, "m", FrameKind::User) });
+            id = Some(stacks.table.push(id, frame));
+        }
+        stacks.samples.push(Sample { at: At(n), cpu: 0, pid: 1, tid: 1, comm: "x".into(), stack: id, weight });
+    }
+    let mut profile = Profile::default();
+    profile.apply(&stacks);
     profile
 }
 
@@ -195,14 +213,14 @@ fn folded_sum(lines: &[String]) -> u64 {
 }
 
 /// (time, process, thread name, stack, weight) as [`batch`] takes it.
-type Given = (u64, u32, String, String, u64);
+pub(super) type Given = (u64, u32, String, String, u64);
 
-fn any_samples() -> impl Strategy<Value = Vec<Given>> {
+pub(super) fn any_samples() -> impl Strategy<Value = Vec<Given>> {
     let stack = prop::collection::vec(prop::sample::select(vec!["a", "b", "k_c", "d"]), 0..6).prop_map(|v| v.join(";"));
     prop::collection::vec((0u64..100, 0u32..4, "[xy]", stack, 0u64..1000), 0..40)
 }
 
-fn borrowed(samples: &[Given]) -> Vec<(u64, u32, &str, &str, u64)> {
+pub(super) fn borrowed(samples: &[Given]) -> Vec<(u64, u32, &str, &str, u64)> {
     samples.iter().map(|(at, pid, comm, stack, w)| (*at, *pid, comm.as_str(), stack.as_str(), *w)).collect()
 }
 
