@@ -426,6 +426,17 @@ impl Profile {
         weights.fold(0, |sum, (_, &weight)| sum.saturating_add(weight))
     }
 
+    /// The same for several patterns at once.
+    pub fn sums(&self, filter: &StackFilter, patterns: &[Pattern]) -> Vec<u64> {
+        let (sums, _) = self.select(filter);
+        let sum = |pattern: &Pattern| {
+            let hit = self.stacks_with(pattern);
+            let weights = sums.iter().filter(|((_, stack), _)| stack.is_some_and(|s| hit[s.0 as usize]));
+            weights.fold(0u64, |sum, (_, &weight)| sum.saturating_add(weight))
+        };
+        patterns.iter().map(sum).collect()
+    }
+
     /// By stack: whether one of its frames matches.
     fn stacks_with(&self, pattern: &Pattern) -> Vec<bool> {
         let names: Vec<bool> = self.names.values.iter().map(|n| pattern.matches(&n.symbol)).collect();

@@ -4,7 +4,7 @@
 //! Must not: draw, read keys or clocks, or talk to a feed; what a feed is to do is left in
 //! [`App::take_commands`].
 
-use super::action::{Action, Screen};
+use super::action::{Action, Narrow, Screen};
 use super::flame_state::FlameState;
 use super::keymap::{self, Context};
 use super::layout::Layout;
@@ -411,7 +411,25 @@ impl App {
             selection: &self.selection,
             window_ns: self.window_ns,
         };
-        self.memo.prepare(workbench, &view, &self.profile, edge, moving, &needs);
+        self.memo.prepare(workbench, &view, (&self.profile, self.pointed_symbol(workbench)), edge, moving, &needs);
+    }
+
+    /// The symbol that is looked at: the one selected, else the one pointed at.
+    fn pointed_symbol(&self, workbench: &Workbench) -> Option<String> {
+        if let Some(selected) = &self.selection.symbol {
+            return Some(selected.clone());
+        }
+        match (self.focused(), self.row, &self.memo.flame) {
+            (name @ "symbols", Some(row), _) => match panes::find(name)?.open(&Scene::new(self, workbench), row) {
+                Some(Narrow::Symbol(symbol)) => Some(symbol),
+                _ => None,
+            },
+            ("flame", _, Some(graph)) => {
+                let node = graph.node(self.flame.at(graph));
+                (node.depth > 0 && !node.thread).then(|| node.symbol.to_string())
+            }
+            _ => None,
+        }
     }
 
     /// Whether the line that says what is selected is shown.

@@ -71,7 +71,7 @@ impl Layout {
         let body = row(top, window.height - top - 1);
         let tree = match zoomed {
             Some(pane) => Node::Pane(pane),
-            None => screen_tree(screen, room, window.width, body.height),
+            None => screen_tree(screen, room, body.height),
         };
         let (x, y, w, h) = (0, i32::from(body.y), i32::from(body.width), i32::from(body.height));
         let mut places = Vec::new();
@@ -183,7 +183,7 @@ fn shares(children: &[(Size, Node)], total: i32) -> impl Iterator<Item = (i32, &
 }
 
 /// The tree of a screen. Order is the order of focus.
-fn screen_tree(screen: Screen, room: Room, width: u16, height: u16) -> Node {
+fn screen_tree(screen: Screen, room: Room, height: u16) -> Node {
     use Node::{Columns, Pane, Rows};
     use Size::{Cells, Share};
     let pane = |size: Size, name: &'static str| (size, Pane(name));
@@ -310,13 +310,21 @@ fn screen_tree(screen: Screen, room: Room, width: u16, height: u16) -> Node {
             pane(Share(4), "counters"),
         ]),
         (Screen::Profile, Room::Small) => Rows(vec![pane(Share(4), "flame"), pane(Share(1), "symbols")]),
-        (Screen::Profile, _) => {
-            let side = if width >= 150 { 3 } else { 5 };
-            Rows(vec![
-                pane(Share(7), "flame"),
-                (Share(3), Columns(vec![pane(Share(5), "symbols"), pane(Share(side), "captures")])),
-            ])
-        }
+        (Screen::Profile, Room::Middle) => Rows(vec![
+            pane(Share(6), "flame"),
+            (
+                Share(4),
+                Columns(vec![
+                    pane(Share(6), "symbols"),
+                    pane(Share(4), "callers"),
+                    (Share(4), Rows(vec![pane(Share(1), "sums"), pane(Share(1), "captures")])),
+                ]),
+            ),
+        ]),
+        (Screen::Profile, Room::Large) => Columns(vec![
+            (Share(5), Rows(vec![pane(Share(7), "flame"), pane(Share(4), "symbols")])),
+            (Share(2), Rows(vec![pane(Share(4), "callers"), pane(Share(3), "sums"), pane(Share(3), "captures")])),
+        ]),
         (Screen::Findings, Room::Small) => {
             Rows(vec![pane(Share(4), "findings"), pane(Share(3), "captures"), pane(Share(3), "notes")])
         }

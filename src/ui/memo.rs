@@ -5,8 +5,9 @@
 
 use super::axis::Axis;
 use super::profile_state::ProfileState;
+use super::units;
 use crate::model::{At, Exemplar, Finding, Interval, Latency, Span};
-use crate::timeline::stacks::{FlameGraph, Hot, Order, StackFilter, Weights};
+use crate::timeline::stacks::{FlameGraph, Hot, HotLine, Order, Pattern, Peek, StackFilter, Weights};
 use crate::timeline::{ClientUse, LoadSum, RouteSum, Timeline, View};
 use crate::workbench::Workbench;
 use std::collections::{BTreeMap, HashMap};
@@ -27,6 +28,10 @@ pub struct Needs {
     pub hot: bool,
     /// The flame graph.
     pub flame: bool,
+    /// Callers and callees of a function.
+    pub peek: bool,
+    /// Sums over patterns.
+    pub sums: bool,
     /// The client's ledger.
     pub client: bool,
 }
@@ -40,6 +45,8 @@ impl Needs {
         self.shape |= more.shape;
         self.hot |= more.hot;
         self.flame |= more.flame;
+        self.peek |= more.peek;
+        self.sums |= more.sums;
         self.client |= more.client;
     }
 }
@@ -148,6 +155,16 @@ pub struct Memo {
     pub hot: Vec<Hot>,
     /// Weights of the samples in focus.
     pub weights: Weights,
+    /// Hot source lines, when those are looked at.
+    pub lines: Vec<HotLine>,
+    /// Callers and callees of a function, and its name; empty when there is none.
+    pub peek: Peek,
+    /// See [`Memo::peek`].
+    pub peek_of: String,
+    /// Patterns with the weight of the stacks they are in.
+    pub sums: Vec<(String, u64)>,
+    /// Requests completed while those samples were taken; `None` when that is not known.
+    pub requests: Option<u64>,
     /// The flame graph, callers above callees.
     pub flame: Option<FlameGraph>,
     /// The right edge of the time axes.
@@ -174,7 +191,11 @@ struct Seen {
     shape: Option<(Stretch, Option<Arc<str>>)>,
     findings: Option<(Stretch, At)>,
     client: Option<(Stretch, At)>,
-    stacks: Option<(StackFilter, usize, bool, bool)>,
+    stacks: Option<(StackFilter, usize)>,
+    flame: Option<bool>,
+    lines: Option<bool>,
+    peek_of: Option<String>,
+    sums: Option<Vec<String>>,
 }
 
 impl Memo {
@@ -183,7 +204,7 @@ impl Memo {
         &mut self,
         workbench: &Workbench,
         view: &View<'_>,
-        profile: &ProfileState,
+        profile: (&ProfileState, Option<String>),
         edge: At,
         moving: bool,
         needs: &Needs,
@@ -226,11 +247,11 @@ impl Memo {
         if needs.client && self.seen.client.replace((focus, second)) != Some((focus, second)) {
             self.client = timeline.client(span);
         }
-        self.prepare_stacks(view, profile, needs);
+        self.prepare_stacks(view, profile.0, profile.1, needs);
         self.prepare_charts(timeline, view, needs);
     }
 
-    fn prepare_stacks(&mut self, view: &View<'_>, state: &ProfileState, needs: &Needs) {
+    fn prepare_stacks(&mut self, view: &View<'_>, state: &ProfileState, of: Option<String>, needs: &Needs) {
         if !needs.hot && !needs.flame {
             return;
         }
@@ -239,16 +260,56 @@ impl Memo {
         // time is selected.
         let window = profile.is_recorded_throughout().then(|| steady(view));
         let filter = StackFilter { event: state.event.clone(), ..view.stack_filter(window, state.rest) };
-        let key = Some((filter.clone(), profile.len(), needs.flame, state.merged));
-        if self.seen.stacks == key {
-            return;
+        let key = Some((filter.clone(), profile.len()));
+        if self.seen.stacks != key {
+            // What else was made of other samples is made anew.
+            self.seen = Seen {
+                stacks: key,
+                flame: None,
+                lines: None,
+                peek_of: None,
+                sums: None,
+                ..std::mem::take(&mut self.seen)
+            };
+            self.hot = profile.hot(&filter);
+            self.hot.truncate(KEPT_HOT);
+            self.weights = profile.weights(&filter);
+            self.filter = filter;
         }
-        self.hot = profile.hot(&filter);
-        self.hot.truncate(KEPT_HOT);
-        self.weights = profile.weights(&filter);
-        self.flame = needs.flame.then(|| profile.flame(&filter, Order::Name, !state.merged));
-        self.filter = filter;
-        self.seen.stacks = key;
+        let filter = &self.filter;
+        if needs.flame && self.seen.flame.replace(state.merged) != Some(state.merged) {
+            self.flame = Some(profile.flame(filter, Order::Name, !state.merged));
+        }
+        if self.seen.lines.replace(state.by_line) != Some(state.by_line) {
+            self.lines = if state.by_line { profile.lines(filter) } else { Vec::new() };
+            self.lines.truncate(KEPT_HOT);
+        }
+        if needs.peek {
+            let hottest = || self.hot.first().map(|h| h.symbol.to_string());
+            let of = of.or_else(hottest).unwrap_or_default();
+            if self.seen.peek_of.as_ref() != Some(&of) {
+                let is_name = self.hot.iter().any(|h| *h.symbol == *of);
+                self.peek = match () {
+                    () if of.is_empty() => Peek::default(),
+                    () if is_name => profile.peek_symbol(filter, &of),
+                    // A part of a name, or several.
+                    () => profile.peek(filter, &Pattern::new(&of)),
+                };
+                self.peek_of.clone_from(&of);
+                self.seen.peek_of = Some(of);
+            }
+        }
+        if needs.sums && self.seen.sums.as_ref() != Some(&state.sums) {
+            let patterns: Vec<Pattern> = state.sums.iter().map(|p| Pattern::new(p)).collect();
+            self.sums = state.sums.iter().cloned().zip(profile.sums(filter, &patterns)).collect();
+            self.seen.sums = Some(state.sums.clone());
+        }
+    }
+
+    /// A weight in CPU time per completed request, as text; `None` where that is not known.
+    pub fn us_per_request(&self, weight: u64) -> Option<String> {
+        let requests = self.requests.filter(|n| *n > 0)?;
+        matches!(&*self.weights.unit, "ns" | "nanoseconds").then(|| units::time(weight as f64 / requests as f64))
     }
 
     fn prepare_charts(&mut self, timeline: &Timeline, view: &View<'_>, needs: &Needs) {

@@ -2,6 +2,7 @@
 //!
 //! Must not: change anything; a pane draws from a [`Scene`] and answers what its rows mean.
 
+mod callers;
 mod captures;
 mod client;
 mod connections;
@@ -27,6 +28,7 @@ mod samplers;
 mod slowest;
 mod sockets;
 mod softirq;
+mod sums;
 mod symbols;
 mod throughput;
 mod traffic;
@@ -128,6 +130,8 @@ pub static PANES: &[&dyn Pane] = &[
     &listeners::Listeners,
     &counters::Counters,
     &flame::Flame,
+    &callers::Callers,
+    &sums::Sums,
     &captures::Captures,
     &notes::Notes,
 ];

@@ -5,7 +5,8 @@
 use super::Pane;
 use super::captures::state_line;
 use super::processes::Processes;
-use crate::timeline::stacks::{Hot, Pattern};
+use crate::model::{FrameKind, SourceLine};
+use crate::timeline::stacks::{Hot, HotLine, Pattern};
 use crate::ui::action::Narrow;
 use crate::ui::memo::Needs;
 use crate::ui::scene::Scene;
@@ -15,12 +16,17 @@ use crate::ui::widgets::{Canvas, Column, Table};
 /// The pane.
 pub struct Symbols;
 
+/// Where it is known how many requests were completed meanwhile.
 const COLUMNS: &[Column] = &[
     Column::number("self %", 6, 0),
-    Column::number("total %", 7, 1),
+    Column::number("total %", 7, 2),
+    Column::number("per req", 7, 3),
     Column::wide("function", 30),
-    Column::name("module", 12, 2),
+    Column::name("module", 12, 1),
 ];
+
+/// Where it is not.
+const COLUMNS_WITHOUT: &[Column] = &[COLUMNS[0], COLUMNS[1], COLUMNS[3], COLUMNS[4]];
 
 impl Symbols {
     /// Until there is a profile, who is busy is the best answer there is.
@@ -52,14 +58,56 @@ impl Symbols {
         }
     }
 
-    fn shown<'a>(&self, scene: &Scene<'a>) -> Vec<&'a Hot> {
+    /// What is shown, in its order: functions, or lines of them.
+    fn shown<'a>(&self, scene: &Scene<'a>) -> Vec<Entry<'a>> {
         let pattern = Pattern::new(scene.app.search());
-        let mut hot: Vec<&Hot> =
-            scene.memo.hot.iter().filter(|h| pattern.text().is_empty() || pattern.matches(&h.symbol)).collect();
+        let mut all: Vec<Entry<'_>> = match scene.app.profile().by_line {
+            true => scene.memo.lines.iter().map(Entry::of_line).collect(),
+            false => scene.memo.hot.iter().map(Entry::of).collect(),
+        };
+        all.retain(|e| pattern.is_empty() || pattern.matches(e.symbol));
         if scene.app.focused() == self.name() && scene.app.sort() % 2 == 1 {
-            hot.sort_by_key(|h| std::cmp::Reverse(h.total));
+            all.sort_by_key(|e| std::cmp::Reverse(e.total));
         }
-        hot
+        all
+    }
+}
+
+/// A row: a function, or a line of one.
+struct Entry<'a> {
+    symbol: &'a str,
+    module: &'a str,
+    kind: FrameKind,
+    line: Option<&'a SourceLine>,
+    self_weight: u64,
+    total: u64,
+}
+
+impl<'a> Entry<'a> {
+    fn of(h: &'a Hot) -> Entry<'a> {
+        let Hot { symbol, module, kind, self_weight, total } = h;
+        Entry { symbol, module, kind: *kind, line: None, self_weight: *self_weight, total: *total }
+    }
+
+    fn of_line(h: &'a HotLine) -> Entry<'a> {
+        let HotLine { symbol, module, kind, line, self_weight, total } = h;
+        Entry { symbol, module, kind: *kind, line: line.as_ref(), self_weight: *self_weight, total: *total }
+    }
+
+    /// `function`, or `function file.go:12`.
+    fn name(&self) -> String {
+        match self.line {
+            Some(l) => format!("{} {}:{}", self.symbol, l.file.rsplit('/').next().unwrap_or(&l.file), l.line),
+            None => self.symbol.to_owned(),
+        }
+    }
+
+    fn module(&self) -> &str {
+        match (self.kind, self.module) {
+            (FrameKind::Kernel, "") => "kernel",
+            (FrameKind::Jit, "") => "jit",
+            (_, module) => module,
+        }
     }
 }
 
@@ -73,7 +121,8 @@ impl Pane for Symbols {
             over if scene.memo.hot.is_empty() => over,
             over => format!("{over}, {} samples", units::count(scene.memo.weights.samples)),
         };
-        ("hot symbols".into(), over)
+        let what = if scene.app.profile().by_line { "hot lines" } else { "hot symbols" };
+        (what.into(), over)
     }
 
     fn needs(&self, _: u16, _: u16) -> Needs {
@@ -95,26 +144,30 @@ impl Pane for Symbols {
             return self.busy_processes(scene, on);
         }
         let all = scene.memo.weights.total.max(1) as f64;
+        let is_known = scene.memo.us_per_request(0).is_some();
+        let per_request = |h: &Entry<'_>| scene.memo.us_per_request(h.self_weight).unwrap_or_else(|| "–".into());
         let rows = shown.iter().map(|h| {
             let own = 100.0 * h.self_weight as f64 / all;
-            let chosen = scene.view.selection.symbol.as_deref() == Some(&*h.symbol);
+            let chosen = scene.view.selection.symbol.as_deref() == Some(h.symbol);
             let name = match (chosen, h.kind.is_kernel()) {
                 (true, _) => theme.accent,
                 (_, true) => theme.dim,
                 _ => theme.text,
             };
-            vec![
+            let mut row = vec![
                 (format!("{own:.1}"), if own >= 10.0 { theme.strong } else { theme.text }),
                 (format!("{:.1}", 100.0 * h.total as f64 / all), theme.dim),
-                (h.symbol.to_string(), name),
-                (
-                    if h.module.is_empty() && h.kind.is_kernel() { "kernel".into() } else { h.module.to_string() },
-                    theme.dim,
-                ),
-            ]
+                (per_request(h), theme.dim),
+                (h.name(), name),
+                (h.module().to_string(), theme.dim),
+            ];
+            if !is_known {
+                row.remove(2);
+            }
+            row
         });
         let table = Table {
-            columns: COLUMNS,
+            columns: if is_known { COLUMNS } else { COLUMNS_WITHOUT },
             rows: rows.collect(),
             selected: scene.app.row(self.name()),
             sorted: Some(scene.app.sort() % 2).filter(|_| scene.app.focused() == self.name()),
