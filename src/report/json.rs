@@ -2,7 +2,7 @@
 //!
 //! Must not: hold a number that was not measured; what is not known is `null` or absent.
 
-use crate::model::{At, CaptureState, Finding, Metric, Quantiles, Severity, Span, is_obeyed};
+use crate::model::{At, CaptureId, CaptureState, Finding, Metric, Quantiles, Severity, Span, is_obeyed};
 use crate::timeline::objective::{self, Unit};
 use crate::timeline::steer::{Found, Probe};
 use crate::timeline::{CpuSplit, Timeline};
@@ -85,6 +85,7 @@ fn object(t: &Timeline, findings: &[Finding]) -> Value {
         "host": host(t),
         "routes": routes,
         "traffic": traffic(t),
+        "flight_recorder": recorder(t),
         "captures": captures(t),
         "marks": t.marks().iter().map(|m| json!({ "at_s": seconds(m.at), "kind": m.kind.name(), "label": m.label })).collect::<Vec<_>>(),
         "faults": t.faults().iter()
@@ -236,6 +237,21 @@ fn traffic(t: &Timeline) -> Value {
         "outside_window": c.outside_window,
         "repeats": c.repeats,
     })
+}
+
+fn recorder(t: &Timeline) -> Value {
+    let (samples, lost) = t.profile().counts(CaptureId::RECORDER);
+    let mut v = json!({ "samples": samples, "lost": lost });
+    for n in t.recorder() {
+        match &n.state {
+            CaptureState::Sampling { hz, how, .. } => (v["hz"], v["how"]) = ((*hz).into(), how.clone().into()),
+            CaptureState::Failed { what, mend } => {
+                (v["failed"], v["mend"]) = (what.clone().into(), mend.clone().into());
+            }
+            CaptureState::Reading | CaptureState::Done { .. } => {}
+        }
+    }
+    if t.recorder().is_empty() { Value::Null } else { v }
 }
 
 fn captures(t: &Timeline) -> Value {

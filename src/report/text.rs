@@ -3,7 +3,7 @@
 //!
 //! Must not: show text from outside uncleaned.
 
-use crate::model::{CaptureState, Finding, LoadPlan, Metric, Phase, Quantiles, Severity, clean};
+use crate::model::{CaptureId, CaptureState, Finding, LoadPlan, Metric, Phase, Quantiles, Severity, clean};
 use crate::timeline::steer::{Found, Probe};
 use crate::timeline::{Timeline, objective};
 use std::fmt::Write as _;
@@ -335,6 +335,23 @@ fn traffic(t: &Timeline, out: &mut String) {
 }
 
 fn captures(t: &Timeline, out: &mut String) {
+    if let Some(news) = t.recorder().last() {
+        let (samples, lost) = t.profile().counts(CaptureId::RECORDER);
+        match &news.state {
+            CaptureState::Failed { what, mend } => {
+                line!(out, "\nno flight recorder: {}", clean(what, 300));
+                mend.iter().for_each(|m| {
+                    line!(out, "  mend: {}", clean(m, 200));
+                });
+            }
+            CaptureState::Sampling { hz, how, .. } => {
+                line!(out, "\nflight recorder: {samples} samples at {hz} Hz, {lost} lost; {}", clean(how, 100));
+            }
+            _ => {
+                line!(out, "\nflight recorder: {samples} samples, {lost} lost");
+            }
+        }
+    }
     for (id, news) in t.captures() {
         for n in news {
             match &n.state {

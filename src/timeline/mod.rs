@@ -126,9 +126,15 @@ impl Timeline {
         &self.profile
     }
 
-    /// The captures, each with the states it has gone through.
+    /// The captures, each with the states it has gone through; without the flight recorder.
     pub fn captures(&self) -> impl Iterator<Item = (CaptureId, &[CaptureNews])> {
-        self.captures.iter().map(|(id, news)| (*id, news.as_slice()))
+        let taken = self.captures.iter().filter(|(id, _)| **id != CaptureId::RECORDER);
+        taken.map(|(id, news)| (*id, news.as_slice()))
+    }
+
+    /// The states the flight recorder has gone through; nothing when there was none.
+    pub fn recorder(&self) -> &[CaptureNews] {
+        self.captures.get(&CaptureId::RECORDER).map_or(&[], Vec::as_slice)
     }
 
     /// The stretch a finished capture sampled.

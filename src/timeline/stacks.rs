@@ -322,6 +322,12 @@ impl Profile {
         self.captures.iter().map(|((id, _), sum)| (*id, sum))
     }
 
+    /// How many samples a capture brought, of all types, and how many it lost.
+    pub fn counts(&self, capture: CaptureId) -> (u64, u64) {
+        let sums = self.captures.range((capture, 0)..=(capture, u32::MAX));
+        sums.fold((0, 0), |(n, lost), (_, s)| (n + s.samples, lost.saturating_add(s.lost)))
+    }
+
     /// What was sampled, those on a CPU first, else in the order in which they came.
     pub fn sample_types(&self) -> Vec<&SampleType> {
         let mut types: Vec<&SampleType> = self.types.values.iter().collect();

@@ -55,6 +55,26 @@ pub fn remaining_s(now: At, began: At, for_ns: u64) -> u64 {
     for_ns.saturating_sub(now.since_ns(began)).div_ceil(1_000_000_000)
 }
 
+/// The line of the flight recorder, if there is one; gives the row after it.
+fn recorder(scene: &Scene<'_>, on: &mut Canvas<'_>) -> u16 {
+    let theme = scene.theme;
+    let sampling = scene.timeline.recorder().iter().rev().find_map(|n| match &n.state {
+        CaptureState::Sampling { hz, how, .. } => Some((*hz, how)),
+        _ => None,
+    });
+    match (scene.timeline.recorder().last().map(|n| &n.state), sampling) {
+        (None, _) => 0,
+        (Some(CaptureState::Failed { what, mend }), _) => {
+            let y = on.wrap(0, 0, &format!("flight recorder off: {}", units::cut(what, 200)), theme.warn);
+            mend.as_ref().map_or(y, |m| on.wrap(4, y, &format!("mend: {}", units::cut(m, 200)), theme.text))
+        }
+        (Some(_), Some((hz, how))) => {
+            on.wrap(0, 0, &format!("flight recorder {hz} Hz, {}", units::cut(how, 80)), theme.dim)
+        }
+        (Some(_), None) => 0,
+    }
+}
+
 impl Pane for Captures {
     fn name(&self) -> &'static str {
         "captures"
@@ -81,14 +101,15 @@ impl Pane for Captures {
 
     fn draw(&self, scene: &Scene<'_>, on: &mut Canvas<'_>) {
         let all: Vec<_> = scene.timeline.captures().collect();
+        let mut y = recorder(scene, on);
         if all.is_empty() {
             let why =
                 if scene.app.playback().is_some() { "none was taken in this session" } else { "none yet; c takes one" };
-            return scene.nothing(on, why);
+            let (width, height) = (on.width(), on.height());
+            return scene.nothing(&mut on.part(0, y, width, height.saturating_sub(y)), why);
         }
         let selected = scene.app.row(self.name());
         let skip = selected.map_or(0, |s| s.saturating_sub(usize::from(on.height() / 3)));
-        let mut y = 0;
         for (n, (id, news)) in all.iter().enumerate().skip(skip) {
             for (i, (text, style)) in state_line(scene, *id, news).iter().enumerate() {
                 let from = y;

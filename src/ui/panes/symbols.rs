@@ -5,7 +5,7 @@
 use super::Pane;
 use super::captures::state_line;
 use super::processes::Processes;
-use crate::model::{FrameKind, SourceLine};
+use crate::model::{CaptureState, FrameKind, SourceLine};
 use crate::timeline::stacks::{Hot, HotLine, Pattern};
 use crate::ui::action::Narrow;
 use crate::ui::memo::Needs;
@@ -184,14 +184,22 @@ pub fn no_stacks(scene: &Scene<'_>, on: &mut Canvas<'_>) {
     if !scene.timeline.profile().is_empty() {
         return scene.nothing(on, "no samples match what is selected; Esc clears it");
     }
-    let Some((id, news)) = captures.last() else {
-        let why = match scene.app.playback() {
-            Some(_) => "no capture was taken in this session",
-            None => "no profile yet; press c to take one",
-        };
-        return scene.nothing(on, why);
+    let lines = match (captures.last(), scene.timeline.recorder().last().map(|n| &n.state)) {
+        (Some((id, news)), _) => state_line(scene, *id, news),
+        (None, Some(CaptureState::Failed { what, mend })) => {
+            let mut lines = vec![(format!("no profile: {}", units::cut(what, 300)), theme.warn)];
+            lines.extend(mend.iter().map(|m| (format!("mend: {}", units::cut(m, 300)), theme.text)));
+            lines
+        }
+        (None, Some(CaptureState::Sampling { .. })) => return scene.nothing(on, "the first samples come in a second"),
+        (None, _) => {
+            let why = match scene.app.playback() {
+                Some(_) => "no capture was taken in this session",
+                None => "no profile yet; press c to take one",
+            };
+            return scene.nothing(on, why);
+        }
     };
-    let lines = state_line(scene, *id, news);
     let y = on.height().saturating_sub(lines.len() as u16) / 2;
     let mut y = y;
     for (n, (text, style)) in lines.iter().enumerate() {
