@@ -39,7 +39,7 @@ fn plain(batch: &Batch, into: &mut Vec<Plain>) {
     for s in &batch.samples {
         let frame = |f: perfbench::model::FrameId| {
             let frame = &batch.table.frames[f.0 as usize];
-            (frame.symbol.to_string(), frame.module.to_string(), frame.kernel)
+            (frame.symbol.to_string(), frame.module.to_string(), frame.kind.is_kernel())
         };
         let frames = s.stack.map(|stack| batch.table.walk(stack).map(frame).collect()).unwrap_or_default();
         into.push((s.at.0, [s.cpu, s.pid, s.tid], s.comm.to_string(), s.weight, frames));

@@ -35,6 +35,10 @@ pub(super) enum Sub {
     Report(ReportArgs),
     /// Draw the stacks of a session as an SVG flame graph, or print them folded
     Flamegraph(FlamegraphArgs),
+    /// Print the functions of a session's stacks by what they cost, of any sample type
+    Profile(super::profile::ProfileArgs),
+    /// Make a session of profiles that others took: pprof, perf, folded stacks, speedscope
+    Import(super::import::ImportArgs),
     /// Tell what this host permits and what will bite, with the commands that change it
     Doctor(DoctorArgs),
     /// Look at recorded traffic without sending anything

@@ -19,8 +19,10 @@ mod connect;
 mod doctor;
 mod engine;
 mod flamegraph;
+mod import;
 mod pace;
 mod play;
+mod profile;
 mod profile_args;
 mod progress;
 mod report;
@@ -28,6 +30,7 @@ mod run;
 mod scenario;
 mod select_args;
 mod signals;
+mod stack_args;
 mod target;
 mod traffic;
 mod traffic_json;
@@ -66,6 +69,8 @@ pub fn main() -> ExitCode {
         Some(Sub::Play(a)) => play::play(&a),
         Some(Sub::Report(a)) => report::report(&a),
         Some(Sub::Flamegraph(a)) => flamegraph::flamegraph(&a),
+        Some(Sub::Profile(a)) => profile::profile(&a),
+        Some(Sub::Import(a)) => import::import(&a),
         Some(Sub::Doctor(a)) => doctor::doctor(&a),
         Some(Sub::Scenario(a)) => scenario::look(&a),
         Some(Sub::Traffic(a)) => traffic::traffic(&a),

@@ -9,6 +9,7 @@ mod finding;
 mod interval;
 mod latency;
 mod metric;
+pub mod pprof;
 mod reading;
 mod recorded_status;
 mod request;

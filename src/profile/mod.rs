@@ -6,6 +6,7 @@
 //! Must not: know what stacks are shown as, or touch the load.
 
 mod capture;
+pub mod import;
 mod perf;
 pub mod preflight;
 pub mod script;

@@ -445,7 +445,7 @@ fn module_of(dso: &str) -> &str {
 /// Whether perf's name for a mapping is one of the kernel's: `[kernel.kallsyms]`, a file of a
 /// module, or a module's name in brackets (tools/perf/util/dso.c). What the kernel maps into
 /// processes has names in brackets too (proc_pid_maps(5)).
-fn is_kernel(dso: &str) -> bool {
+pub(super) fn is_kernel(dso: &str) -> bool {
     if let Some(name) = dso.strip_prefix('[').and_then(|d| d.strip_suffix(']')) {
         let user = ["vdso", "vdso32", "vdsox32", "vsyscall", "heap", "stack", "anon", "unknown", "vvar", "vectors"];
         let user_prefix = ["stack:", "anon:", "anon_", "vvar_", "sigpage", "uprobes"];

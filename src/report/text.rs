@@ -18,11 +18,13 @@ const COLUMNS: usize = 100;
 pub(super) fn render(t: &Timeline, findings: &[Finding]) -> String {
     let mut out = String::new();
     head(t, &mut out);
-    load(t, &mut out);
-    objectives(t, &mut out);
-    latency(t, &mut out);
-    routes(t, &mut out);
-    super::client::text(t, findings, &mut out);
+    if !t.opening().load.engine.is_empty() {
+        load(t, &mut out);
+        objectives(t, &mut out);
+        latency(t, &mut out);
+        routes(t, &mut out);
+        super::client::text(t, findings, &mut out);
+    }
     found(findings, &mut out);
     host(t, &mut out);
     traffic(t, &mut out);
@@ -74,6 +76,11 @@ fn head(t: &Timeline, out: &mut String) {
     let o = t.opening();
     let files: Vec<String> = o.traffic.iter().map(|f| clean(f, 60)).collect();
     line!(out, "perfbench {}   {}   {}", clean(&o.perfbench, 40), clean(&o.target, 80), files.join(" "));
+    if o.load.engine.is_empty() {
+        // Profiles that others took: there was no load, and nothing is known of the machine.
+        line!(out, "{:.1} s: {}", t.whole().secs(), t.closing().map_or("not closed".into(), |c| clean(&c.why, 200)));
+        return;
+    }
     let mode = mode(&o.load);
     let why = match clean(&o.load.engine_why, 100) {
         why if why.is_empty() => why,

@@ -53,6 +53,12 @@ impl SampleType {
     pub fn is_on_cpu(&self) -> bool {
         is_on_cpu(&self.event)
     }
+
+    /// Whether it is sampled on CPUs by the kernel, and not by a language's own profiler in its
+    /// process, which pprof calls `cpu`: both stand for the same time.
+    pub fn is_of_machine(&self) -> bool {
+        self.is_on_cpu() && &*self.event != "cpu"
+    }
 }
 
 /// What a capture brought of one sample type, so far.
@@ -73,8 +79,8 @@ pub struct CaptureSum {
 /// Which samples are meant. The default: those on a CPU, of all time, except idle CPUs.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StackFilter {
-    /// Of this event. `None`: on a CPU, or the first event there is when nothing was sampled on a
-    /// CPU. Weights of different events are never added up.
+    /// Of this event. `None`: on a CPU (by the kernel, when both it and a language's profiler took
+    /// samples), or the first event there is when nothing was sampled on a CPU. Weights of different events are never added up.
     pub event: Option<Arc<str>>,
     /// Taken in this stretch.
     pub span: Option<Span>,
@@ -238,8 +244,9 @@ impl Profile {
             for frame in &self.table.frames[self.name_of.len()..] {
                 let name = Name { symbol: frame.symbol.clone(), kind: frame.kind };
                 self.name_of.push(self.names.number(&name));
-                let Frame { symbol, module, kind, .. } = frame.clone();
-                self.function_of.push(self.functions.number(&Function { symbol, module, kind }));
+                let kind = if frame.kind == FrameKind::Inlined { FrameKind::User } else { frame.kind };
+                let function = Function { symbol: frame.symbol.clone(), module: frame.module.clone(), kind };
+                self.function_of.push(self.functions.number(&function));
             }
             let row = Row {
                 at: sample.at,
@@ -335,6 +342,12 @@ impl Profile {
         types
     }
 
+    /// Whether samples of this event are among those that [`StackFilter::event`] `None` means.
+    pub fn is_meant(&self, event: &str) -> bool {
+        let meant = self.types_meant(None);
+        self.types.values.iter().zip(meant).any(|(t, meant)| meant && *t.event == *event)
+    }
+
     /// The weights a filter lets through, in total.
     pub fn weights(&self, filter: &StackFilter) -> Weights {
         self.select(filter).1
@@ -360,7 +373,8 @@ impl Profile {
         })
     }
 
-    /// The functions by what they cost, the one with the most weight of its own first.
+    /// The functions by what they cost, the one with the most weight of its own first. A function's
+    /// lines count together, and so do its calls and what was inlined of it.
     pub fn hot(&self, filter: &StackFilter) -> Vec<Hot> {
         let costs = self.costs(filter, |frame| self.function_of[frame.0 as usize]);
         let mut hot: Vec<Hot> = costs
@@ -525,6 +539,10 @@ impl Profile {
         let types = &self.types.values;
         match event {
             Some(event) => types.iter().map(|t| *t.event == *event).collect(),
+            // A language's own profiler counts the time of its process once more.
+            None if types.iter().any(SampleType::is_of_machine) => {
+                types.iter().map(SampleType::is_of_machine).collect()
+            }
             None if types.iter().any(SampleType::is_on_cpu) => types.iter().map(SampleType::is_on_cpu).collect(),
             None => (0..types.len()).map(|n| n == 0).collect(),
         }
@@ -536,7 +554,7 @@ impl Profile {
         let of_cpu = self
             .captures
             .iter()
-            .filter(|((id, _), sum)| *id != CaptureId::RECORDER && sum.samples > 0 && sum.sample_type.is_on_cpu());
+            .filter(|((id, _), sum)| *id != CaptureId::RECORDER && sum.samples > 0 && sum.sample_type.is_of_machine());
         let mut spans: Vec<Span> = of_cpu.map(|(_, sum)| sum.span).collect();
         spans.sort_by_key(|s| s.from);
         let mut apart: Vec<Span> = Vec::with_capacity(spans.len());

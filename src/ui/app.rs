@@ -414,11 +414,12 @@ impl App {
         self.memo.prepare(workbench, &view, (&self.profile, self.pointed_symbol(workbench)), edge, moving, &needs);
     }
 
-    /// The symbol that is looked at: the one selected, else the one pointed at.
+    /// The symbol that is looked at: the one selected, else the one pointed at, else what is searched.
     fn pointed_symbol(&self, workbench: &Workbench) -> Option<String> {
         if let Some(selected) = &self.selection.symbol {
             return Some(selected.clone());
         }
+        let searched = Some(self.search().to_owned()).filter(|s| !s.is_empty());
         match (self.focused(), self.row, &self.memo.flame) {
             (name @ "symbols", Some(row), _) => match panes::find(name)?.open(&Scene::new(self, workbench), row) {
                 Some(Narrow::Symbol(symbol)) => Some(symbol),
@@ -426,9 +427,10 @@ impl App {
             },
             ("flame", _, Some(graph)) => {
                 let node = graph.node(self.flame.at(graph));
-                (node.depth > 0 && !node.thread).then(|| node.symbol.to_string())
+                let pointed = (node.depth > 0 && !node.thread).then(|| node.symbol.to_string());
+                pointed.or_else(|| searched.clone())
             }
-            _ => None,
+            _ => searched,
         }
     }
 

@@ -70,7 +70,7 @@ public class Service {
 /** What a request goes through. */
 class Login {
     private final boolean exceptions;
-    private final RouteScan routes = new RouteScan(400);
+    private final RouteScan routes = new RouteScan(1500);
     private final UserAgentParser agents = new UserAgentParser();
 
     Login(boolean exceptions) {
@@ -126,7 +126,7 @@ class UserAgentParser {
     private final List<Pattern> families = new ArrayList<>();
 
     UserAgentParser() {
-        for (int i = 0; i < 60; i++) {
+        for (int i = 0; i < 30; i++) {
             families.add(Pattern.compile("(?:[a-z]+[/ ])*(Robot|Agent|Client)" + i + "[/ ](\\d+)\\.(\\d+)", Pattern.CASE_INSENSITIVE));
         }
         families.add(Pattern.compile("(\\w+)/(\\d+)\\.(\\d+)"));

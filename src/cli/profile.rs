@@ -1,0 +1,208 @@
+//! `perfbench profile FILE`: the functions of a session's stacks by what they cost.
+//!
+//! Must not: add up stacks itself.
+
+use super::stack_args::{StackArgs, why_empty};
+use super::{Failure, failed, print, usage};
+use crate::model::clean;
+use crate::timeline::Timeline;
+use crate::timeline::stacks::{Hot, Pattern, StackFilter, Weights};
+use crate::workbench::Playback;
+use anyhow::anyhow;
+use serde_json::{Value, json};
+use std::path::PathBuf;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct ProfileArgs {
+    /// The session file
+    file: PathBuf,
+    /// Functions to show, those with the most of their own first
+    #[arg(long, value_name = "N", default_value_t = 30)]
+    top: usize,
+    /// First those with the most of their own and what they call together
+    #[arg(long)]
+    cumulative: bool,
+    /// What all stacks with such a function come to, each counted once: useragent|UserAgent|ua_parser
+    #[arg(long, value_name = "PATTERN")]
+    sum: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    samples: StackArgs,
+}
+
+/// Prints what was asked.
+pub(super) fn profile(args: &ProfileArgs) -> Result<(), Failure> {
+    let workbench = Playback::load(&args.file).map_err(usage)?;
+    let t = workbench.timeline();
+    let filter = args.samples.filter(t)?;
+    let weights = t.profile().weights(&filter);
+    if weights.samples == 0 {
+        return Err(failed(anyhow!(why_empty(t, args.samples.narrows() || filter.event.is_some()))));
+    }
+    let what = What { t, filter: &filter, weights: &weights };
+    if let Some(pattern) = &args.sum {
+        let pattern = Pattern::new(pattern);
+        if pattern.is_empty() {
+            return Err(usage(anyhow!("--sum wants a part of a name, or several with | between them")));
+        }
+        return print(&what.sum(&pattern, args.json));
+    }
+    let mut hot = t.profile().hot(&filter);
+    if args.cumulative {
+        hot.sort_by_key(|h| std::cmp::Reverse((h.total, h.self_weight)));
+    }
+    print(&if args.json { what.json(&hot) } else { what.text(&hot, args.top) })
+}
+
+/// What is shown.
+struct What<'a> {
+    t: &'a Timeline,
+    filter: &'a StackFilter,
+    weights: &'a Weights,
+}
+
+impl What<'_> {
+    /// The events of the samples that are meant.
+    fn events(&self) -> Vec<String> {
+        let profile = self.t.profile();
+        let meant = |event: &std::sync::Arc<str>| {
+            let one = StackFilter { event: Some(event.clone()), ..self.filter.clone() };
+            self.filter.event.as_ref().map_or_else(|| profile.is_meant(event), |e| e == event)
+                && profile.weights(&one).samples > 0
+        };
+        let types = profile.sample_types();
+        let mut events: Vec<String> = types.iter().filter(|t| meant(&t.event)).map(|t| clean(&t.event, 60)).collect();
+        events.dedup();
+        events
+    }
+
+    fn text(&self, hot: &[Hot], top: usize) -> String {
+        let profile = self.t.profile();
+        let of = Amount::of(&self.weights.unit, self.weights.total);
+        let mut out = format!(
+            "{}\n{}: {} in {} samples\n",
+            clean(&self.t.opening().target, 100),
+            self.events().join(" and "),
+            of.exact(self.weights.total),
+            self.weights.samples
+        );
+        if self.weights.idle > 0 {
+            out += &format!("idle CPUs, not shown: {}; --idle shows them\n", of.exact(self.weights.idle));
+        }
+        let others: Vec<String> = profile
+            .sample_types()
+            .iter()
+            .filter(|t| !self.events().contains(&clean(&t.event, 60)))
+            .map(|t| clean(&t.event, 60))
+            .collect();
+        if !others.is_empty() {
+            out += &format!("other sample types: {}\n", others.join(", "));
+        }
+        out += &format!("\n{:>12} {:>7} {:>7} {:>12} {:>7}  function\n", "self", "self %", "sum %", "total", "total %");
+        let share = |n: u64| n as f64 * 100.0 / self.weights.total.max(1) as f64;
+        let mut sum = 0u64;
+        for h in hot.iter().take(top) {
+            sum = sum.saturating_add(h.self_weight);
+            out += &format!(
+                "{:>12} {:>7.2} {:>7.2} {:>12} {:>7.2}  {}{}\n",
+                of.show(h.self_weight),
+                share(h.self_weight),
+                share(sum),
+                of.show(h.total),
+                share(h.total),
+                clean(&h.symbol, 200),
+                module(h)
+            );
+        }
+        if hot.len() > top {
+            out += &format!("{} more functions; --top {} shows all\n", hot.len() - top, hot.len());
+        }
+        out
+    }
+
+    fn json(&self, hot: &[Hot]) -> String {
+        let functions: Vec<Value> = hot
+            .iter()
+            .map(|h| {
+                json!({"symbol": *h.symbol, "module": *h.module, "kind": h.kind.name(),
+                       "self": h.self_weight, "total": h.total})
+            })
+            .collect();
+        pretty(&self.with_head(json!({"functions": functions})))
+    }
+
+    fn sum(&self, pattern: &Pattern, as_json: bool) -> String {
+        let matched = self.t.profile().matched(self.filter, pattern);
+        let of = Amount::of(&self.weights.unit, self.weights.total);
+        let share = matched as f64 / self.weights.total.max(1) as f64;
+        if as_json {
+            return pretty(&self.with_head(json!({"pattern": pattern.text(), "sum": matched, "share": share})));
+        }
+        format!(
+            "{} of {}, {:.2} %, are in stacks with a function like {} ({})\n",
+            of.exact(matched),
+            of.exact(self.weights.total),
+            share * 100.0,
+            clean(pattern.text(), 200),
+            self.events().join(" and ")
+        )
+    }
+
+    fn with_head(&self, mut body: Value) -> Value {
+        let types: Vec<Value> =
+            self.t.profile().sample_types().iter().map(|t| json!({"event": *t.event, "unit": *t.unit})).collect();
+        let mut all = json!({
+            "events": self.events(), "unit": *self.weights.unit, "total": self.weights.total,
+            "samples": self.weights.samples, "idle": self.weights.idle, "sample_types": types,
+        });
+        if let (Some(all), Some(body)) = (all.as_object_mut(), body.as_object_mut()) {
+            all.append(body);
+        }
+        all
+    }
+}
+
+fn module(h: &Hot) -> String {
+    match &*h.module {
+        "" => String::new(),
+        module => format!("  ({}{})", clean(module, 80), if h.kind.is_kernel() { ", kernel" } else { "" }),
+    }
+}
+
+fn pretty(value: &Value) -> String {
+    serde_json::to_string_pretty(value).unwrap_or_default() + "\n"
+}
+
+/// Weights in a unit that fits the largest of them.
+struct Amount {
+    unit: String,
+    divisor: f64,
+    raw: String,
+}
+
+impl Amount {
+    fn of(unit: &str, most: u64) -> Amount {
+        let steps: &[(f64, &str)] = match unit {
+            "ns" => &[(1e9, "s"), (1e6, "ms"), (1e3, "µs")],
+            "bytes" => &[(f64::powi(2.0, 30), "GiB"), (f64::powi(2.0, 20), "MiB"), (f64::powi(2.0, 10), "KiB")],
+            _ => &[],
+        };
+        let step = steps.iter().find(|(divisor, _)| most as f64 >= *divisor);
+        let raw = clean(unit, 40);
+        step.map_or_else(
+            || Amount { unit: raw.clone(), divisor: 1.0, raw: raw.clone() },
+            |(divisor, unit)| Amount { unit: (*unit).into(), divisor: *divisor, raw: raw.clone() },
+        )
+    }
+
+    fn show(&self, n: u64) -> String {
+        if self.divisor == 1.0 { n.to_string() } else { format!("{:.2} {}", n as f64 / self.divisor, self.unit) }
+    }
+
+    /// With the number as it is, when that is not shown already.
+    fn exact(&self, n: u64) -> String {
+        if self.divisor == 1.0 { format!("{n} {}", self.raw) } else { format!("{} ({n} {})", self.show(n), self.raw) }
+    }
+}
