@@ -180,6 +180,7 @@ impl App {
     }
 
     fn act_show(&mut self, screen: Screen) {
+        self.screen_chosen = true;
         (self.screen, self.zoomed, self.row, self.help) = (screen, false, None, false);
     }
 

@@ -95,6 +95,8 @@ pub struct App {
     pub(super) sort: usize,
     pub(super) search: String,
     pub(super) typing: Option<String>,
+    /// Whether the screen was chosen: by a user, or by what the session holds.
+    pub(super) screen_chosen: bool,
     pub(super) help: bool,
     /// The first line of the help that is shown.
     pub(super) help_row: usize,
@@ -146,6 +148,7 @@ impl App {
             sort: 0,
             search: String::new(),
             typing: None,
+            screen_chosen: false,
             help: false,
             help_row: 0,
             playing: playback.is_some(),
@@ -306,6 +309,14 @@ impl App {
         let timeline = workbench.timeline();
         let mut changed = self.feed != feed;
         self.feed = feed;
+        if feed == FeedState::Ended && !std::mem::replace(&mut self.screen_chosen, true) {
+            // A profile alone, as one that was imported: nothing else has anything to show.
+            let is_profile = timeline.load().span().is_empty() && !timeline.profile().is_empty();
+            if is_profile && timeline.sampling_cost().is_empty() {
+                self.screen = Screen::Profile;
+                changed = true;
+            }
+        }
         if !self.joined && feed == FeedState::Live {
             // Played from its start it would stay behind for ever; whoever has stopped it to
             // look at something is left there.

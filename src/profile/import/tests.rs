@@ -1,3 +1,5 @@
+//! Tests of the importers: files made by us in every format, damaged ones, and arbitrary bytes.
+
 use super::*;
 use crate::model::pprof as wire;
 use crate::model::{FrameKind, StackId};
