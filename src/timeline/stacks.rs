@@ -8,13 +8,19 @@
 //!
 //! Must not: know perf, SVG or a terminal, or keep what a filter gave.
 
+pub mod diff;
 mod flame;
+mod heat;
 mod lines;
+mod observed;
+mod odds;
 mod pattern;
 mod peek;
 
 pub use flame::{FlameGraph, FlameNode, NodeId, Order, Search, Step};
+pub use heat::Subsecond;
 pub use lines::HotLine;
+pub use observed::Stretch;
 pub use pattern::Pattern;
 pub use peek::{Edge, Peek};
 
@@ -394,16 +400,15 @@ impl Profile {
     /// Own weight and total of the samples a filter lets through, by what `key` makes of a frame;
     /// a stack that holds a key twice counts once in its total.
     fn costs(&self, filter: &StackFilter, key: impl Fn(FrameId) -> u32) -> HashMap<u32, (u64, u64)> {
-        let (sums, weights) = self.select(filter);
         let mut tree = Tree::default();
-        for (&(_, stack), &weight) in &sums {
+        for (&(_, stack), &weight) in &self.select(filter).0 {
             tree.add(Tree::ROOT, stack, weight, |id| {
                 let (caller, frame) = self.table.nodes[id.0 as usize];
                 (caller, key(frame))
             });
         }
         let mut costs: HashMap<u32, (u64, u64)> = HashMap::new();
-        tree.once_per_stack(weights, |key, own, total| {
+        tree.once_per_stack(|key, own, total| {
             let sum = costs.entry(key).or_default();
             *sum = (sum.0.saturating_add(own), sum.1.saturating_add(total));
         });
@@ -555,16 +560,7 @@ impl Profile {
             .captures
             .iter()
             .filter(|((id, _), sum)| *id != CaptureId::RECORDER && sum.samples > 0 && sum.sample_type.is_of_machine());
-        let mut spans: Vec<Span> = of_cpu.map(|(_, sum)| sum.span).collect();
-        spans.sort_by_key(|s| s.from);
-        let mut apart: Vec<Span> = Vec::with_capacity(spans.len());
-        for span in spans {
-            match apart.last_mut() {
-                Some(last) if span.from <= last.to => last.to = last.to.max(span.to),
-                _ => apart.push(span),
-            }
-        }
-        apart
+        observed::joined(of_cpu.map(|(_, sum)| sum.span).collect())
     }
 
     fn ring(&self, stack: Option<StackId>) -> Option<Ring> {

@@ -205,6 +205,23 @@ impl Tree {
         weight: u64,
         node: impl Fn(StackId) -> (Option<StackId>, u32),
     ) {
+        let at = self.place(root, stack, node);
+        self.weigh(at, weight);
+    }
+
+    /// Adds `weight` to a node's own.
+    pub(super) fn weigh(&mut self, node: u32, weight: u64) {
+        let own = &mut self.nodes[node as usize].own;
+        *own = own.saturating_add(weight);
+    }
+
+    /// The node of the end of `stack` above `root`, added when new. `node`: a stack's caller and key.
+    pub(super) fn place(
+        &mut self,
+        root: u32,
+        stack: Option<StackId>,
+        node: impl Fn(StackId) -> (Option<StackId>, u32),
+    ) -> u32 {
         let mut path = Vec::new();
         let mut at = root;
         let mut next = stack;
@@ -221,8 +238,22 @@ impl Tree {
             at = self.child(at, key);
             self.placed.insert((root, id), at);
         }
-        let own = &mut self.nodes[at as usize].own;
-        *own = own.saturating_add(weight);
+        at
+    }
+
+    /// Says that stacks are of another table from here on.
+    pub(super) fn change_table(&mut self) {
+        self.placed.clear();
+    }
+
+    /// How many nodes there are, the root included.
+    pub(super) fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// The parent of a node; the root's is itself.
+    pub(super) fn parent(&self, node: usize) -> usize {
+        self.nodes[node].parent as usize
     }
 
     fn totals(&self) -> Vec<u64> {
@@ -236,22 +267,38 @@ impl Tree {
 
     /// Calls `each` with the key, the own weight and the total of every node; the total is 0
     /// where the same key stands further down the same stack and has counted it already.
-    pub(super) fn once_per_stack(self, weights: Weights, mut each: impl FnMut(u32, u64, u64)) {
-        let unnamed: Arc<str> = "".into();
-        let (graph, keys) =
-            self.into_graph_with_keys(Order::Name, weights, |_| (unnamed.clone(), FrameKind::User, false));
+    pub(super) fn once_per_stack(&self, mut each: impl FnMut(u32, u64, u64)) {
+        let totals = self.totals();
+        self.visit(|n, key, is_first| {
+            each(key, self.nodes[n as usize].own, if is_first { totals[n as usize] } else { 0 });
+        });
+    }
+
+    /// Calls `each` with the number and the key of every node but the root, parents first, and
+    /// whether no node further down its stack has the same key.
+    pub(super) fn visit(&self, mut each: impl FnMut(u32, u32, bool)) {
+        const NONE: u32 = Tree::ROOT; // which is nobody's child
+        let (mut first, mut next) = (vec![NONE; self.nodes.len()], vec![NONE; self.nodes.len()]);
+        for n in (1..self.nodes.len()).rev() {
+            next[n] = std::mem::replace(&mut first[self.parent(n)], n as u32);
+        }
         let mut open: HashMap<u32, u32> = HashMap::new();
-        let mut stack: Vec<(u32, u32)> = Vec::new();
-        for (n, node) in graph.nodes.iter().enumerate().skip(1) {
-            while let Some((_, key)) = stack.pop_if(|(end, _)| *end as usize <= n) {
-                if let Some(count) = open.get_mut(&key) {
+        let mut path = Vec::new();
+        let mut at = first[Tree::ROOT as usize];
+        while at != NONE {
+            let key = self.nodes[at as usize].key;
+            let count = open.entry(key).or_default();
+            each(at, key, *count == 0);
+            *count += 1;
+            path.push(at);
+            at = first[at as usize];
+            while let (NONE, Some(done)) = (at, path.last().copied()) {
+                path.pop();
+                if let Some(count) = open.get_mut(&self.nodes[done as usize].key) {
                     *count -= 1;
                 }
+                at = next[done as usize];
             }
-            let count = open.entry(keys[n]).or_default();
-            each(keys[n], node.self_weight, if *count == 0 { node.total } else { 0 });
-            *count += 1;
-            stack.push((node.end, keys[n]));
         }
     }
 
@@ -262,11 +309,12 @@ impl Tree {
         weights: Weights,
         name: impl Fn(u32) -> (Arc<str>, FrameKind, bool),
     ) -> FlameGraph {
-        self.into_graph_with_keys(order, weights, name).0
+        self.graph(order, weights, name).0
     }
 
-    fn into_graph_with_keys(
-        self,
+    /// The graph, and by node of the graph its number in this tree.
+    pub(super) fn graph(
+        &self,
         order: Order,
         weights: Weights,
         name: impl Fn(u32) -> (Arc<str>, FrameKind, bool),
@@ -290,7 +338,7 @@ impl Tree {
             });
         }
         let mut nodes: Vec<FlameNode> = Vec::with_capacity(self.nodes.len());
-        let mut keys = Vec::with_capacity(self.nodes.len());
+        let mut numbers = Vec::with_capacity(self.nodes.len());
         let mut depth = 0;
         // (node, its parent in the graph, where it begins)
         let mut todo = vec![(Self::ROOT, None::<NodeId>, 0u64)];
@@ -312,7 +360,7 @@ impl Tree {
                 parent,
                 end: id.0 + 1,
             });
-            keys.push(self.nodes[n as usize].key);
+            numbers.push(n);
             let first = todo.len();
             let mut at = start;
             for &child in &children[n as usize] {
@@ -328,6 +376,6 @@ impl Tree {
                 *above = end.max(*above);
             }
         }
-        (FlameGraph { nodes, weights, depth }, keys)
+        (FlameGraph { nodes, weights, depth }, numbers)
     }
 }
