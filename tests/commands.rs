@@ -200,7 +200,7 @@ fn help_names_every_command_and_fits() {
         Running::start(command).end().fine()
     };
     let all = help(&["--help"]);
-    for name in ["play", "report", "flamegraph", "doctor", "traffic"] {
+    for name in ["play", "report", "flamegraph", "diff", "doctor", "traffic"] {
         assert!(all.stdout.lines().any(|l| l.trim_start().starts_with(name)), "no {name} in {}", all.stdout);
         for short in ["--help", "-h"] {
             let one = help(&[name, short]);

@@ -39,6 +39,8 @@ pub(super) enum Sub {
     Profile(super::profile::ProfileArgs),
     /// Make a session of profiles that others took: pprof, perf, folded stacks, speedscope
     Import(super::import::ImportArgs),
+    /// Compare the stacks of two sessions, or of two parts of one: what costs more, what less, what is noise
+    Diff(Box<DiffArgs>),
     /// Tell what this host permits and what will bite, with the commands that change it
     Doctor(DoctorArgs),
     /// Look at recorded traffic without sending anything
@@ -282,6 +284,83 @@ pub(super) struct FlamegraphArgs {
     pub(super) idle: bool,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum PerName {
+    /// Completed requests
+    Request,
+    /// Seconds in which samples were taken
+    Second,
+    /// Nothing
+    Whole,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum SideName {
+    A,
+    B,
+}
+
+/// From when to when; without an end, to the end of the session.
+pub(super) type Range = (Duration, Option<Duration>);
+
+#[derive(Debug, clap::Args)]
+pub(super) struct DiffArgs {
+    /// The session before
+    #[arg(value_name = "A")]
+    pub(super) before: PathBuf,
+    /// The session after; without it, two parts of A are compared
+    #[arg(value_name = "B")]
+    pub(super) after: Option<PathBuf>,
+    /// Of A only the samples of this time: 10s-20s, 10s-, -20s
+    #[arg(long = "a", value_name = "FROM-TO", value_parser = range, allow_hyphen_values = true, help_heading = "Samples")]
+    pub(super) a_range: Option<Range>,
+    /// Of B only the samples of this time
+    #[arg(long = "b", value_name = "FROM-TO", value_parser = range, allow_hyphen_values = true, help_heading = "Samples")]
+    pub(super) b_range: Option<Range>,
+    /// Of A only this capture; 0 for the flight recorder
+    #[arg(long, value_name = "N", help_heading = "Samples")]
+    pub(super) a_capture: Option<u32>,
+    /// Of B only this capture
+    #[arg(long, value_name = "N", help_heading = "Samples")]
+    pub(super) b_capture: Option<u32>,
+    /// What was sampled: cpu-clock, alloc_space, ...; by default time on a CPU, when there is some
+    #[arg(long, value_name = "NAME", help_heading = "Samples")]
+    pub(super) event: Option<String>,
+    /// Only this process; two when it has another number in B: 812,1203
+    #[arg(long, value_name = "PID[,PID]", value_parser = processes, help_heading = "Samples")]
+    pub(super) process: Option<(u32, u32)>,
+    /// Only threads of this name
+    #[arg(long, value_name = "NAME", help_heading = "Samples")]
+    pub(super) thread: Option<String>,
+    /// Only stacks with a function whose name holds one of these parts: useragent|ua_parser
+    #[arg(long, value_name = "PATTERN", help_heading = "Samples")]
+    pub(super) symbol: Option<String>,
+    /// Idle CPUs too
+    #[arg(long, help_heading = "Samples")]
+    pub(super) idle: bool,
+    /// What weights are divided by; by default completed requests when both sides have some, else seconds
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub(super) per: Option<PerName>,
+    /// Also the sum over all stacks with such a function, each stack once; may be given several times
+    #[arg(long, value_name = "PATTERN", action = ArgAction::Append)]
+    pub(super) sum: Vec<String>,
+    /// Functions to show in each table
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub(super) top: usize,
+    /// Print JSON, with every function
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Draw a difference flame graph as well
+    #[arg(long, value_name = "FILE")]
+    pub(super) svg: Option<PathBuf>,
+    /// The side that its boxes are as wide as; what is gone in B shows with A
+    #[arg(long, value_enum, value_name = "SIDE", default_value = "b", requires = "svg", ignore_case = true)]
+    pub(super) widths: SideName,
+    /// Keep threads of different names apart in it
+    #[arg(long, requires = "svg")]
+    pub(super) by_thread: bool,
+}
+
 #[derive(Debug, clap::Args)]
 pub(super) struct DoctorArgs {
     /// What will be loaded: what does not bound a run at it is left out
@@ -375,6 +454,20 @@ fn think(text: &str) -> Result<Think, String> {
     duration(text).map(Think::Fixed).map_err(|_| "give 100ms, uniform(50ms,150ms) or exp(100ms)".into())
 }
 
+/// `10s-20s`, `10s-`, `-20s`.
+fn range(text: &str) -> Result<Range, String> {
+    let (from, to) = text.split_once('-').ok_or("give from when to when, like 10s-20s, 10s- or -20s")?;
+    let from = if from.is_empty() { Duration::ZERO } else { duration(from)? };
+    let to = if to.is_empty() { None } else { Some(duration(to)?) };
+    if to.is_some_and(|to| to <= from) { Err("its end is not after its beginning".into()) } else { Ok((from, to)) }
+}
+
+fn processes(text: &str) -> Result<(u32, u32), String> {
+    let number = |text: &str| text.parse::<u32>().map_err(|_| "give a process number, or two: 812,1203".to_string());
+    let (a, b) = text.split_once(',').unwrap_or((text, text));
+    Ok((number(a)?, number(b)?))
+}
+
 fn header(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once(':').ok_or("give it as `Name: value`")?;
     let (name, value) = (name.trim(), value.trim());
@@ -412,6 +505,20 @@ mod tests {
         for wrong in ["", "s", "-1s", "1x", "1.2.3s", "1e9h", "99999999h"] {
             assert!(duration(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn ranges_and_processes_read_as_written() {
+        let s = Duration::from_secs;
+        assert_eq!(range("10s-1m"), Ok((s(10), Some(s(60)))));
+        assert_eq!((range("10-"), range("-20")), (Ok((s(10), None)), Ok((s(0), Some(s(20))))));
+        for wrong in ["", "10s", "5s-5s", "9s-3s", "a-b", "1s-2s-3s"] {
+            assert!(range(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!((processes("7"), processes("7,9")), (Ok((7, 7)), Ok((7, 9))));
+        assert!(processes("7,").is_err() && processes("web").is_err());
+        let a = Args::try_parse_from(["perfbench", "diff", "x", "--a", "-20s", "--b", "40s-"]).unwrap();
+        assert!(matches!(a.sub, Some(Sub::Diff(d)) if d.after.is_none() && d.b_range == Some((s(40), None))));
     }
 
     #[test]

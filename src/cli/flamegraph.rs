@@ -48,7 +48,7 @@ pub(super) fn flamegraph(args: &FlamegraphArgs) -> Result<(), Failure> {
 }
 
 /// Why a session has no stacks to draw, and what to do.
-fn why_empty(t: &Timeline, chosen: Option<Span>) -> String {
+pub(super) fn why_empty(t: &Timeline, chosen: Option<Span>) -> String {
     let failure = t.captures().flat_map(|(_, news)| news).find_map(|n| match &n.state {
         CaptureState::Failed { what, mend } => Some((what, mend)),
         _ => None,

@@ -16,6 +16,7 @@ macro_rules! say_err {
 
 mod args;
 mod connect;
+mod diff;
 mod doctor;
 mod engine;
 mod flamegraph;
@@ -68,6 +69,7 @@ pub fn main() -> ExitCode {
         None => run::run(args.run),
         Some(Sub::Play(a)) => play::play(&a),
         Some(Sub::Report(a)) => report::report(&a),
+        Some(Sub::Diff(a)) => diff::diff(&a),
         Some(Sub::Flamegraph(a)) => flamegraph::flamegraph(&a),
         Some(Sub::Profile(a)) => profile::profile(&a),
         Some(Sub::Import(a)) => import::import(&a),

@@ -13,7 +13,12 @@ pub const SCHEMA: u32 = 1;
 
 /// The object, indented.
 pub(super) fn render(t: &Timeline, findings: &[Finding]) -> String {
-    let text = serde_json::to_string_pretty(&object(t, findings)).unwrap_or_default();
+    written(&object(t, findings))
+}
+
+/// A value, indented, with nothing in it that a terminal obeys.
+pub(super) fn written(value: &Value) -> String {
+    let text = serde_json::to_string_pretty(value).unwrap_or_default();
     // JSON need not escape DEL, C1 and what turns text around, but a terminal obeys them.
     let mut safe = String::with_capacity(text.len() + 1);
     for c in text.chars() {

@@ -4,6 +4,8 @@
 //! Must not: print, or judge; it reads the timeline and lays out what others found.
 
 mod client;
+pub mod diff;
+pub mod diff_svg;
 mod json;
 pub mod svg;
 mod text;

@@ -90,7 +90,7 @@ fn mended(name: &str, first: bool) -> String {
 
 /// `text` without the characters XML 1.0 (section 2.2) forbids and those that reorder or hide
 /// others.
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     crate::model::clean(text, 4096).replace(['\u{fffe}', '\u{ffff}'], "·")
 }
 
@@ -109,7 +109,7 @@ fn colour(name: &str, thread: bool) -> Color {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use proptest::prelude::*;
 
@@ -119,7 +119,7 @@ mod tests {
     }
 
     /// Tags in pairs, attributes quoted, entities known, no forbidden character.
-    fn well_formed(svg: &str) -> Result<(), String> {
+    pub(in super::super) fn well_formed(svg: &str) -> Result<(), String> {
         let mut reader = quick_xml::Reader::from_str(svg);
         reader.config_mut().check_end_names = true;
         let mut open = 0i64;

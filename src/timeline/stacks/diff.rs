@@ -170,9 +170,10 @@ pub struct Change {
 }
 
 impl Change {
-    /// After less before.
+    /// After less before; 0 where they differ by no more than the order of adding up makes.
     pub fn delta(&self) -> f64 {
-        self.after - self.before
+        let delta = self.after - self.before;
+        if delta.abs() <= 1e-9 * self.before.abs().max(self.after.abs()) { 0.0 } else { delta }
     }
 
     /// After as a multiple of before; `None` where there was nothing before.
