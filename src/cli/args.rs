@@ -36,11 +36,13 @@ pub(super) enum Sub {
     /// Draw the stacks of a session as an SVG flame graph, or print them folded
     Flamegraph(FlamegraphArgs),
     /// Print the functions of a session's stacks by what they cost, of any sample type
-    Profile(super::profile::ProfileArgs),
+    Profile(super::profile::PrintArgs),
     /// Make a session of profiles that others took: pprof, perf, folded stacks, speedscope
     Import(super::import::ImportArgs),
     /// Compare the stacks of two sessions, or of two parts of one: what costs more, what less, what is noise
     Diff(Box<DiffArgs>),
+    /// Write a session's stacks for other tools: pprof, speedscope, Firefox Profiler, folded, SVG
+    Export(super::export::ExportArgs),
     /// Tell what this host permits and what will bite, with the commands that change it
     Doctor(DoctorArgs),
     /// Look at recorded traffic without sending anything

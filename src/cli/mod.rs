@@ -19,6 +19,7 @@ mod connect;
 mod diff;
 mod doctor;
 mod engine;
+mod export;
 mod flamegraph;
 mod import;
 mod pace;
@@ -72,6 +73,7 @@ pub fn main() -> ExitCode {
         Some(Sub::Diff(a)) => diff::diff(&a),
         Some(Sub::Flamegraph(a)) => flamegraph::flamegraph(&a),
         Some(Sub::Profile(a)) => profile::profile(&a),
+        Some(Sub::Export(a)) => export::export(&a),
         Some(Sub::Import(a)) => import::import(&a),
         Some(Sub::Doctor(a)) => doctor::doctor(&a),
         Some(Sub::Scenario(a)) => scenario::look(&a),

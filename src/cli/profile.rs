@@ -4,16 +4,27 @@
 
 use super::stack_args::{StackArgs, why_empty};
 use super::{Failure, failed, print, usage};
-use crate::model::clean;
+use crate::model::{FrameKind, SourceLine, clean};
 use crate::timeline::Timeline;
-use crate::timeline::stacks::{Hot, Pattern, StackFilter, Weights};
+use crate::timeline::stacks::{Edge, Hot, HotLine, Pattern, StackFilter, Weights};
 use crate::workbench::Playback;
 use anyhow::anyhow;
+use clap::ValueEnum;
 use serde_json::{Value, json};
+use std::cmp::Reverse;
 use std::path::PathBuf;
+use std::sync::Arc;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum By {
+    /// Functions
+    Function,
+    /// Lines of source
+    Line,
+}
 
 #[derive(Debug, clap::Args)]
-pub(super) struct ProfileArgs {
+pub(super) struct PrintArgs {
     /// The session file
     file: PathBuf,
     /// Functions to show, those with the most of their own first
@@ -25,6 +36,12 @@ pub(super) struct ProfileArgs {
     /// What all stacks with such a function come to, each counted once: useragent|UserAgent|ua_parser
     #[arg(long, value_name = "PATTERN")]
     sum: Option<String>,
+    /// The functions with such a name, what called them and what they call
+    #[arg(long, value_name = "PATTERN", conflicts_with = "sum")]
+    peek: Option<String>,
+    /// What is told apart
+    #[arg(long, value_enum, value_name = "WHAT", default_value = "function", conflicts_with_all = ["sum", "peek"])]
+    by: By,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -33,7 +50,7 @@ pub(super) struct ProfileArgs {
 }
 
 /// Prints what was asked.
-pub(super) fn profile(args: &ProfileArgs) -> Result<(), Failure> {
+pub(super) fn profile(args: &PrintArgs) -> Result<(), Failure> {
     let workbench = Playback::load(&args.file).map_err(usage)?;
     let t = workbench.timeline();
     let filter = args.samples.filter(t)?;
@@ -42,18 +59,46 @@ pub(super) fn profile(args: &ProfileArgs) -> Result<(), Failure> {
         return Err(failed(anyhow!(why_empty(t, args.samples.narrows() || filter.event.is_some()))));
     }
     let what = What { t, filter: &filter, weights: &weights };
-    if let Some(pattern) = &args.sum {
-        let pattern = Pattern::new(pattern);
+    if let Some(text) = args.sum.as_ref().or(args.peek.as_ref()) {
+        let pattern = Pattern::new(text);
         if pattern.is_empty() {
-            return Err(usage(anyhow!("--sum wants a part of a name, or several with | between them")));
+            return Err(usage(anyhow!("give a part of a name, or several with | between them")));
         }
-        return print(&what.sum(&pattern, args.json));
+        return match args.sum {
+            Some(_) => print(&what.sum(&pattern, args.json)),
+            None => print(&what.peek(&pattern, args.json)?),
+        };
     }
-    let mut hot = t.profile().hot(&filter);
+    let mut rows: Vec<Cost> = match args.by {
+        By::Function => t.profile().hot(&filter).into_iter().map(Cost::from).collect(),
+        By::Line => t.profile().lines(&filter).into_iter().map(Cost::from).collect(),
+    };
     if args.cumulative {
-        hot.sort_by_key(|h| std::cmp::Reverse((h.total, h.self_weight)));
+        rows.sort_by_key(|h| Reverse((h.total, h.self_weight)));
     }
-    print(&if args.json { what.json(&hot) } else { what.text(&hot, args.top) })
+    print(&if args.json { what.json(&rows, args.by) } else { what.text(&rows, args.top, args.by) })
+}
+
+/// A function, or a line of it, with what it cost.
+struct Cost {
+    symbol: Arc<str>,
+    module: Arc<str>,
+    kind: FrameKind,
+    line: Option<SourceLine>,
+    self_weight: u64,
+    total: u64,
+}
+
+impl From<Hot> for Cost {
+    fn from(Hot { symbol, module, kind, self_weight, total }: Hot) -> Cost {
+        Cost { symbol, module, kind, line: None, self_weight, total }
+    }
+}
+
+impl From<HotLine> for Cost {
+    fn from(HotLine { symbol, module, kind, line, self_weight, total }: HotLine) -> Cost {
+        Cost { symbol, module, kind, line, self_weight, total }
+    }
 }
 
 /// What is shown.
@@ -78,9 +123,43 @@ impl What<'_> {
         events
     }
 
-    fn text(&self, hot: &[Hot], top: usize) -> String {
-        let profile = self.t.profile();
+    fn text(&self, hot: &[Cost], top: usize, by: By) -> String {
         let of = Amount::of(&self.weights.unit, self.weights.total);
+        let mut out = self.heading(&of);
+        out += &format!(
+            "\n{:>12} {:>7} {:>7} {:>12} {:>7}  {}\n",
+            "self",
+            "self %",
+            "sum %",
+            "total",
+            "total %",
+            by.column()
+        );
+        let share = |n: u64| n as f64 * 100.0 / self.weights.total.max(1) as f64;
+        let mut sum = 0u64;
+        for h in hot.iter().take(top) {
+            sum = sum.saturating_add(h.self_weight);
+            let line = h.line.as_ref().map(|l| format!("  {}:{}", clean(&l.file, 200), l.line)).unwrap_or_default();
+            out += &format!(
+                "{:>12} {:>7.2} {:>7.2} {:>12} {:>7.2}  {}{line}{}\n",
+                of.show(h.self_weight),
+                share(h.self_weight),
+                share(sum),
+                of.show(h.total),
+                share(h.total),
+                clean(&h.symbol, 200),
+                module(&h.module, h.kind)
+            );
+        }
+        if hot.len() > top {
+            out += &format!("{} more {}s; --top {} shows all\n", hot.len() - top, by.column(), hot.len());
+        }
+        out
+    }
+
+    /// What is looked at.
+    fn heading(&self, of: &Amount) -> String {
+        let profile = self.t.profile();
         let mut out = format!(
             "{}\n{}: {} in {} samples\n",
             clean(&self.t.opening().target, 100),
@@ -100,37 +179,60 @@ impl What<'_> {
         if !others.is_empty() {
             out += &format!("other sample types: {}\n", others.join(", "));
         }
-        out += &format!("\n{:>12} {:>7} {:>7} {:>12} {:>7}  function\n", "self", "self %", "sum %", "total", "total %");
-        let share = |n: u64| n as f64 * 100.0 / self.weights.total.max(1) as f64;
-        let mut sum = 0u64;
-        for h in hot.iter().take(top) {
-            sum = sum.saturating_add(h.self_weight);
-            out += &format!(
-                "{:>12} {:>7.2} {:>7.2} {:>12} {:>7.2}  {}{}\n",
-                of.show(h.self_weight),
-                share(h.self_weight),
-                share(sum),
-                of.show(h.total),
-                share(h.total),
-                clean(&h.symbol, 200),
-                module(h)
-            );
-        }
-        if hot.len() > top {
-            out += &format!("{} more functions; --top {} shows all\n", hot.len() - top, hot.len());
-        }
         out
     }
 
-    fn json(&self, hot: &[Hot]) -> String {
-        let functions: Vec<Value> = hot
-            .iter()
-            .map(|h| {
-                json!({"symbol": *h.symbol, "module": *h.module, "kind": h.kind.name(),
-                       "self": h.self_weight, "total": h.total})
-            })
-            .collect();
-        pretty(&self.with_head(json!({"functions": functions})))
+    fn json(&self, rows: &[Cost], by: By) -> String {
+        let cost = |h: &Cost| {
+            let mut row = json!({"symbol": *h.symbol, "module": *h.module, "kind": h.kind.name(),
+                                 "self": h.self_weight, "total": h.total});
+            if let Some(line) = &h.line {
+                row["file"] = json!(*line.file);
+                row["line"] = json!(line.line);
+            }
+            row
+        };
+        let rows: Vec<Value> = rows.iter().map(cost).collect();
+        pretty(&self.with_head(json!({format!("{}s", by.column()): rows})))
+    }
+
+    /// The functions that match with what stands next to them on the stacks.
+    fn peek(&self, pattern: &Pattern, as_json: bool) -> Result<String, Failure> {
+        let peek = self.t.profile().peek(self.filter, pattern);
+        if peek.total == 0 {
+            let text = clean(pattern.text(), 200);
+            return Err(failed(anyhow!(
+                "no stack has a function like {text}; `perfbench profile` lists those there are"
+            )));
+        }
+        if as_json {
+            let edges = |edges: &[Edge]| -> Vec<Value> {
+                let edge = |e: &Edge| json!({"symbol": *e.symbol, "module": *e.module, "kind": e.kind.name(), "weight": e.weight});
+                edges.iter().map(edge).collect()
+            };
+            return Ok(pretty(&self.with_head(json!({
+                "pattern": pattern.text(), "sum": peek.total, "self": peek.self_weight, "outermost": peek.outermost,
+                "recursive": peek.recursive, "callers": edges(&peek.callers), "callees": edges(&peek.callees),
+            }))));
+        }
+        let of = Amount::of(&self.weights.unit, self.weights.total);
+        let share = |n: u64| n as f64 * 100.0 / peek.total.max(1) as f64;
+        let mut out = self.heading(&of);
+        out += "\n";
+        let mut row = |mark: &str, weight: u64, name: &str| {
+            out += &format!("{:>12} {:>7.2}  {mark} {name}\n", of.show(weight), share(weight));
+        };
+        for e in &peek.callers {
+            row("↗", e.weight, &format!("{}{}", clean(&e.symbol, 200), module(&e.module, e.kind)));
+        }
+        if peek.outermost > 0 {
+            row("↗", peek.outermost, "nobody: it is outermost");
+        }
+        row("→", peek.total, &format!("{}, of its own {}", clean(pattern.text(), 200), of.show(peek.self_weight)));
+        for e in &peek.callees {
+            row("↘", e.weight, &format!("{}{}", clean(&e.symbol, 200), module(&e.module, e.kind)));
+        }
+        Ok(out)
     }
 
     fn sum(&self, pattern: &Pattern, as_json: bool) -> String {
@@ -164,10 +266,19 @@ impl What<'_> {
     }
 }
 
-fn module(h: &Hot) -> String {
-    match &*h.module {
+fn module(module: &str, kind: FrameKind) -> String {
+    match module {
         "" => String::new(),
-        module => format!("  ({}{})", clean(module, 80), if h.kind.is_kernel() { ", kernel" } else { "" }),
+        module => format!("  ({}{})", clean(module, 80), if kind.is_kernel() { ", kernel" } else { "" }),
+    }
+}
+
+impl By {
+    fn column(self) -> &'static str {
+        match self {
+            By::Function => "function",
+            By::Line => "line",
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 //! Must not: print.
 
 use super::{Failure, args, failed, usage};
-use crate::model::{At, CaptureId, CaptureState, Span, clean};
+use crate::model::{At, CaptureId, Span, clean};
 use crate::timeline::Timeline;
 use crate::timeline::stacks::{Pattern, Profile, Ring, StackFilter};
 use anyhow::anyhow;
@@ -109,22 +109,11 @@ fn named(profile: &Profile, name: &str) -> Result<std::sync::Arc<str>, Failure> 
 
 /// Why there are no samples, and what to do. `narrowed`: only a part of them was asked for.
 pub(super) fn why_empty(t: &Timeline, narrowed: bool) -> String {
-    let failure = t.captures().flat_map(|(_, news)| news).find_map(|n| match &n.state {
-        CaptureState::Failed { what, mend } => Some((what, mend)),
-        _ => None,
-    });
-    match (t.profile().span(), failure) {
-        (Some(all), _) if narrowed => {
-            format!(
-                "none of the samples is meant by these options; the session has some from {} to {}",
-                all.from, all.to
-            )
+    match t.profile().span() {
+        Some(all) if narrowed => {
+            let (from, to) = (all.from, all.to);
+            format!("none of the samples is meant by these options; the session has some from {from} to {to}")
         }
-        (Some(_), _) => "all samples are of idle CPUs; --idle shows them".into(),
-        (None, Some((what, mend))) => {
-            let mend = mend.as_ref().map(|m| format!("; {m}")).unwrap_or_default();
-            format!("the session has no stacks, its capture failed: {what}{mend}")
-        }
-        (None, None) => "the session has no stacks: no capture was taken; press c, or give --capture AT,FOR".into(),
+        _ => super::flamegraph::why_empty(t, None),
     }
 }

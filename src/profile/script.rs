@@ -457,7 +457,7 @@ pub(super) fn is_kernel(dso: &str) -> bool {
 
 /// Whether a mapping's name is that of a map of compiled code, which `perf` writes in a mapping's
 /// place where symbols came from one: `/tmp/perf-123.map`, `[JIT] tid 7`, a `jitted-…so` file.
-fn is_perf_map(dso: &str) -> bool {
+pub(super) fn is_perf_map(dso: &str) -> bool {
     let file = dso.rsplit('/').next().unwrap_or(dso);
     (file.starts_with("perf-") && file.ends_with(".map"))
         || dso.starts_with("[JIT]")

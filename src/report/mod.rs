@@ -6,6 +6,7 @@
 mod client;
 pub mod diff;
 pub mod diff_svg;
+pub mod export;
 mod json;
 pub mod svg;
 mod text;

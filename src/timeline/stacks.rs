@@ -16,6 +16,7 @@ mod observed;
 mod odds;
 mod pattern;
 mod peek;
+mod samples;
 
 pub use flame::{FlameGraph, FlameNode, NodeId, Order, Search, Step};
 pub use heat::Subsecond;
@@ -23,6 +24,7 @@ pub use lines::HotLine;
 pub use observed::Stretch;
 pub use pattern::Pattern;
 pub use peek::{Edge, Peek};
+pub use samples::Taken;
 
 use crate::model::{At, CaptureId, Frame, FrameId, FrameKind, Span, StackId, StackTable, Stacks, is_on_cpu};
 use flame::Tree;
@@ -250,9 +252,10 @@ impl Profile {
             for frame in &self.table.frames[self.name_of.len()..] {
                 let name = Name { symbol: frame.symbol.clone(), kind: frame.kind };
                 self.name_of.push(self.names.number(&name));
-                let kind = if frame.kind == FrameKind::Inlined { FrameKind::User } else { frame.kind };
-                let function = Function { symbol: frame.symbol.clone(), module: frame.module.clone(), kind };
-                self.function_of.push(self.functions.number(&function));
+                let Frame { symbol, module, kind, .. } = frame.clone();
+                // What was inlined of a function and what was called is one function.
+                let kind = if kind == FrameKind::Inlined { FrameKind::User } else { kind };
+                self.function_of.push(self.functions.number(&Function { symbol, module, kind }));
             }
             let row = Row {
                 at: sample.at,
@@ -346,12 +349,6 @@ impl Profile {
         let mut types: Vec<&SampleType> = self.types.values.iter().collect();
         types.sort_by_key(|t| !t.is_on_cpu());
         types
-    }
-
-    /// Whether samples of this event are among those that [`StackFilter::event`] `None` means.
-    pub fn is_meant(&self, event: &str) -> bool {
-        let meant = self.types_meant(None);
-        self.types.values.iter().zip(meant).any(|(t, meant)| meant && *t.event == *event)
     }
 
     /// The weights a filter lets through, in total.
@@ -474,7 +471,7 @@ impl Profile {
     }
 
     /// The samples a filter lets through, idle ones whatever it says of them.
-    fn passing<'a>(&'a self, filter: &'a StackFilter) -> impl Iterator<Item = &'a Row> {
+    fn passing<'a, 'f>(&'a self, filter: &'f StackFilter) -> impl Iterator<Item = &'a Row> + use<'a, 'f> {
         let comm = filter.comm.as_deref().map(|c| self.comms.find(c));
         let rows = match filter.span {
             _ if comm == Some(None) => &[],

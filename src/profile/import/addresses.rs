@@ -8,7 +8,7 @@
 
 use super::base_name;
 use crate::model::{Frame, FrameKind};
-use crate::profile::script::is_kernel;
+use crate::profile::script::{is_kernel, is_perf_map};
 use std::sync::Arc;
 
 /// A stretch of a process's addresses, and the file that is mapped there.
@@ -31,9 +31,14 @@ impl Mapping {
         Mapping { start, end, offset, module: base_name(&file).into(), file }
     }
 
-    /// Whether it is of the kernel or one of its modules.
+    /// What kind of code is mapped there.
     pub(super) fn kind(&self) -> FrameKind {
-        if !self.file.is_empty() && is_kernel(&self.file) { FrameKind::Kernel } else { FrameKind::User }
+        match &*self.file {
+            "" => FrameKind::User,
+            file if is_kernel(file) => FrameKind::Kernel,
+            file if is_perf_map(file) => FrameKind::Jit,
+            _ => FrameKind::User,
+        }
     }
 
     /// The frame of an address without a name: `[libc.so.6]+0x29d90`, the place in the file.

@@ -2,8 +2,9 @@
 //!
 //! Must not: open source files.
 
-use super::{Profile, StackFilter};
-use crate::model::{Frame, FrameId, FrameKind, SourceLine};
+use super::{Function, Profile, StackFilter};
+use crate::model::{FrameId, FrameKind, SourceLine};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// A line of a function with what it cost.
@@ -29,12 +30,19 @@ impl Profile {
     /// one function may come to more than its own, since a recursive function stands on a stack
     /// with several of its lines.
     pub fn lines(&self, filter: &StackFilter) -> Vec<HotLine> {
-        // A frame is a function and a line.
-        let costs = self.costs(filter, |frame| frame.0);
+        // A frame is a function and a line, and whether it was inlined, which is no other line.
+        let mut numbers: HashMap<(u32, Option<&SourceLine>), u32> = HashMap::new();
+        let mut first = Vec::with_capacity(self.table.frames.len());
+        for (n, (frame, function)) in (0u32..).zip(self.table.frames.iter().zip(&self.function_of)) {
+            first.push(*numbers.entry((*function, frame.line.as_ref())).or_insert(n));
+        }
+        let costs = self.costs(filter, |frame| first[frame.0 as usize]);
         let mut lines: Vec<HotLine> = costs
             .into_iter()
             .map(|(frame, (self_weight, total))| {
-                let Frame { symbol, module, kind, line } = self.frame(FrameId(frame)).clone();
+                let function = &self.functions.values[self.function_of[frame as usize] as usize];
+                let Function { symbol, module, kind } = function.clone();
+                let line = self.frame(FrameId(frame)).line.clone();
                 HotLine { symbol, module, kind, line, self_weight, total }
             })
             .collect();
