@@ -76,7 +76,8 @@ pub(super) struct Draft {
     /// The status it was answered with; 0 when nobody knows.
     pub(super) status: u16,
     ends: [u32; TEXTS],
-    fields: Vec<(FieldName, u32)>,
+    /// As they are kept, of [`FIELD_BYTES`] each.
+    fields: Vec<u8>,
     text_bytes: u32,
     bytes: Vec<u8>,
 }
@@ -104,13 +105,14 @@ impl Draft {
     /// Appends a header field whose name needs no keeping.
     pub(super) fn known_field(&mut self, name: FieldName, value: &[u8]) {
         self.bytes.extend_from_slice(value);
-        self.fields.push((name, small(value.len())));
+        let field = u64::from(small(value.len())) << 32 | u64::from(name.0);
+        self.fields.extend_from_slice(&field.to_le_bytes());
         self.text_bytes = small(self.bytes.len());
     }
 
     /// Appends a header field; `name` is a token. Whether there was room for it.
     pub(super) fn field(&mut self, name: &[u8], value: &[u8]) -> bool {
-        if name.len() > MAX_NAME_BYTES || self.fields.len() >= MAX_FIELDS {
+        if name.len() > MAX_NAME_BYTES || self.fields.len() >= MAX_FIELDS * FIELD_BYTES {
             return false;
         }
         let known = (FIRST_KNOWN..).zip(KNOWN).find(|(_, k)| k.as_bytes() == name);
@@ -133,23 +135,23 @@ impl Draft {
         let mut head = [0u8; HEAD_BYTES];
         head[..8].copy_from_slice(&self.client.to_le_bytes());
         head[8..10].copy_from_slice(&self.status.to_le_bytes());
-        head[10..12].copy_from_slice(&u16::try_from(self.fields.len()).unwrap_or(0).to_le_bytes());
+        head[10..12].copy_from_slice(&u16::try_from(self.fields.len() / FIELD_BYTES).unwrap_or(0).to_le_bytes());
+        let (text, body) = self.bytes.split_at(self.text_bytes as usize);
         let [method, path, host] = self.ends;
-        for (n, v) in [method, path, host, self.text_bytes].into_iter().enumerate() {
+        for (n, v) in [method, path, host, self.text_bytes, small(body.len())].into_iter().enumerate() {
             head[12 + 4 * n..][..4].copy_from_slice(&v.to_le_bytes());
         }
         out.extend_from_slice(&head);
-        for (name, length) in &self.fields {
-            let mut entry = [0u8; FIELD_BYTES];
-            entry[..2].copy_from_slice(&name.0.to_le_bytes());
-            entry[2..].copy_from_slice(&length.to_le_bytes());
-            out.extend_from_slice(&entry);
+        out.extend_from_slice(&self.fields);
+        push_padded(text, out);
+        if !body.is_empty() {
+            push_padded(body, out);
         }
-        out.extend_from_slice(&self.bytes);
     }
 
     fn len(&self) -> usize {
-        HEAD_BYTES + FIELD_BYTES * self.fields.len() + self.bytes.len()
+        let (text, all) = (self.text_bytes as usize, self.bytes.len());
+        HEAD_BYTES + self.fields.len() + all + padding(text) + padding(all - text)
     }
 }
 
@@ -157,10 +159,27 @@ fn small(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
 }
 
-/// Client, status, number of fields, ends of the texts and of all text.
-const HEAD_BYTES: usize = 28;
+/// Client, status, number of fields, ends of the texts and of all text, length of the body.
+const HEAD_BYTES: usize = 32;
 /// A field's name and the length of its value.
-const FIELD_BYTES: usize = 6;
+const FIELD_BYTES: usize = 8;
+
+/// Texts begin and end at a multiple of so many bytes: whether they are UTF-8 is told in words then.
+const ALIGN: usize = 16;
+
+/// Appends `bytes` and zeros to the next multiple of [`ALIGN`].
+fn push_padded(bytes: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(bytes);
+    let end = out.len() + padding(bytes.len());
+    // As many as there may be are copied without a call.
+    out.extend_from_slice(&[0; ALIGN]);
+    out.truncate(end);
+}
+
+/// What is missing to the next multiple of [`ALIGN`].
+fn padding(bytes: usize) -> usize {
+    bytes.next_multiple_of(ALIGN) - bytes
+}
 
 /// A request that waits, as it lies in the arena.
 #[derive(Clone, Copy)]
@@ -183,23 +202,32 @@ pub(super) struct Waiting<'a> {
 
 impl<'a> Waiting<'a> {
     /// Reads what [`Draft::write`] wrote. A draft's texts are UTF-8, and what is none reads as empty.
+    /// Inlined, or what it gives is copied more than once.
+    #[inline]
     fn read(bytes: &'a [u8]) -> Option<Waiting<'a>> {
-        let (head, rest) = bytes.split_at_checked(HEAD_BYTES)?;
-        let number = |at: usize| head[at..at + 4].try_into().map(|b| u32::from_le_bytes(b) as usize).unwrap_or(0);
-        let short = |at: usize| u16::from_le_bytes([head[at], head[at + 1]]);
-        let (fields, rest) = rest.split_at_checked(FIELD_BYTES * usize::from(short(10)))?;
-        let (text, body) = rest.split_at_checked(number(24))?;
-        let text = std::str::from_utf8(text).unwrap_or_default();
-        let (method, path, host) = (number(12), number(16), number(20));
+        let (client, rest) = bytes.split_first_chunk()?;
+        let (status, rest) = rest.split_first_chunk()?;
+        let (fields, rest) = rest.split_first_chunk()?;
+        let (ends, rest) = rest.split_first_chunk::<{ 4 * (TEXTS + 2) }>()?;
+        let (ends, _) = ends.as_chunks();
+        let [method, path, host, text, body] = [ends[METHOD], ends[PATH], ends[HOST], ends[TEXTS], ends[TEXTS + 1]]
+            .map(|e| u32::from_le_bytes(e) as usize);
+        let (fields, rest) = rest.split_at_checked(FIELD_BYTES * usize::from(u16::from_le_bytes(*fields)))?;
+        let (padded, rest) = rest.split_at_checked(text + padding(text))?;
+        // Zeros are UTF-8 as good as any.
+        let text = std::str::from_utf8(padded).ok()?.get(..text)?;
+        let (text, values) = text.split_at_checked(host)?;
+        let (text, host) = text.split_at_checked(path)?;
+        let (method, path) = text.split_at_checked(method)?;
         Some(Waiting {
-            client: head[..8].try_into().map(u64::from_le_bytes).unwrap_or(0),
-            status: Some(short(8)).filter(|s| *s > 0),
-            method: text.get(..method).unwrap_or_default(),
-            path: text.get(method..path).unwrap_or_default(),
-            host: text.get(path..host).unwrap_or_default(),
-            body,
+            client: u64::from_le_bytes(*client),
+            status: Some(u16::from_le_bytes(*status)).filter(|s| *s > 0),
+            method,
+            path,
+            host,
+            body: rest.get(..body)?,
             fields,
-            values: text.get(host..).unwrap_or_default(),
+            values,
         })
     }
 
@@ -216,7 +244,7 @@ impl<'a> Waiting<'a> {
             from += length;
             text
         };
-        self.fields.as_chunks::<FIELD_BYTES>().0.iter().map(move |[n1, n2, v @ ..]| {
+        self.fields.as_chunks::<FIELD_BYTES>().0.iter().map(move |[n1, n2, _, _, v @ ..]| {
             let name = FieldName(u16::from_le_bytes([*n1, *n2]));
             let name = name.known().ok_or_else(|| take(usize::from(name.0)));
             (name, take(u32::from_le_bytes(*v) as usize))
@@ -269,8 +297,8 @@ impl Arena {
     pub(super) fn keep(&mut self, draft: &Draft) -> Held {
         let length = draft.len();
         let chunk = match self.current {
-            Some(c) if self.room(c) >= length => c,
-            _ => self.next_chunk(length),
+            Some(c) if self.room(c) >= length + ALIGN => c,
+            _ => self.next_chunk(length + ALIGN),
         };
         let c = &mut self.chunks[chunk as usize];
         let start = small(c.bytes.len());
@@ -280,11 +308,15 @@ impl Arena {
     }
 
     /// What `held` is.
+    #[inline]
     pub(super) fn get(&self, held: &Held) -> Waiting<'_> {
         let bytes = self.chunks[held.chunk as usize].bytes.get(held.start as usize..).unwrap_or_default();
-        let nothing =
-            Waiting { client: 0, status: None, method: "", path: "", host: "", body: &[], fields: &[], values: "" };
-        bytes.get(..held.len()).and_then(Waiting::read).unwrap_or(nothing)
+        match bytes.get(..held.len()).and_then(Waiting::read) {
+            Some(waiting) => waiting,
+            None => {
+                Waiting { client: 0, status: None, method: "", path: "", host: "", body: &[], fields: &[], values: "" }
+            }
+        }
     }
 
     /// For [`Arena::answer`], which may come when `held` was forgotten long ago.

@@ -8,6 +8,9 @@ use std::hash::{BuildHasherDefault, Hasher};
 /// Different texts that are told apart; from there on the count is a lower bound.
 const LIMIT: usize = 65_536;
 
+/// Hashes that need no search: most texts come again soon.
+const RECENT: usize = 256;
+
 /// A 64-bit number for a text, never 0: the same for the same text in every run, on every machine
 /// and in every version, so that what is chosen by it stays chosen. Words of eight bytes, the first
 /// of them the length, are mixed in by multiplication; the end is the finaliser of MurmurHash3.
@@ -50,17 +53,22 @@ impl Hasher for Itself {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Distinct {
     seen: HashSet<u64, BuildHasherDefault<Itself>>,
-    last: u64,
+    /// Hashes noted of late, by their last digits; 0 for none.
+    recent: Vec<u64>,
     overflowed: bool,
 }
 
 impl Distinct {
     /// Notes one text by its [`stable_hash`].
     pub(super) fn note(&mut self, hash: u64) {
-        if hash == self.last && !self.seen.is_empty() {
+        if self.recent.is_empty() {
+            self.recent.resize(RECENT, 0);
+        }
+        let recent = &mut self.recent[hash as usize % RECENT];
+        if *recent == hash && hash != 0 {
             return;
         }
-        self.last = hash;
+        *recent = hash;
         if self.seen.len() < LIMIT {
             self.seen.insert(hash);
         } else if !self.overflowed {

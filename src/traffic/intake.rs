@@ -17,6 +17,7 @@ use super::rewrite::Rewrite;
 use super::sieve::{Case, Sifter};
 use super::summary::Gathering;
 use super::time::Stamp;
+use super::values::is_printable;
 use std::collections::{HashMap, VecDeque};
 
 /// Durations longer than a day are a broken clock's and are not believed.
@@ -151,12 +152,12 @@ impl Intake {
             Next::Line { bytes, whole } => {
                 let inside = if *enveloped { self.envelope.open(bytes) } else { None };
                 let bytes = inside.map_or(bytes, |(_, inner)| inner);
-                match format.parse(bytes) {
+                match &format.parse(bytes) {
                     Ok(record) => {
-                        let at = began(&record, &mut stream.rng);
+                        let at = began(record, &mut stream.rng);
                         let previous = stream.previous_ns.replace(at.unix_ns);
-                        self.book.note_time(&record, true);
-                        if self.book.take(&record, Some(at), previous, || place(name, number)) {
+                        self.book.note_time(record, true);
+                        if self.book.take(record, Some(at), previous, || place(name, number)) {
                             let out_of_order = window.push(at, self.arena.keep(&self.book.draft));
                             self.book.note_order(out_of_order);
                         } else {
@@ -354,10 +355,11 @@ impl Book {
         if count {
             self.gathering.note(record, at, previous, client);
         }
-        let request = match understand(record.asked) {
+        let understood = understand(record.asked);
+        let request = match &understood {
             Ok(request) => request,
             Err(reason) => {
-                self.skip(reason, place);
+                self.skip(*reason, place);
                 return false;
             }
         };
@@ -372,7 +374,7 @@ impl Book {
             return false;
         }
         let is_plain = self.sifter.is_empty() && self.rewrite.is_empty();
-        if !is_plain && self.is_sifted_out(record, &request, client, at, place) {
+        if !is_plain && self.is_sifted_out(record, request, client, at, place) {
             return false;
         }
         self.ledger.requests += u64::from(count);
@@ -510,8 +512,7 @@ fn push_host(record: &Record<'_>, of_target: Option<&[u8]>, out: &mut Vec<u8>) {
 
 /// Whether `value` can be sent in a header as it is: text without control characters but tab.
 fn is_field_value(value: &[u8]) -> bool {
-    // Without an early exit the compiler looks at many bytes at once.
-    if value.iter().fold(true, |all, b| all & matches!(b, b' '..=b'~')) {
+    if is_printable(value) {
         return true;
     }
     let plain = |b: &u8| matches!(b, b' '..=b'~' | b'\t');

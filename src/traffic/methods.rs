@@ -2,6 +2,7 @@
 //!
 //! Must not: decide what a method means.
 
+use super::values::same;
 use crate::model::{Method, clean};
 use std::str::FromStr;
 
@@ -26,10 +27,7 @@ impl MethodFilter {
     pub fn allows(&self, token: &[u8]) -> bool {
         match self {
             MethodFilter::All => true,
-            MethodFilter::Only(methods) => methods.iter().any(|m| match (m, token) {
-                (Method::Get, b"GET") => true,
-                (method, token) => method.as_str().as_bytes() == token,
-            }),
+            MethodFilter::Only(methods) => methods.iter().any(|m| same(m.as_str().as_bytes(), token)),
         }
     }
 }

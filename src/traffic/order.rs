@@ -75,12 +75,68 @@ impl Hasher for SecondHasher {
     }
 }
 
+/// Seconds that find their bucket without a search: most windows are shorter.
+const NEAR: usize = 256;
+
+/// The longest allocation that a second leaves to the next, in entries.
+const MAX_SPARE: usize = 512;
+
+/// The requests of one second; without any it is nobody's.
+#[derive(Default)]
+struct Bucket {
+    second: i64,
+    entries: Vec<Entry>,
+}
+
+/// All requests that wait, by second.
+#[derive(Default)]
+struct Buckets {
+    /// Each second has its place here, by its last digits.
+    near: Vec<Bucket>,
+    /// Those that found their place taken by another.
+    far: HashMap<i64, Vec<Entry>, BuildHasherDefault<SecondHasher>>,
+}
+
+impl Buckets {
+    fn place(second: i64) -> usize {
+        second.cast_unsigned() as usize % NEAR
+    }
+
+    /// Whether it is the first of its second.
+    fn push(&mut self, second: i64, entry: Entry) -> bool {
+        if self.near.is_empty() {
+            self.near.resize_with(NEAR, Bucket::default);
+        }
+        let bucket = &mut self.near[Buckets::place(second)];
+        let is_free = bucket.entries.is_empty();
+        if if is_free { !self.far.contains_key(&second) } else { bucket.second == second } {
+            bucket.second = second;
+            bucket.entries.push(entry);
+            return is_free;
+        }
+        let entries = self.far.entry(second).or_default();
+        entries.push(entry);
+        entries.len() == 1
+    }
+
+    /// Moves all of a second into `out`.
+    fn take(&mut self, second: i64, out: &mut Vec<Entry>) {
+        out.clear();
+        out.shrink_to(MAX_SPARE);
+        match self.near.get_mut(Buckets::place(second)) {
+            Some(bucket) if bucket.second == second && !bucket.entries.is_empty() => {
+                std::mem::swap(out, &mut bucket.entries);
+            }
+            _ => *out = self.far.remove(&second).unwrap_or_default(),
+        }
+    }
+}
+
 /// The window of one file.
 pub(super) struct Window {
     window_ns: i64,
     rng: fastrand::Rng,
-    /// By second: most lines fall into one that is there already.
-    buckets: HashMap<i64, Vec<Entry>, BuildHasherDefault<SecondHasher>>,
+    buckets: Buckets,
     /// The seconds that have a bucket, the oldest first.
     seconds: BinaryHeap<Reverse<i64>>,
     overhead_bytes: usize,
@@ -92,7 +148,6 @@ pub(super) struct Window {
     out_second: i64,
     out_next: usize,
     out_late: bool,
-    spare: Vec<Vec<Entry>>,
     moments: Vec<u32>,
 }
 
@@ -102,7 +157,7 @@ impl Window {
         Window {
             window_ns: i64::try_from(window_ns).unwrap_or(i64::MAX),
             rng: fastrand::Rng::with_seed(seed),
-            buckets: HashMap::default(),
+            buckets: Buckets::default(),
             seconds: BinaryHeap::new(),
             overhead_bytes: 0,
             text_bytes: 0,
@@ -112,7 +167,6 @@ impl Window {
             out_second: 0,
             out_next: 0,
             out_late: false,
-            spare: Vec::new(),
             moments: Vec::new(),
         }
     }
@@ -135,12 +189,10 @@ impl Window {
             (self.out_second, self.out_next, self.out_late) = (self.floor_ns.div_euclid(NS), 0, true);
             return out_of_order;
         }
-        let bucket = self.buckets.entry(second).or_insert_with(|| {
+        if self.buckets.push(second, Entry { nanos, held }) {
             self.overhead_bytes += BUCKET_BYTES;
             self.seconds.push(Reverse(second));
-            self.spare.pop().unwrap_or_default()
-        });
-        bucket.push(Entry { nanos, held });
+        }
         out_of_order
     }
 
@@ -211,13 +263,8 @@ impl Window {
 
     fn release(&mut self, open: bool) -> bool {
         let Some(Reverse(second)) = self.seconds.pop() else { return false };
-        let bucket = self.buckets.remove(&second).unwrap_or_default();
+        self.buckets.take(second, &mut self.out);
         self.overhead_bytes -= BUCKET_BYTES;
-        let mut old = std::mem::replace(&mut self.out, bucket);
-        old.clear();
-        if self.spare.len() < 8 && old.capacity() <= 4096 {
-            self.spare.push(old);
-        }
         (self.out_second, self.out_next, self.out_late) = (second, 0, false);
         self.spread(open);
         true
@@ -228,11 +275,14 @@ impl Window {
         let start_ns = self.out_second * NS;
         let from = if self.floor_ns <= start_ns { 0 } else { nanos_of(self.floor_ns) };
         let to = if open { from + (SECOND - from) / 2 } else { SECOND };
-        let whole = self.out.iter().filter(|e| e.nanos == ANYWHERE).count();
         self.moments.clear();
-        let rng = &mut self.rng;
-        self.moments.extend((0..whole).map(|_| if to > from { rng.u32(from..to) } else { from }));
-        self.moments.sort_unstable();
+        for _ in self.out.iter().filter(|e| e.nanos == ANYWHERE) {
+            self.moments.push(if to > from { self.rng.u32(from..to) } else { from });
+        }
+        let whole = self.moments.len();
+        if whole > 1 {
+            self.moments.sort_unstable();
+        }
         let entries = self.out.iter_mut().filter(|e| e.nanos == ANYWHERE);
         entries.zip(&self.moments).for_each(|(entry, moment)| entry.nanos = *moment);
         if whole < self.out.len() {

@@ -8,7 +8,7 @@ use super::strftime::PiecedTime;
 use super::time::{Dates, Stamp, duration_ns, unix_time};
 use super::values::{client_name, forwarded_for, given, host_name, near, number};
 use super::variables::{Escapes, Piece, Pieces, Slot, nginx};
-use memchr::memchr;
+use memchr::{memchr, memchr2};
 use std::ops::Range;
 
 /// A field and the literal that ends it.
@@ -17,9 +17,43 @@ struct Field {
     /// Between double quotes, inside which a backslash protects the next byte.
     quoted: bool,
     /// What follows it; empty only for a field at the pattern's end.
-    until: Vec<u8>,
+    until: Literal,
     /// Whether `until` is the first byte of the next field: a path begins with its slash.
     keeps: bool,
+    /// Whether no field follows.
+    is_last: bool,
+    /// Whether [`Field::soon`] may find its end: it has one, a word tells it, and nothing else does.
+    is_simple: bool,
+}
+
+/// A text between fields. Such texts are short: most are compared as one word.
+#[derive(Default)]
+struct Literal {
+    bytes: Vec<u8>,
+    first: u8,
+    /// Its bytes in a word, and which bytes of a word they are.
+    word: u64,
+    mask: u64,
+    /// Whether it fits in there.
+    is_word: bool,
+}
+
+impl Literal {
+    fn new(bytes: Vec<u8>) -> Literal {
+        let mut word = [0; 8];
+        let Some(part) = word.get_mut(..bytes.len()) else { return Literal { bytes, ..Literal::default() } };
+        part.copy_from_slice(&bytes);
+        let mask = u64::MAX.checked_shr(64 - 8 * u32::try_from(bytes.len()).unwrap_or(0)).unwrap_or(0);
+        Literal { first: word[0], word: u64::from_le_bytes(word), mask, is_word: true, bytes }
+    }
+
+    /// Whether `text` begins with it.
+    fn begins(&self, text: &[u8]) -> bool {
+        match text.first_chunk::<8>() {
+            Some(word) if self.is_word => (u64::from_le_bytes(*word) ^ self.word) & self.mask == 0,
+            _ => text.starts_with(&self.bytes),
+        }
+    }
 }
 
 /// How the lines of a pattern are read, besides the pattern.
@@ -37,7 +71,7 @@ pub(super) struct Manner {
 pub(super) struct Pattern {
     name: String,
     manner: Manner,
-    lead: Vec<u8>,
+    lead: Literal,
     fields: Vec<Field>,
     dates: Dates,
     pieced: Option<PiecedTime>,
@@ -45,6 +79,10 @@ pub(super) struct Pattern {
     headers: Vec<String>,
     recorded: Fields,
     scratch: Vec<u8>,
+    /// The fields that mean something, and which of all they are.
+    taken: Vec<(Slot, usize)>,
+    /// Where each field lies in the line that is being read.
+    spans: Vec<(usize, usize)>,
 }
 
 impl Pattern {
@@ -74,16 +112,24 @@ impl Pattern {
                     if !matches!(slot, Slot::Target | Slot::Path) {
                         return Err(format!("nothing stands between {field_name} and the field before it"));
                     }
-                    (before.until, before.keeps) = (b"/".to_vec(), true);
+                    (before.until, before.keeps) = (Literal::new(b"/".to_vec()), true);
                 }
-                Some(before) => before.until = std::mem::take(&mut literal),
+                Some(before) => before.until = Literal::new(std::mem::take(&mut literal)),
             }
-            fields.push(Field { slot, quoted, until: Vec::new(), keeps: false });
+            fields.push(Field {
+                slot,
+                quoted,
+                until: Literal::default(),
+                keeps: false,
+                is_last: false,
+                is_simple: false,
+            });
         }
         let Some(last) = fields.last_mut() else { return Err("it has no field: no $variable, no %directive".into()) };
-        last.until = literal;
+        (last.until, last.is_last) = (Literal::new(literal), true);
         for f in &mut fields {
-            f.quoted &= f.until.first() == Some(&b'"');
+            f.quoted &= f.until.bytes.first() == Some(&b'"');
+            f.is_simple = !f.is_last && !f.keeps && f.until.is_word;
         }
         let has = |is: &dyn Fn(&Slot) -> bool| fields.iter().any(|f| is(&f.slot));
         let time = |s: &Slot| matches!(s, Slot::TimeLocal | Slot::TimeIso8601 | Slot::TimeUnix(_) | Slot::TimePiece);
@@ -100,30 +146,43 @@ impl Pattern {
         let pieced = if parts.times.is_empty() { None } else { Some(PiecedTime::compile(&parts.times)?) };
         let name = name.to_owned();
         let (dates, recorded, scratch) = (Dates::default(), Fields::default(), Vec::new());
-        Ok(Pattern { name, manner, lead, fields, dates, pieced, headers: parts.headers, recorded, scratch })
+        let lead = Literal::new(lead);
+        let (headers, spans) = (parts.headers, vec![(0, 0); fields.len()]);
+        let slots = fields.iter().map(|f| f.slot).zip(0..);
+        let taken = slots.filter(|(slot, _)| *slot != Slot::Ignored).collect();
+        Ok(Pattern { name, manner, lead, fields, dates, pieced, headers, recorded, scratch, taken, spans })
+    }
+}
+
+impl Field {
+    /// Where it ends in `rest`, if the first byte of what ends it begins that.
+    #[inline]
+    fn soon(&self, rest: &[u8]) -> Option<usize> {
+        let end = near(self.until.first, rest)?;
+        let word = u64::from_le_bytes(*rest.get(end..)?.first_chunk()?);
+        ((word ^ self.until.word) & self.until.mask == 0).then_some(end)
     }
 
-    /// Where `field` ends in `rest`, and where what follows it begins.
-    fn end(&self, field: &Field, is_last: bool, rest: &[u8]) -> Option<(usize, usize)> {
-        if field.until.is_empty() {
-            let end = if self.manner.extra { memchr(b' ', rest).unwrap_or(rest.len()) } else { rest.len() };
+    /// Where it ends in `rest`, and where what follows it begins. `escaped` is whether the line holds
+    /// a backslash at all.
+    fn end(&self, escaped: bool, extra: bool, rest: &[u8]) -> Option<(usize, usize)> {
+        let Some(first) = self.until.bytes.first() else {
+            let end = if extra { memchr(b' ', rest).unwrap_or(rest.len()) } else { rest.len() };
             return Some((end, end));
-        }
-        let [first, behind @ ..] = &field.until[..] else { return None };
+        };
         let mut from = 0;
         loop {
-            let i = from + near(*first, if field.quoted { b'\\' } else { *first }, &rest[from..])?;
-            if field.quoted && rest[i] == b'\\' {
+            let behind = &rest[from..];
+            let i = from + if escaped && self.quoted { memchr2(*first, b'\\', behind) } else { near(*first, behind) }?;
+            if escaped && self.quoted && rest[i] == b'\\' {
                 from = (i + 2).min(rest.len());
                 continue;
             }
-            // Byte by byte: literals between fields are too short for a call to compare them.
-            let next = i + field.until.len();
-            if rest.len() >= next && behind.iter().zip(&rest[i + 1..]).all(|(a, b)| a == b) {
+            if self.until.bytes.len() == 1 || self.until.begins(&rest[i..]) {
+                let next = i + self.until.bytes.len();
                 // A quote that does not end the line although it should stands inside the field.
-                let fits = !is_last || next == rest.len() || (self.manner.extra && rest[next] == b' ');
-                if fits {
-                    return Some((i, if field.keeps { i } else { next }));
+                if !self.is_last || next == rest.len() || (extra && rest[next] == b' ') {
+                    return Some((i, if self.keeps { i } else { next }));
                 }
             }
             from = i + 1;
@@ -131,9 +190,32 @@ impl Pattern {
     }
 }
 
-/// Undoes the escapes in the texts of `line` and joins target and query, in `scratch`.
-fn finish<'a>(escapes: Escapes, line: &[u8], scratch: &'a mut Vec<u8>, texts: &mut [Option<&'a [u8]>; TEXTS]) {
-    let escaped = escapes != Escapes::None && memchr(b'\\', line).is_some();
+/// Puts where each of `fields` lies in `line`, from `at` on, into `spans`. Apart from what is made of
+/// them, so that the little it works with stays in registers.
+#[inline(never)]
+fn cut(
+    fields: &[Field],
+    escaped: bool,
+    extra: bool,
+    line: &[u8],
+    mut at: usize,
+    spans: &mut [(usize, usize)],
+) -> Option<()> {
+    for (field, span) in fields.iter().zip(spans) {
+        let rest = line.get(at..)?;
+        let soon = if field.is_simple && !(escaped && field.quoted) { field.soon(rest) } else { None };
+        let (end, next) = match soon {
+            Some(end) => (end, end + field.until.bytes.len()),
+            None => field.end(escaped, extra, rest)?,
+        };
+        *span = (at, at + end);
+        at += next;
+    }
+    Some(())
+}
+
+/// Undoes the escapes in the texts of a line, if it is `escaped`, and joins target and query, in `scratch`.
+fn finish<'a>(escapes: Escapes, escaped: bool, scratch: &'a mut Vec<u8>, texts: &mut [Option<&'a [u8]>; TEXTS]) {
     if !escaped && texts[QUERY].is_none() {
         return;
     }
@@ -183,25 +265,30 @@ impl Format for Pattern {
     }
 
     fn fields(&self) -> usize {
-        self.fields.iter().filter(|f| f.slot != Slot::Ignored).count()
+        self.taken.len()
     }
 
     fn parse<'a>(&'a mut self, line: &'a [u8]) -> Result<Record<'a>, Mismatch> {
-        let mut rest = line.strip_prefix(&self.lead[..]).ok_or(Mismatch::Shape)?;
+        if !self.lead.begins(line) {
+            return Err(Mismatch::Shape);
+        }
+        let escaped = self.manner.escapes != Escapes::None && memchr(b'\\', line).is_some();
+        cut(&self.fields, escaped, self.manner.extra, line, self.lead.bytes.len(), &mut self.spans)
+            .ok_or(Mismatch::Shape)?;
         let mut texts = [None; TEXTS];
-        let (mut time, mut client, mut host, mut port) = (None, None, None::<(u8, &[u8])>, None);
-        let (mut status, mut bytes, mut duration, mut fraction) = (None, None, None, None);
+        let (mut time, mut host, mut fraction) = (None, None::<(u8, &[u8])>, None);
+        let mut record = Record::new(Stamp { unix_ns: 0, whole_second: false }, Asked::Line(b""));
+        record.time_is = self.manner.time_is;
         self.recorded.clear();
         if let Some(pieced) = &mut self.pieced {
             pieced.begin();
         }
-        for (n, field) in self.fields.iter().enumerate() {
-            let (end, next) = self.end(field, n + 1 == self.fields.len(), rest).ok_or(Mismatch::Shape)?;
-            let text = &rest[..end];
-            rest = &rest[next..];
-            match field.slot {
-                Slot::Client => client = client.or(client_name(text)?),
-                Slot::ForwardedFor => client = forwarded_for(text).or(client),
+        for (slot, n) in &self.taken {
+            let (from, to) = self.spans[*n];
+            let text = &line[from..to];
+            match *slot {
+                Slot::Client => record.client = record.client.or(client_name(text)?),
+                Slot::ForwardedFor => record.client = forwarded_for(text).or(record.client),
                 Slot::TimeLocal => time = finer(time, self.dates.local(text)),
                 Slot::TimeIso8601 => time = finer(time, self.dates.iso8601(text)),
                 Slot::TimeUnix(unit) => time = finer(time, unix_time(text, unit)),
@@ -220,12 +307,12 @@ impl Format for Pattern {
                     let named = host_name(text)?.map(|h| (rank, h));
                     host = host.filter(|(before, _)| *before <= rank).or(named).or(host);
                 }
-                Slot::Port => port = number(text)?.and_then(|n| u16::try_from(n).ok()),
-                Slot::Status => status = number(text)?.and_then(|n| u16::try_from(n).ok()),
-                Slot::Bytes => bytes = number(text)?,
+                Slot::Port => record.port = number(text)?.and_then(|n| u16::try_from(n).ok()),
+                Slot::Status => record.status = number(text)?.and_then(|n| u16::try_from(n).ok()),
+                Slot::Bytes => record.bytes = number(text)?,
                 Slot::Referer => texts[REFERER] = Some(text),
                 Slot::UserAgent => texts[AGENT] = Some(text),
-                Slot::Duration(unit) => duration = duration_ns(text, unit).or(duration),
+                Slot::Duration(unit) => record.duration_ns = duration_ns(text, unit).or(record.duration_ns),
                 Slot::Header(n) => {
                     if let (Some(name), Some(value)) = (self.headers.get(usize::from(n)), given(text)) {
                         self.scratch.clear();
@@ -243,16 +330,15 @@ impl Format for Pattern {
         if let Some(ns) = fraction.filter(|ns| time.whole_second && *ns < 1_000_000_000) {
             time = Stamp { unix_ns: time.unix_ns + i64::try_from(ns).unwrap_or(0), whole_second: false };
         }
-        let (time_is, host) = (self.manner.time_is, host.map(|(_, h)| h));
-        finish(self.manner.escapes, line, &mut self.scratch, &mut texts);
-        let asked = match (texts[REQUEST], texts[METHOD], texts[TARGET]) {
+        finish(self.manner.escapes, escaped, &mut self.scratch, &mut texts);
+        record.asked = match (texts[REQUEST], texts[METHOD], texts[TARGET]) {
             (Some(line), _, _) => Asked::Line(line),
             (None, Some(method), Some(target)) => Asked::Parts { method, target },
             _ => return Err(Mismatch::Shape),
         };
-        let (referer, user_agent) = (texts[REFERER].and_then(given), texts[AGENT].and_then(given));
-        let more = Record { time_is, duration_ns: duration, fields: &self.recorded, ..Record::new(time, asked) };
-        Ok(Record { host, port, status, bytes, client, referer, user_agent, ..more })
+        (record.time, record.host, record.fields) = (time, host.map(|(_, h)| h), &self.recorded);
+        (record.referer, record.user_agent) = (texts[REFERER].and_then(given), texts[AGENT].and_then(given));
+        Ok(record)
     }
 }
 

@@ -329,6 +329,7 @@ impl Reader {
     /// Takes the earliest request of all streams.
     fn next_due(&mut self) -> Option<Due> {
         loop {
+            let is_only = self.next.len() == 1;
             let mut top = self.next.peek_mut()?;
             let Reverse((key, n)) = *top;
             let stream = &mut self.streams[n];
@@ -343,7 +344,7 @@ impl Reader {
                 continue;
             };
             // A recording without times is given whole before the next file's turn comes.
-            if due.unix_ns > key && stream.timed {
+            if due.unix_ns > key && stream.timed && !is_only {
                 top.0.0 = due.unix_ns;
                 continue;
             }
@@ -372,15 +373,15 @@ impl Reader {
             into.method = Method::parse(request.method.as_bytes()).unwrap_or(Method::Get);
         }
         set(&mut into.path, request.path);
-        let mut old_host = into.host.take().or_else(|| self.spare.pop()).unwrap_or_default();
-        set(&mut old_host, request.host);
         if request.host.is_empty() {
-            self.spare.push(old_host)
+            self.spare.extend(into.host.take());
         } else {
-            into.host = Some(old_host)
+            let spare = || self.spare.pop().unwrap_or_default();
+            set(into.host.get_or_insert_with(spare), request.host);
         }
         let kept = request.field_count();
-        for (name, value) in into.headers.drain(kept.min(into.headers.len())..) {
+        while into.headers.len() > kept {
+            let Some((name, value)) = into.headers.pop() else { break };
             self.spare.push(value);
             self.spare.extend(owned(name));
         }

@@ -4,7 +4,7 @@
 
 use super::ledger::Reason;
 use super::record::Asked;
-use super::values::near;
+use super::values::{is_graphic, near};
 
 /// A request that can be replayed, as far as its first line goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,8 +41,7 @@ pub(super) fn understand(asked: Asked<'_>) -> Result<RequestLine<'_>, Reason> {
             (Some(host), path)
         }
     };
-    // Without an early exit the compiler looks at many bytes at once.
-    let plain = path.iter().fold(true, |all, b| all & b.is_ascii_graphic());
+    let plain = is_graphic(path);
     if !plain && path.iter().any(|b| *b < b' ' || *b == 0x7f) {
         return Err(Reason::BadTarget);
     }
@@ -59,13 +58,18 @@ fn split(line: &[u8]) -> Result<(&[u8], &[u8]), Reason> {
         [0x16, 0x03, ..] => return Err(Reason::Tls),
         _ => {}
     }
-    let Some(space) = near(b' ', b' ', line) else {
-        return Err(if line.iter().all(u8::is_ascii_graphic) { Reason::NotARequestLine } else { Reason::Binary });
+    let (method, rest) = match line.starts_with(b"GET ") {
+        true => line.split_at(b"GET".len()),
+        false => split_method(line)?,
     };
-    let (method, rest) = (&line[..space], line[space..].trim_ascii());
-    if method.iter().any(|b| !b.is_ascii_graphic()) {
-        return Err(Reason::Binary);
+    // As nearly all lines end, told without a search for the last space.
+    if let Some((before, version)) = rest.split_last_chunk::<8>()
+        && (version == b"HTTP/1.1" || version == b"HTTP/1.0")
+        && let Some(target @ [_, ..]) = before.strip_suffix(b" ").map(<[u8]>::trim_ascii)
+    {
+        return Ok((method, target));
     }
+    let rest = rest.trim_ascii();
     let (target, protocol) = match rest.iter().rposition(|b| *b == b' ') {
         Some(i) => (rest[..i].trim_ascii_end(), &rest[i + 1..]),
         None => (rest, &b""[..]),
@@ -80,6 +84,15 @@ fn split(line: &[u8]) -> Result<(&[u8], &[u8]), Reason> {
             Err(if has_version || protocol.starts_with(b"HTTP") { Reason::BadProtocol } else { Reason::NoProtocol })
         }
     }
+}
+
+/// Splits what comes before the first space from the rest of a request line.
+fn split_method(line: &[u8]) -> Result<(&[u8], &[u8]), Reason> {
+    let Some(space) = near(b' ', line) else {
+        return Err(if is_graphic(line) { Reason::NotARequestLine } else { Reason::Binary });
+    };
+    let (method, rest) = line.split_at(space);
+    if is_graphic(method) { Ok((method, rest)) } else { Err(Reason::Binary) }
 }
 
 /// `1.1`, `2`, `2.0`.

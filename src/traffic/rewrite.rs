@@ -63,7 +63,7 @@ impl FromStr for QueryField {
 impl Rewrite {
     /// Whether nothing changes.
     pub fn is_empty(&self) -> bool {
-        *self == Rewrite::default()
+        self.prefixes.is_empty() && self.drop_query.is_empty() && self.set_query.is_empty()
     }
 
     /// Appends what becomes of `path`, path and query, to `out`.

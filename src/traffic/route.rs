@@ -6,6 +6,7 @@
 use super::distinct::{Distinct, stable_hash};
 use super::glob::{Braces, path_glob};
 use super::top::{Frequent, Top};
+use super::values::holds_either;
 use crate::model::{Route, clean};
 use memchr::memchr2;
 use regex::bytes::Regex;
@@ -86,6 +87,29 @@ pub(super) struct Router {
     top_folded: Top,
     name: String,
     recent: Vec<(String, Route)>,
+    idle: Idle,
+}
+
+/// A route of each number that a request had and gave back, for the next: counting owners up and
+/// down for every request is not cheap.
+#[derive(Default)]
+struct Idle(Vec<Option<Route>>);
+
+impl Idle {
+    fn take(&mut self, like: &Route) -> Route {
+        let idle = self.0.get_mut(like.id as usize).and_then(Option::take);
+        idle.filter(|r| Arc::ptr_eq(&r.name, &like.name)).unwrap_or_else(|| like.clone())
+    }
+
+    fn put(&mut self, route: Route) {
+        let n = route.id as usize;
+        if n < RECENT_PATHS {
+            if self.0.len() <= n {
+                self.0.resize(n + 1, None);
+            }
+            self.0[n] = Some(route);
+        }
+    }
 }
 
 /// Paths whose routes are remembered, and how long such a path may be, bytes: most recordings ask
@@ -105,19 +129,25 @@ impl Router {
             top_folded: Top::default(),
             name: String::new(),
             recent: Vec::new(),
+            idle: Idle::default(),
         }
     }
 
     /// Makes `route` that of `path` (with or without query); `count` whether it is one more that
     /// counts among the folded if it is.
     pub(super) fn route_into(&mut self, path: &str, count: bool, route: &mut Route) {
-        let path = &path[..memchr2(b'?', b'#', path.as_bytes()).unwrap_or(path.len())];
+        let path = if holds_either(b'?', b'#', path.as_bytes()) {
+            &path[..memchr2(b'?', b'#', path.as_bytes()).unwrap_or(path.len())]
+        } else {
+            path
+        };
         let place = stable_hash(path.as_bytes()) as usize % RECENT_PATHS;
         match self.recent.get(place) {
             // Requests are filled again and again: that of one path often follows another of it.
             Some((known, same)) if known == path => {
                 if !(same.id == route.id && Arc::ptr_eq(&same.name, &route.name)) {
-                    route.clone_from(same);
+                    let next = self.idle.take(same);
+                    self.idle.put(std::mem::replace(route, next));
                 }
             }
             _ => {

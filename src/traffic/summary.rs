@@ -6,6 +6,7 @@ use super::distinct::Distinct;
 use super::record::{Record, TimeIs};
 use super::time::Stamp;
 use super::top::Frequent;
+use super::values::{holds, same};
 use std::collections::BTreeMap;
 
 /// Methods that have a count of their own.
@@ -91,7 +92,7 @@ impl Gathering {
         }
         s.response_bytes = s.response_bytes.saturating_add(record.bytes.unwrap_or(0));
         if let Some(name) = record.client {
-            let v6 = name != b"unix:" && name.contains(&b':');
+            let v6 = name != b"unix:" && holds(b':', name);
             *(if v6 { &mut s.ipv6_lines } else { &mut s.ipv4_lines }) += 1;
         }
         if client != 0 {
@@ -126,7 +127,7 @@ impl Gathering {
 
     /// Counts a request by its method, a checked token.
     pub(super) fn note_method(&mut self, method: &[u8]) {
-        if let Some((_, n)) = self.methods.iter_mut().find(|(m, _)| **m == *method) {
+        if let Some((_, n)) = self.methods.iter_mut().find(|(m, _)| same(m, method)) {
             *n += 1;
         } else if self.methods.len() < MAX_METHODS {
             self.methods.push((method.into(), 1));

@@ -16,18 +16,33 @@ pub(super) struct Stamp {
     pub(super) whole_second: bool,
 }
 
-/// Reads log times; remembers the last date, since neighbouring lines share theirs.
+/// Reads log times; remembers the last date and the last minute, since neighbouring lines share theirs.
 #[derive(Default)]
 pub(super) struct Dates {
     text: [u8; 11],
     midnight_s: Option<i64>,
+    /// What stood before and behind the seconds of the last time, and the start of that minute.
+    minute: ([u8; 18], [u8; 6]),
+    minute_s: Option<i64>,
 }
 
 impl Dates {
     /// `17/May/2015:08:05:32 +0000`: nginx `$time_local`, Apache `%t`; a fraction of a second may
     /// follow the seconds.
     pub(super) fn local(&mut self, text: &[u8]) -> Option<Stamp> {
-        self.local_in(text, None)
+        if let Some((minute, [s1, s2], zone)) = in_minute(text)
+            && self.minute == (*minute, *zone)
+            && let (Some(minute_s), Some(second)) = (self.minute_s, two(*s1, *s2))
+            && second <= 60
+        {
+            return stamp(minute_s + second, None);
+        }
+        let at = self.local_in(text, None)?;
+        if let Some((minute, [s1, s2], zone)) = in_minute(text) {
+            self.minute = (*minute, *zone);
+            self.minute_s = two(*s1, *s2).map(|second| at.unix_ns.div_euclid(NS) - second);
+        }
+        Some(at)
     }
 
     /// The same without a zone: HAProxy's accept date. It is the machine's own time, taken for UTC.
@@ -90,6 +105,12 @@ impl Dates {
         };
         stamp(midnight_s + second_of_day - offset_s, fraction_ns)
     }
+}
+
+/// `17/May/2015:08:05:32 +0000`, taken apart at its seconds; of no other length.
+fn in_minute(text: &[u8]) -> Option<(&[u8; 18], &[u8; 2], &[u8; 6])> {
+    let text: &[u8; 26] = text.try_into().ok()?;
+    Some((text.first_chunk()?, text[18..].first_chunk()?, text.last_chunk()?))
 }
 
 /// A unit of time in which logs count.

@@ -3,7 +3,7 @@
 //! Must not: know a format; own a text.
 
 use super::record::Mismatch;
-use memchr::{memchr, memchr2};
+use memchr::memchr;
 
 /// The first of a list of addresses: whom the first proxy saw.
 pub(super) fn forwarded_for(text: &[u8]) -> Option<&[u8]> {
@@ -17,34 +17,87 @@ pub(super) fn given(text: &[u8]) -> Option<&[u8]> {
     (!matches!(text, b"" | b"-")).then_some(text)
 }
 
-/// Where the first of two bytes (which may be the same) is in `text`. Most fields end within two words
-/// of eight bytes, sooner than a search made for long texts begins.
-pub(super) fn near(a: u8, b: u8, text: &[u8]) -> Option<usize> {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    // The lowest byte marked is the first that is zero: none below it borrows.
-    let zeros = |word: u64| word.wrapping_sub(ONES) & !word & (ONES << 7);
-    let (words, _) = text.as_chunks::<8>();
-    let mut at = 0;
-    for word in words.iter().take(2) {
-        let word = u64::from_le_bytes(*word);
-        let marks = zeros(word ^ (ONES * u64::from(a))) | zeros(word ^ (ONES * u64::from(b)));
-        if marks != 0 {
-            return Some(at + (marks.trailing_zeros() / 8) as usize);
-        }
-        at += 8;
+/// One in each byte of a word, and the highest bit of each.
+const ONES: u64 = 0x0101_0101_0101_0101;
+const HIGHS: u64 = ONES << 7;
+
+/// Marks the bytes of a word that are zero. The lowest byte marked is one: none below it borrows.
+fn zeros(word: u64) -> u64 {
+    word.wrapping_sub(ONES) & !word & HIGHS
+}
+
+/// Where `byte` is first in `text`. Most fields end within two words of eight bytes, sooner than a
+/// search made for long texts begins.
+#[inline]
+pub(super) fn near(byte: u8, text: &[u8]) -> Option<usize> {
+    let Some(start) = text.first_chunk::<16>() else { return memchr(byte, text) };
+    let each = ONES * u64::from(byte);
+    let (words, _) = start.as_chunks::<8>();
+    let marks = zeros(u64::from_le_bytes(words[0]) ^ each);
+    if marks != 0 {
+        return Some((marks.trailing_zeros() / 8) as usize);
     }
-    let rest = &text[at..];
-    if a == b { memchr(a, rest) } else { memchr2(a, b, rest) }.map(|i| at + i)
+    let marks = zeros(u64::from_le_bytes(words[1]) ^ each);
+    if marks != 0 {
+        return Some(8 + (marks.trailing_zeros() / 8) as usize);
+    }
+    memchr(byte, &text[16..]).map(|i| 16 + i)
+}
+
+/// Whether two short texts are the same, told without a call.
+#[inline]
+pub(super) fn same(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a == b)
+}
+
+/// Folds the words of `text`, the last of which overlaps the one before it; `None` when it is shorter.
+#[inline]
+fn any_word(text: &[u8], marks: impl Fn(u64) -> u64) -> Option<bool> {
+    let last = marks(u64::from_le_bytes(*text.last_chunk::<8>()?));
+    Some(text.as_chunks::<8>().0.iter().fold(last, |all, word| all | marks(u64::from_le_bytes(*word))) != 0)
+}
+
+/// Whether `byte` is in `text`, which is short.
+#[inline]
+pub(super) fn holds(byte: u8, text: &[u8]) -> bool {
+    any_word(text, |word| zeros(word ^ (ONES * u64::from(byte)))).unwrap_or_else(|| text.contains(&byte))
+}
+
+/// Whether one of two bytes is in `text`, which is short.
+#[inline]
+pub(super) fn holds_either(a: u8, b: u8, text: &[u8]) -> bool {
+    any_word(text, |word| zeros(word ^ (ONES * u64::from(a))) | zeros(word ^ (ONES * u64::from(b))))
+        .unwrap_or_else(|| text.iter().any(|byte| *byte == a || *byte == b))
+}
+
+/// Whether all of `text` is visible ASCII: no space, no control character, nothing above `~`.
+#[inline]
+pub(super) fn is_graphic(text: &[u8]) -> bool {
+    is_from(b'!', text)
+}
+
+/// Whether all of `text` is visible ASCII or spaces.
+#[inline]
+pub(super) fn is_printable(text: &[u8]) -> bool {
+    is_from(b' ', text)
+}
+
+/// Whether all bytes lie between `lowest`, which is ASCII, and `~`.
+#[inline]
+fn is_from(lowest: u8, text: &[u8]) -> bool {
+    // The first byte outside is marked: below `lowest` it borrows, above `~` it carries or is marked
+    // already, and no byte before it does either.
+    let outside = |word: u64| (word.wrapping_sub(ONES * u64::from(lowest)) | word.wrapping_add(ONES) | word) & HIGHS;
+    !any_word(text, outside).unwrap_or_else(|| text.iter().any(|b| !(lowest..=b'~').contains(b)))
 }
 
 /// A client's address or name; `unix:` is nginx's for a local socket.
 pub(super) fn client_name(text: &[u8]) -> Result<Option<&[u8]>, Mismatch> {
     let Some(text) = given(text) else { return Ok(None) };
-    let (graphic, colon) = text.iter().fold((true, false), |(g, c), b| (g & b.is_ascii_graphic(), c | (*b == b':')));
-    let ok = if colon {
+    let ok = if holds(b':', text) {
         text == b"unix:" || std::str::from_utf8(text).is_ok_and(|t| t.parse::<std::net::Ipv6Addr>().is_ok())
     } else {
-        graphic
+        is_graphic(text)
     };
     if ok { Ok(Some(text)) } else { Err(Mismatch::Shape) }
 }
@@ -107,9 +160,16 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_near_byte_is_found_where_memchr_finds_it(text in prop::collection::vec(prop_oneof![Just(0u8), Just(1), Just(0x80), Just(0x81), Just(0xff), any::<u8>()], 0..40), a in prop_oneof![Just(0u8), Just(1), Just(0x80), any::<u8>()], b in prop_oneof![Just(0u8), Just(0x81), any::<u8>()]) {
-            prop_assert_eq!(near(a, b, &text), memchr2(a, b, &text));
-            prop_assert_eq!(near(a, a, &text), memchr(a, &text));
+        fn looking_at_words_finds_what_looking_at_bytes_does(text in prop::collection::vec(prop_oneof![Just(0u8), Just(1), Just(0x80), Just(0x81), Just(0xff), 0x1eu8..0x24, 0x7cu8..0x82, any::<u8>()], 0..40), plain in "[ -~]{0,30}", at in 0usize..30, byte in prop_oneof![Just(0u8), Just(1), Just(0x80), any::<u8>()]) {
+            let mut mixed = plain.clone().into_bytes();
+            mixed.splice(at.min(mixed.len()).., text.iter().take(3).copied());
+            for text in [&text[..], plain.as_bytes(), &mixed] {
+                prop_assert_eq!(near(byte, text), memchr(byte, text));
+                prop_assert_eq!(holds(byte, text), text.contains(&byte));
+                prop_assert_eq!(holds_either(byte, b'a', text), text.contains(&byte) || text.contains(&b'a'));
+                prop_assert_eq!(is_graphic(text), text.iter().all(u8::is_ascii_graphic));
+                prop_assert_eq!(is_printable(text), text.iter().all(|b| matches!(b, b' '..=b'~')));
+            }
         }
     }
 
