@@ -1,3 +1,5 @@
+//! Tests of the exports: what is written is read back, by us and by structure.
+
 use super::*;
 use crate::model::{
     At, CaptureId, Event, Frame, FrameKind, Mark, MarkKind, Metric, Opening, Reading, Readings, Sample, SourceLine,
