@@ -225,3 +225,31 @@ impl Stacks {
 pub fn is_on_cpu(event: &str) -> bool {
     event.contains("clock") || event.contains("cycles") || event == "cpu"
 }
+
+/// Whether this is where a CPU without work waits, when it is the innermost frame of the idle task;
+/// interrupts are served in its name too. A function without a name counts as waiting.
+pub fn is_waiting(symbol: &str) -> bool {
+    // By architecture and driver: drivers/cpuidle, arch/*/kernel/process.c.
+    const WAITING: &[&str] = &[
+        "default_idle",
+        "safe_halt",
+        "intel_idle",
+        "acpi_idle",
+        "acpi_safe_halt",
+        "mwait_idle",
+        "amd_e400_idle",
+        "cpuidle_",
+        "cpu_idle",
+        "do_idle",
+        "poll_idle",
+        "haltpoll",
+        "cpu_do_idle",
+        "arch_cpu_idle",
+        "cpu_startup_entry",
+        "io_idle",
+        "tdx_halt",
+        "psci_",
+        "wfi",
+    ];
+    symbol.starts_with('[') || WAITING.iter().any(|w| symbol.contains(w))
+}

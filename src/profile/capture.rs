@@ -2,15 +2,49 @@
 //!
 //! Must not: know how stacks are taken; that is a [`Profiler`](super::Profiler)'s.
 
-use super::{Done, Obstacle, PROFILERS, Surroundings, Want};
+use super::{Done, Obstacle, PROFILERS, Scope, Surroundings, Want};
 use crate::clock::Clock;
-use crate::model::{At, CaptureId, CaptureNews, CaptureState, Event, Fault};
+use crate::model::{At, CaptureId, CaptureNews, CaptureState, Event, Fault, Span};
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
+
+/// Which source of stacks is used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Source {
+    /// The built-in sampler, or perf where that can do more: when the sampler is refused, or for
+    /// call graphs by DWARF.
+    #[default]
+    Auto,
+    /// The program `perf`.
+    Perf,
+    /// The built-in sampler.
+    BuiltIn,
+}
+
+impl Source {
+    /// Its name as shown, and as `--profiler` takes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Source::Auto => "auto",
+            Source::Perf => "perf",
+            Source::BuiltIn => "builtin",
+        }
+    }
+}
+
+/// How the callers of a function are found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CallGraph {
+    /// By frame pointers: cheap; code built without them cuts stacks short.
+    #[default]
+    FramePointers,
+    /// By DWARF tables from a copy of the stack: kilobytes per sample, with perf only.
+    Dwarf,
+}
 
 /// How often a waiting capture looks around.
 pub(super) const GLANCE: Duration = Duration::from_millis(10);
@@ -28,6 +62,10 @@ pub struct CaptureRequest {
     pub pids: Vec<u32>,
     /// How much to sample.
     pub want: Want,
+    /// With what.
+    pub source: Source,
+    /// How callers are found.
+    pub call_graph: CallGraph,
     /// How long perf may take to end before it is told again, and then killed.
     pub grace: Duration,
     /// Where perf is looked for.
@@ -38,7 +76,8 @@ impl CaptureRequest {
     /// The ordinary request: 99 Hz, as much as is permitted.
     pub fn new(id: CaptureId, length: Duration, pids: Vec<u32>) -> CaptureRequest {
         let around = Surroundings::here();
-        CaptureRequest { id, length, hz: 99, pids, want: Want::Widest, grace: Duration::from_secs(10), around }
+        let (want, source, call_graph) = Default::default();
+        CaptureRequest { id, length, hz: 99, pids, want, source, call_graph, grace: Duration::from_secs(10), around }
     }
 }
 
@@ -133,14 +172,49 @@ fn run(request: &CaptureRequest, stage: &Stage) {
 }
 
 fn attempt(request: &CaptureRequest, stage: &Stage) -> Result<Done, Obstacle> {
-    let mut first = None;
-    for profiler in PROFILERS {
-        match profiler.check(request) {
-            Ok(plan) => return profiler.run(plan, request, stage),
-            Err(obstacle) => first = first.or(Some(obstacle)),
+    // Why the sources before were not used.
+    let mut passed: Vec<(Source, Obstacle)> = Vec::new();
+    for profiler in PROFILERS.iter().filter(|p| matches!(request.source, Source::Auto) || p.source() == request.source)
+    {
+        let outcome = profiler.check(request).and_then(|plan| profiler.run(plan, request, stage));
+        match outcome {
+            Ok(mut done) => {
+                let because = passed.iter().map(|(source, obstacle)| format!("not by {}: {obstacle}", source.name()));
+                done.notes.splice(0..0, because);
+                return Ok(done);
+            }
+            // What ended it in the middle would be lost if another began again.
+            Err(obstacle) if stage.began() || stage.cancelled() => return Err(obstacle),
+            Err(obstacle) => passed.push((profiler.source(), obstacle)),
         }
     }
+    // What is in the way of the source that was meant to be used.
+    let first = passed.into_iter().next().map(|(_, obstacle)| obstacle);
     Err(first.unwrap_or_else(|| Obstacle::new("there is no profiler", None)))
+}
+
+/// Why there is nothing when a capture was thrown away.
+pub(super) fn cancelled() -> Obstacle {
+    Obstacle::new("the capture was cancelled", None)
+}
+
+/// Why there is not one sample. `ended_early`: the target was gone before the time was over.
+pub(super) fn nothing_sampled(scope: &Scope, span: Span, lost: u64, ended_early: bool) -> Obstacle {
+    let secs = span.secs();
+    let target = scope.shown();
+    if lost > 0 {
+        let what = format!("no samples in {secs:.1} s: all {lost} were lost, the buffers are too small");
+        return Obstacle::new(what, Some("sudo sysctl -w kernel.perf_event_mlock_kb=4096".into()));
+    }
+    let why = match scope {
+        Scope::AllCpus => "all CPUs were idle".to_string(),
+        Scope::Processes { .. } if ended_early => "it ended before it was sampled".into(),
+        Scope::Processes { user_only: true, .. } => {
+            "it used no CPU in user space: it waits, or works in the kernel only".into()
+        }
+        Scope::Processes { .. } => "it used no CPU: it waits for requests, a lock or a disk".into(),
+    };
+    Obstacle::new(format!("no samples of {target} in {secs:.1} s: {why}"), None)
 }
 
 /// What ends a capture from outside, and the process it runs meanwhile.
@@ -148,6 +222,8 @@ fn attempt(request: &CaptureRequest, stage: &Stage) -> Result<Done, Obstacle> {
 pub(super) struct Control {
     cancel: AtomicBool,
     stop: AtomicBool,
+    /// Sampling has begun.
+    began: AtomicBool,
     /// The process group of a running tool, as long as its leader was not waited for: until
     /// then the number belongs to nobody else.
     group: Mutex<Option<Pid>>,
@@ -205,8 +281,16 @@ impl Stage {
         drop(waited.unwrap_or_else(PoisonError::into_inner));
     }
 
+    /// Whether sampling has begun, as was told.
+    pub fn began(&self) -> bool {
+        self.control.began.load(Ordering::SeqCst)
+    }
+
     /// Sends the capture's next state.
     pub fn news(&self, state: CaptureState) {
+        if let CaptureState::Sampling { .. } = state {
+            self.control.began.store(true, Ordering::SeqCst);
+        }
         self.emit(Event::Capture(CaptureNews { at: self.now(), id: self.id, state }));
     }
 

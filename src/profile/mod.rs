@@ -1,22 +1,25 @@
 //! Profiles: a capture runs on its own thread and sends its life and its stacks as events.
 //!
-//! [`start`] takes the first source of [`PROFILERS`] that the host permits. What is in the way
-//! of perf is told by [`preflight`] without running it.
+//! [`start`] takes the first source of [`PROFILERS`] that the host permits: the built-in sampler, or
+//! the program perf. [`record`] samples all the time at a low rate and keeps the last seconds densely.
+//! What is in the way of either is told by [`preflight`] without sampling.
 //!
 //! Must not: know what stacks are shown as, or touch the load.
 
 mod capture;
 pub mod import;
+mod jit;
 mod perf;
 pub mod preflight;
+mod sampler;
 pub mod script;
 mod tool;
 
-pub use capture::{Capture, CaptureRequest, start};
-pub use preflight::{Plan, Preflight, Scope, Surroundings, Want, inspect};
+pub use capture::{CallGraph, Capture, CaptureRequest, Source, Stage, start};
+pub use preflight::{Plan, Preflight, Scope, Surroundings, Want, inspect, inspect_built_in};
+pub use sampler::{Recorder, RecorderRequest, record};
 
 use crate::model::Span;
-use capture::Stage;
 
 /// Something that stands in the way, in one line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -37,8 +40,8 @@ impl Obstacle {
 
 /// A source of stacks.
 pub trait Profiler: Sync {
-    /// Its name as shown.
-    fn name(&self) -> &'static str;
+    /// Which one it is.
+    fn source(&self) -> Source;
 
     /// Whether it can do what is asked here, without doing it.
     ///
@@ -54,7 +57,7 @@ pub trait Profiler: Sync {
 }
 
 /// The sources, the preferred one first.
-pub static PROFILERS: &[&dyn Profiler] = &[&perf::Perf];
+pub static PROFILERS: &[&dyn Profiler] = &[&sampler::BuiltIn, &perf::Perf];
 
 /// What a capture came to.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,11 +8,11 @@
 //! Must not: read the stacks' text itself (`script`), or decide what is permitted
 //! (`preflight`).
 
-use super::capture::{CaptureRequest, GLANCE, Stage};
+use super::capture::{CallGraph, CaptureRequest, GLANCE, Stage, cancelled, nothing_sampled};
 use super::preflight::{Plan, Scope, Surroundings, inspect, install};
 use super::script::{Batch, Counts, Script};
 use super::tool::Tool;
-use super::{Done, Obstacle, Profiler};
+use super::{Done, Obstacle, Profiler, Source};
 use crate::model::{At, CaptureState, Event, Span, Stacks};
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::ExitStatusExt;
@@ -25,6 +25,9 @@ use std::time::Duration;
 const BATCH: usize = 20_000;
 /// Bytes of a line that are read; the rest of a longer one is passed over.
 const LINE: u64 = 1 << 16;
+/// Bytes of stack copied with each sample for DWARF call graphs: perf's own default, and what a
+/// sample's size allows with room to spare (perf-record(1)).
+const DWARF_BYTES: u32 = 8192;
 /// How long perf may take to look at all processes before it samples: it reads the maps of
 /// each, and a host may have tens of thousands.
 const SETTING_UP: Duration = Duration::from_secs(60);
@@ -33,8 +36,8 @@ const SETTING_UP: Duration = Duration::from_secs(60);
 pub(super) struct Perf;
 
 impl Profiler for Perf {
-    fn name(&self) -> &'static str {
-        "perf"
+    fn source(&self) -> Source {
+        Source::Perf
     }
 
     fn check(&self, request: &CaptureRequest) -> Result<Plan, Obstacle> {
@@ -52,9 +55,14 @@ impl Profiler for Perf {
         let read = read(&plan, request, stage, &data)?;
         taken.lost = taken.lost.max(read.counts.lost).max(read.counts.lost_samples).max(read.lost);
         if read.counts.samples == 0 {
-            return Err(empty(&plan, &taken));
+            return Err(nothing_sampled(&plan.scope, taken.span, taken.lost, taken.ended_early));
         }
         let mut notes = plan.notes.clone();
+        if request.call_graph == CallGraph::Dwarf {
+            notes.push(format!(
+                "call graphs by DWARF: {DWARF_BYTES} bytes of stack were copied with each sample and unwound afterwards; frames of deeper stacks are missing"
+            ));
+        }
         notes.extend(taken.notes(&plan));
         notes.extend(read.notes(&plan));
         if let Some(batch) = read.last {
@@ -64,6 +72,14 @@ impl Profiler for Perf {
         let from = read.first_at.unwrap_or(taken.span.from).min(taken.span.from);
         let to = taken.span.to.max(At(read.last_at.map_or(0, |at| at.0.saturating_add(1))));
         Ok(Done { span: Span { from, to }, samples: read.counts.samples, lost: taken.lost, notes })
+    }
+}
+
+/// How perf is to find callers.
+fn call_graph(request: &CaptureRequest) -> String {
+    match request.call_graph {
+        CallGraph::FramePointers => "fp".into(),
+        CallGraph::Dwarf => format!("dwarf,{DWARF_BYTES}"),
     }
 }
 
@@ -79,7 +95,7 @@ impl Taken {
     fn notes(&self, plan: &Plan) -> Vec<String> {
         let mut notes = Vec::new();
         if self.ended_early {
-            let who = if plan.scope == Scope::AllCpus { "perf".into() } else { target(&plan.scope) };
+            let who = if plan.scope == Scope::AllCpus { "perf".into() } else { plan.scope.shown() };
             notes.push(format!("{who} ended after {:.1} s of the capture", self.span.secs()));
         }
         if self.lost > 0 {
@@ -94,12 +110,20 @@ impl Taken {
 
 /// Runs `perf record` for the time asked.
 fn record(plan: &Plan, request: &CaptureRequest, stage: &Stage, data: &Path) -> Result<Taken, Obstacle> {
-    let mut command = perf(&plan.perf);
+    let mut command = perf(plan)?;
     let event = match plan.scope {
         Scope::Processes { user_only: true, .. } => format!("{}:u", plan.event),
         _ => plan.event.to_string(),
     };
-    command.args(["record", "-k", "CLOCK_MONOTONIC", "--call-graph", "fp", "--sample-cpu", "--no-buildid-cache"]);
+    command.args([
+        "record",
+        "-k",
+        "CLOCK_MONOTONIC",
+        "--call-graph",
+        &call_graph(request),
+        "--sample-cpu",
+        "--no-buildid-cache",
+    ]);
     command.args(["-F", &request.hz.to_string(), "-e", &event]).arg("-o").arg(data);
     match &plan.scope {
         Scope::AllCpus => command.arg("-a"),
@@ -148,7 +172,7 @@ fn record(plan: &Plan, request: &CaptureRequest, stage: &Stage, data: &Path) -> 
     }
     let from = stage.now();
     let for_ns = u64::try_from(request.length.as_nanos()).unwrap_or(u64::MAX);
-    let how = format!("perf, {}, {event}", target(&plan.scope));
+    let how = format!("perf, {}, {event}", plan.scope.shown());
     stage.news(CaptureState::Sampling { for_ns, hz: request.hz, how });
 
     let due = At(from.0.saturating_add(for_ns));
@@ -237,7 +261,7 @@ impl Readout {
 /// Runs `perf script`, sending the stacks as they come; the last batch stays with the caller,
 /// who knows what was lost.
 fn read(plan: &Plan, request: &CaptureRequest, stage: &Stage, data: &Path) -> Result<Readout, Obstacle> {
-    let mut command = perf(&plan.perf);
+    let mut command = perf(plan)?;
     // --no-inline: resolving inlined functions takes minutes where this takes a second.
     command.args(["script", "--force", "--ns", "--no-inline", "--show-lost-events"]);
     command.args(["-F", "comm,pid,tid,cpu,time,event,period,ip,sym,dso"]).arg("-i").arg(data);
@@ -308,47 +332,13 @@ fn send(stage: &Stage, request: &CaptureRequest, counts: &Counts, batch: Batch, 
 }
 
 /// perf, free of what a user's settings would change in its output or its speed.
-fn perf(binary: &Path) -> Command {
+fn perf(plan: &Plan) -> Result<Command, Obstacle> {
+    let binary = plan.perf.as_ref().ok_or_else(|| Obstacle::new("no perf was looked for", None))?;
     let mut command = Command::new(binary);
     command.env("LC_ALL", "C").env("PERF_CONFIG", "/dev/null").env_remove("PERF_RECORD_OPTS");
     // With it set, perf asks servers on the network for symbols.
     command.env_remove("DEBUGINFOD_URLS");
-    command
-}
-
-fn target(scope: &Scope) -> String {
-    match scope {
-        Scope::AllCpus => "all CPUs".into(),
-        Scope::Processes { pids, user_only } => {
-            let first: Vec<String> = pids.iter().take(3).map(u32::to_string).collect();
-            let more = if pids.len() > 3 { format!(" and {} more", pids.len() - 3) } else { String::new() };
-            let user = if *user_only { " in user space" } else { "" };
-            format!("process {}{more}{user}", first.join(", "))
-        }
-    }
-}
-
-fn cancelled() -> Obstacle {
-    Obstacle::new("the capture was cancelled", None)
-}
-
-/// Why there is not one sample.
-fn empty(plan: &Plan, taken: &Taken) -> Obstacle {
-    let secs = taken.span.secs();
-    let target = target(&plan.scope);
-    if taken.lost > 0 {
-        let what = format!("no samples in {secs:.1} s: all {} were lost, perf's buffers are too small", taken.lost);
-        return Obstacle::new(what, Some("sudo sysctl -w kernel.perf_event_mlock_kb=4096".into()));
-    }
-    let why = match &plan.scope {
-        Scope::AllCpus => "all CPUs were idle".to_string(),
-        Scope::Processes { .. } if taken.ended_early => "it ended before it was sampled".into(),
-        Scope::Processes { user_only: true, .. } => {
-            "it used no CPU in user space: it waits, or works in the kernel only".into()
-        }
-        Scope::Processes { .. } => "it used no CPU: it waits for requests, a lock or a disk".into(),
-    };
-    Obstacle::new(format!("no samples of {target} in {secs:.1} s: {why}"), None)
+    Ok(command)
 }
 
 /// Why perf ended with an error, from what it said. The words are those of perf 4 to 6

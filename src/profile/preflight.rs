@@ -1,4 +1,4 @@
-//! What is in the way of a capture with perf, and what mends it.
+//! What is in the way of a capture, with perf or with the built-in sampler, and what mends it.
 //!
 //! Facts: perf_event_open(2); Documentation/admin-guide/perf-security.rst and
 //! sysctl/kernel.rst (perf_event_paranoid, kptr_restrict, perf_event_mlock_kb); capabilities(7).
@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 pub const PERF_VARIABLE: &str = "PERFBENCH_PERF";
 
 // Bits of capability sets: linux/capability.h.
+const CAP_IPC_LOCK: u32 = 14;
 const CAP_SYS_ADMIN: u32 = 21;
 const CAP_SYSLOG: u32 = 34;
 const CAP_PERFMON: u32 = 38;
@@ -70,6 +71,21 @@ pub enum Scope {
     },
 }
 
+impl Scope {
+    /// As shown: `all CPUs`, `process 7 in user space`.
+    pub(super) fn shown(&self) -> String {
+        match self {
+            Scope::AllCpus => "all CPUs".into(),
+            Scope::Processes { pids, user_only } => {
+                let first: Vec<String> = pids.iter().take(3).map(u32::to_string).collect();
+                let more = if pids.len() > 3 { format!(" and {} more", pids.len() - 3) } else { String::new() };
+                let user = if *user_only { " in user space" } else { "" };
+                format!("process {}{more}{user}", first.join(", "))
+            }
+        }
+    }
+}
+
 /// How much is wanted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Want {
@@ -85,17 +101,19 @@ pub enum Want {
 /// What this host permits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Preflight {
-    /// The perf binary.
-    pub perf: Result<PathBuf, Obstacle>,
+    /// The perf binary; `None` for the built-in sampler, which needs none.
+    pub perf: Result<Option<PathBuf>, Obstacle>,
     /// kernel.perf_event_paranoid; `None`: the kernel has no performance events.
     pub paranoid: Option<i64>,
     /// kernel.kptr_restrict.
     pub kptr_restrict: Option<i64>,
     /// kernel.perf_event_mlock_kb, KiB of buffer per user and CPU without privileges.
     pub mlock_kb: Option<i64>,
-    /// Whether perf will have CAP_PERFMON or CAP_SYS_ADMIN when it runs.
+    /// Whether who samples has CAP_PERFMON or CAP_SYS_ADMIN.
     pub privileged: bool,
-    /// Whether perf will see the addresses of kernel symbols.
+    /// Whether who samples may lock as much memory as he likes for his buffers.
+    pub locks_freely: bool,
+    /// Whether who samples sees the addresses of kernel symbols.
     pub kernel_symbols: bool,
     /// Whether there is a hardware counter of CPU cycles; else cpu-clock is used.
     pub cycles: bool,
@@ -104,20 +122,34 @@ pub struct Preflight {
 /// What will be sampled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// The perf binary.
-    pub perf: PathBuf,
+    /// The perf binary; `None` for the built-in sampler.
+    pub perf: Option<PathBuf>,
     /// How much.
     pub scope: Scope,
     /// The event, without modifiers: `cycles` or `cpu-clock`.
     pub event: &'static str,
+    /// KiB of buffer per user and CPU, when that is limited.
+    pub ring_limit_kb: Option<i64>,
     /// What the reader should know: fallbacks taken, symbols that will be missing.
     pub notes: Vec<String>,
 }
 
-/// Looks at what is in the way, without running anything.
+/// Looks at what is in the way of the built-in sampler, without sampling. Kernel symbols are tried.
+pub fn inspect_built_in(around: &Surroundings) -> Preflight {
+    let caps = Capabilities::of_self(around);
+    let kallsyms = around.text("proc/kallsyms").unwrap_or_default();
+    let with_address = |l: &str| l.split(' ').next().is_some_and(|a| a.bytes().any(|b| b != b'0'));
+    Preflight { kernel_symbols: kallsyms.lines().any(with_address), ..of(around, Ok(None), &caps) }
+}
+
+/// Looks at what is in the way of perf, without running anything.
 pub fn inspect(around: &Surroundings) -> Preflight {
     let perf = find_perf(around);
     let caps = Capabilities::of_perf(around, perf.as_ref().ok());
+    of(around, perf.map(Some), &caps)
+}
+
+fn of(around: &Surroundings, perf: Result<Option<PathBuf>, Obstacle>, caps: &Capabilities) -> Preflight {
     let paranoid = around.number("proc/sys/kernel/perf_event_paranoid");
     let kptr_restrict = around.number("proc/sys/kernel/kptr_restrict");
     // kallsyms_show_value() in kernel/ksyms_common.c.
@@ -132,6 +164,8 @@ pub fn inspect(around: &Surroundings) -> Preflight {
         kptr_restrict,
         mlock_kb: around.number("proc/sys/kernel/perf_event_mlock_kb"),
         privileged: caps.has(CAP_PERFMON) || caps.has(CAP_SYS_ADMIN),
+        // perf_mmap() in kernel/events/core.c.
+        locks_freely: paranoid == Some(-1) || caps.has(CAP_IPC_LOCK),
         kernel_symbols,
         cycles: has_cycles(around),
     }
@@ -182,7 +216,8 @@ impl Preflight {
         if kernel && !self.kernel_symbols {
             notes.push(format!("kernel functions will have no names: {}", self.open_symbols()));
         }
-        Ok(Plan { perf, scope, event, notes })
+        let ring_limit_kb = self.mlock_kb.filter(|_| !self.locks_freely);
+        Ok(Plan { perf, scope, event, ring_limit_kb, notes })
     }
 
     /// All that is in the way of the fullest capture, for a list of what the host permits.
@@ -326,11 +361,23 @@ fn has_cycles(around: &Surroundings) -> bool {
 struct Capabilities(u64);
 
 impl Capabilities {
-    fn of_perf(around: &Surroundings, perf: Option<&PathBuf>) -> Capabilities {
-        // perf events ask for capabilities in the first user namespace: a container's root
-        // has none that count (user_namespaces(7)).
+    /// Those of this process.
+    fn of_self(around: &Surroundings) -> Capabilities {
+        let status = around.text("proc/self/status").unwrap_or_default();
+        let effective = status.lines().find_map(|l| l.strip_prefix("CapEff:"));
+        let effective = effective.and_then(|v| u64::from_str_radix(v.trim(), 16).ok());
+        Capabilities(effective.filter(|_| Capabilities::count(around)).unwrap_or(0))
+    }
+
+    /// perf events ask for capabilities in the first user namespace: a container's root has none that
+    /// count (user_namespaces(7)).
+    fn count(around: &Surroundings) -> bool {
         let whole = |map: String| map.split_ascii_whitespace().eq(["0", "0", "4294967295"]);
-        if !around.text("proc/self/uid_map").is_some_and(whole) {
+        around.text("proc/self/uid_map").is_some_and(whole)
+    }
+
+    fn of_perf(around: &Surroundings, perf: Option<&PathBuf>) -> Capabilities {
+        if !Capabilities::count(around) {
             return Capabilities(0);
         }
         let status = around.text("proc/self/status").unwrap_or_default();
@@ -485,6 +532,30 @@ mod tests {
         let notes = hidden.plan(&[], Want::Widest).unwrap().notes;
         assert!(notes.iter().any(|n| n.ends_with("sudo sysctl -w kernel.kptr_restrict=0")), "{notes:?}");
         assert_eq!(inspect(&hidden.around()).obstacles().len(), 1);
+    }
+
+    #[test]
+    fn the_built_in_sampler_needs_no_perf_and_goes_by_its_own_privileges() {
+        let m = Machine::new("2\n", "0\n", 0);
+        fs::remove_file(m.0.path().join("bin/perf")).unwrap();
+        assert!(m.plan(&[7], Want::Widest).is_err());
+        let of = || inspect_built_in(&m.around()).plan(&m.around(), &[7], Want::Widest).unwrap();
+        // Root in name only.
+        let plan = of();
+        assert_eq!((plan.perf, plan.ring_limit_kb), (None, Some(516)));
+        assert_eq!(plan.scope, Scope::Processes { pids: vec![7], user_only: true });
+        let effective = |bits: u64| m.put("proc/self/status", &format!("Name:\tx\nCapEff:\t{bits:016x}\n"));
+        effective(1 << CAP_PERFMON);
+        assert_eq!((of().scope, of().ring_limit_kb), (Scope::AllCpus, Some(516)));
+        effective(1 << CAP_PERFMON | 1 << CAP_IPC_LOCK);
+        assert_eq!(of().ring_limit_kb, None);
+        assert!(of().notes.iter().any(|n| n.contains("kernel functions will have no names")));
+        m.put("proc/kallsyms", "0000000000000000 A a\n0000000000000000 T b\n");
+        assert!(!inspect_built_in(&m.around()).kernel_symbols);
+        m.put("proc/kallsyms", "0000000000000000 A a\nffffffff81000000 T b\n");
+        assert!(inspect_built_in(&m.around()).kernel_symbols);
+        m.put("proc/self/uid_map", "0 100000 65536\n");
+        assert_eq!(of().scope, Scope::Processes { pids: vec![7], user_only: true });
     }
 
     #[test]

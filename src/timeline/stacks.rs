@@ -26,7 +26,9 @@ pub use pattern::Pattern;
 pub use peek::{Edge, Peek};
 pub use samples::Taken;
 
-use crate::model::{At, CaptureId, Frame, FrameId, FrameKind, Span, StackId, StackTable, Stacks, is_on_cpu};
+use crate::model::{
+    At, CaptureId, Frame, FrameId, FrameKind, Span, StackId, StackTable, Stacks, is_on_cpu, is_waiting,
+};
 use flame::Tree;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -283,29 +285,7 @@ impl Profile {
         let Some(frame) = stack.and_then(|s| self.table.nodes.get(s.0 as usize)).map(|&(_, f)| self.frame(f)) else {
             return true;
         };
-        // Where a CPU waits, by architecture and driver: drivers/cpuidle, arch/*/kernel/process.c.
-        const WAITING: &[&str] = &[
-            "default_idle",
-            "safe_halt",
-            "intel_idle",
-            "acpi_idle",
-            "acpi_safe_halt",
-            "mwait_idle",
-            "amd_e400_idle",
-            "cpuidle_",
-            "cpu_idle",
-            "do_idle",
-            "poll_idle",
-            "haltpoll",
-            "cpu_do_idle",
-            "arch_cpu_idle",
-            "cpu_startup_entry",
-            "io_idle",
-            "tdx_halt",
-            "psci_",
-            "wfi",
-        ];
-        frame.symbol.starts_with('[') || WAITING.iter().any(|w| frame.symbol.contains(w))
+        is_waiting(&frame.symbol)
     }
 
     /// Whether there is no sample.

@@ -1,0 +1,451 @@
+//! The flight recorder's thread: drains, thins out, keeps, and serves captures.
+//!
+//! One event per CPU serves both streams: it samples densely, and every n-th sample of a CPU goes into
+//! the thin stream with the weight of all n. So the sums of both agree, and the timer costs once.
+//!
+//! Must not: wait for the channel's reader, or keep more than its bounds.
+
+use super::built_in::BATCH;
+use super::quality::Tally;
+use super::recorder::{Order, RecorderRequest, Signs};
+use super::{Sampling, Taken, join_idle};
+use crate::clock::Clock;
+use crate::model::{At, CaptureId, CaptureNews, CaptureState, Event, Span};
+use crate::profile::jit::MapJobs;
+use crate::profile::{Obstacle, Plan, inspect_built_in};
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError};
+use std::time::Duration;
+
+/// How many times denser than the thin stream is what is kept.
+const DENSER: u32 = 4;
+/// How often the thin stream is sent.
+const EVERY: Duration = Duration::from_secs(1);
+/// Samples kept densely at the most, and waiting of the thin stream.
+const MOST_DENSE: usize = 1_000_000;
+const MOST_THIN: usize = 100_000;
+/// Places named after each drain while a capture runs.
+const NAMED_AHEAD: usize = 500;
+/// How long the target's processes may stay unknown before that is told.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How often the list of CPUs is looked at.
+const CPUS_EVERY: Duration = Duration::from_secs(10);
+
+/// Events on their way, in order; never waits.
+#[derive(Clone, Debug)]
+pub(super) struct Outbox {
+    out: SyncSender<Event>,
+    waiting: VecDeque<Event>,
+    signs: Arc<Signs>,
+}
+
+impl Outbox {
+    pub(super) fn new(out: SyncSender<Event>, signs: Arc<Signs>) -> Outbox {
+        Outbox { out, waiting: VecDeque::new(), signs }
+    }
+
+    pub(super) fn news(&mut self, at: At, id: CaptureId, state: CaptureState) {
+        self.send(Event::Capture(CaptureNews { at, id, state }));
+    }
+
+    pub(super) fn send(&mut self, event: Event) {
+        self.waiting.push_back(event);
+        self.flush();
+    }
+
+    /// Sends what there is room for; whether nothing waits any more.
+    fn flush(&mut self) -> bool {
+        while let Some(event) = self.waiting.pop_front() {
+            let last = matches!(&event, Event::Capture(CaptureNews { id, state, .. }) if *id != CaptureId::RECORDER
+                && matches!(state, CaptureState::Done { .. } | CaptureState::Failed { .. }));
+            match self.out.try_send(event) {
+                Err(TrySendError::Full(back)) => {
+                    self.waiting.push_front(back);
+                    return false;
+                }
+                // Nobody listens any more: as good as sent.
+                Ok(()) | Err(TrySendError::Disconnected(_)) => {}
+            }
+            if last {
+                // Saturating: a fault of ours may have set it to 0 before.
+                let _ = self.signs.under_way.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
+            }
+        }
+        true
+    }
+}
+
+/// Picks every n-th sample of each CPU, with the weight of all since the last.
+#[derive(Debug)]
+struct Thinning {
+    every: u32,
+    by_cpu: HashMap<u32, (u32, u64)>,
+}
+
+impl Thinning {
+    fn new(every: u32) -> Thinning {
+        Thinning { every: every.max(1), by_cpu: HashMap::new() }
+    }
+
+    fn pick(&mut self, taken: &Taken) -> Option<Taken> {
+        let (n, weight) = self.by_cpu.entry(taken.cpu).or_default();
+        *n += 1;
+        *weight = weight.saturating_add(taken.weight);
+        if *n < self.every {
+            return None;
+        }
+        let weight = std::mem::take(weight);
+        *n = 0;
+        Some(Taken { weight, ..taken.clone() })
+    }
+}
+
+/// A capture under way.
+#[derive(Debug)]
+struct Under {
+    id: CaptureId,
+    span: Span,
+    /// Lost in the kernel during it.
+    lost: u64,
+    /// Java processes are writing their maps; sampling is over.
+    maps: Option<MapJobs>,
+}
+
+/// What the recorder samples with at present.
+#[derive(Debug)]
+struct Running {
+    sampling: Sampling,
+    plan: Plan,
+    since: At,
+    thinning: Thinning,
+}
+
+/// The thread's state.
+#[derive(Debug)]
+pub(super) struct Flight {
+    request: RecorderRequest,
+    clock: Clock,
+    outbox: Outbox,
+    signs: Arc<Signs>,
+    running: Option<Running>,
+    /// Why nothing is sampled.
+    obstacle: Option<Obstacle>,
+    /// When that is told.
+    tell_at: Option<At>,
+    dense: VecDeque<Taken>,
+    thin: Vec<Taken>,
+    /// Dense samples that were lost since the last batch of the thin stream.
+    lost: u64,
+    thin_due: At,
+    cpus_due: At,
+    under: Option<Under>,
+}
+
+impl Flight {
+    pub(super) fn new(request: RecorderRequest, clock: Clock, outbox: Outbox, signs: Arc<Signs>) -> Flight {
+        let now = clock.now();
+        Flight {
+            request,
+            clock,
+            outbox,
+            signs,
+            running: None,
+            obstacle: None,
+            tell_at: None,
+            dense: VecDeque::new(),
+            thin: Vec::new(),
+            lost: 0,
+            thin_due: now + EVERY,
+            cpus_due: now + CPUS_EVERY,
+            under: None,
+        }
+    }
+
+    /// Records until nobody can give orders any more.
+    pub(super) fn run(&mut self, orders: &Receiver<Order>) {
+        self.open();
+        loop {
+            match orders.recv_timeout(self.wait()) {
+                Ok(order) => self.obey(order),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            self.step();
+        }
+        self.cancel();
+        self.drain();
+        self.send_thin();
+        self.outbox.flush();
+    }
+
+    /// How long nothing is to be done.
+    fn wait(&self) -> Duration {
+        let usual = self.running.as_ref().map_or(EVERY, |r| r.sampling.interval());
+        match &self.under {
+            Some(Under { maps: Some(_), .. }) => crate::profile::jit::GLANCE,
+            // Until the end of the capture, and its last samples are in the rings.
+            Some(under) => {
+                let left = under.span.to.since_ns(self.clock.now()) + 2 * super::MARGIN_NS;
+                usual.min(Duration::from_nanos(left))
+            }
+            None if !self.outbox.waiting.is_empty() => usual.min(Duration::from_millis(50)),
+            None => usual,
+        }
+    }
+
+    /// Begins to sample, or samples anew with what is asked for now.
+    fn open(&mut self) {
+        let around = &self.request.around;
+        let plan = inspect_built_in(around).plan(around, &self.request.pids, self.request.want);
+        let dense_hz = self.request.hz.max(1).saturating_mul(DENSER);
+        let opened = plan.and_then(|plan| match self.running.take() {
+            Some(mut running) => {
+                running.sampling.reopen(&plan, dense_hz)?;
+                Ok(Running { plan, ..running })
+            }
+            None => {
+                let sampling = Sampling::open(&plan, dense_hz, &around.root, self.clock.origin_monotonic_ns())?;
+                let since = self.clock.now();
+                Ok(Running { sampling, plan, since, thinning: Thinning::new(DENSER) })
+            }
+        });
+        match opened {
+            Ok(mut running) => {
+                // Fewer than asked for where the kernel allows no more.
+                let hz = running.sampling.events.hz;
+                running.thinning = Thinning::new((hz + self.request.hz / 2) / self.request.hz.max(1));
+                let hz = hz / running.thinning.every;
+                let how = running.sampling.how();
+                self.running = Some(running);
+                (self.obstacle, self.tell_at) = (None, None);
+                self.signs.sampling.store(true, Ordering::SeqCst);
+                let state = CaptureState::Sampling { for_ns: 0, hz, how };
+                self.outbox.news(self.clock.now(), CaptureId::RECORDER, state);
+            }
+            Err(obstacle) => {
+                self.signs.sampling.store(false, Ordering::SeqCst);
+                // Whom to sample is often known only when the target has answered.
+                let wait = if self.request.pids.is_empty() { PATIENCE } else { Duration::ZERO };
+                self.tell_at = Some(self.clock.now() + wait);
+                self.obstacle = Some(obstacle);
+            }
+        }
+    }
+
+    fn obey(&mut self, order: Order) {
+        match order {
+            Order::Capture { id, before, after } => self.begin(id, before, after),
+            Order::Stop => {
+                if let Some(under) = self.under.as_mut().filter(|u| u.maps.is_none()) {
+                    under.span.to = under.span.to.min(self.clock.now()).max(under.span.from);
+                }
+            }
+            Order::Cancel => self.cancel(),
+            Order::Pids(pids) if pids != self.request.pids => {
+                self.request.pids = pids;
+                let all = self.running.as_ref().is_some_and(|r| r.plan.scope == crate::profile::Scope::AllCpus);
+                if !all {
+                    self.drain();
+                    self.open();
+                }
+            }
+            Order::Pids(_) => {}
+        }
+    }
+
+    fn begin(&mut self, id: CaptureId, before: Duration, after: Duration) {
+        let now = self.clock.now();
+        let refuse = |what: &str, mend| CaptureState::Failed { what: what.into(), mend };
+        if self.under.is_some() {
+            return self.outbox.news(now, id, refuse("a capture is under way; wait for it to end", None));
+        }
+        let Some(running) = &self.running else {
+            let obstacle =
+                self.obstacle.clone().unwrap_or_else(|| Obstacle::new("the flight recorder has ended", None));
+            return self.outbox.news(now, id, refuse(&obstacle.what, obstacle.mend));
+        };
+        let before = before.min(self.request.keep);
+        let from = Span::ending(now, u64::try_from(before.as_nanos()).unwrap_or(u64::MAX)).from.max(running.since);
+        let span = Span { from, to: now + after };
+        self.under = Some(Under { id, span, lost: 0, maps: None });
+        let for_ns = span.to.since_ns(now);
+        let (hz, how) = (running.sampling.events.hz, running.sampling.how());
+        self.outbox.news(now, id, CaptureState::Sampling { for_ns, hz, how });
+    }
+
+    fn cancel(&mut self) {
+        if let Some(under) = self.under.take() {
+            let state = CaptureState::Failed { what: "the capture was cancelled".into(), mend: None };
+            self.outbox.news(self.clock.now(), under.id, state);
+        }
+    }
+
+    fn step(&mut self) {
+        let now = self.clock.now();
+        if self.tell_at.is_some_and(|at| at <= now) {
+            self.tell_at = None;
+            if let Some(Obstacle { what, mend }) = self.obstacle.clone() {
+                self.outbox.news(now, CaptureId::RECORDER, CaptureState::Failed { what, mend });
+            }
+        }
+        self.drain();
+        if now >= self.cpus_due {
+            self.cpus_due = now + CPUS_EVERY;
+            let changed = |r: &Running| r.sampling.events.cpus != super::events::online(&self.request.around.root);
+            if self.running.as_ref().is_some_and(changed) {
+                self.open();
+            }
+        }
+        if now >= self.thin_due {
+            self.thin_due = now + EVERY;
+            // What waits longer is gathered; the reader has a queue to work off.
+            if self.outbox.flush() {
+                self.send_thin();
+            }
+        }
+        self.outbox.flush();
+        self.finish_capture();
+    }
+
+    /// Takes what the rings have into both streams.
+    fn drain(&mut self) {
+        let Some(running) = &mut self.running else { return };
+        let now = self.clock.now();
+        let (mut batch, thin, thinning) = (Vec::new(), &mut self.thin, &mut running.thinning);
+        running.sampling.drain(now, |taken| {
+            thin.extend(thinning.pick(&taken));
+            batch.push(taken);
+        });
+        join_idle(&mut batch);
+        let lost = running.sampling.take_lost();
+        self.lost = self.lost.saturating_add(lost);
+        if let Some(under) = &mut self.under {
+            under.lost = under.lost.saturating_add(lost);
+            running.sampling.name_ahead(&batch, NAMED_AHEAD);
+        }
+        self.dense.extend(batch);
+        let kept_from = Span::ending(now, u64::try_from(self.request.keep.as_nanos()).unwrap_or(u64::MAX)).from;
+        let kept_from = self.under.as_ref().map_or(kept_from, |u| u.span.from.min(kept_from));
+        while self.dense.front().is_some_and(|t| t.at < kept_from) || self.dense.len() > MOST_DENSE {
+            if self.dense.pop_front().is_some_and(|t| t.at >= kept_from)
+                && let Some(under) = &mut self.under
+            {
+                under.lost = under.lost.saturating_add(1);
+            }
+        }
+        if self.thin.len() > MOST_THIN {
+            let over = self.thin.len() - MOST_THIN / 2;
+            self.thin.drain(..over);
+            self.lost = self.lost.saturating_add(over as u64 * u64::from(thinning.every));
+        }
+    }
+
+    fn send_thin(&mut self) {
+        let Some(running) = &mut self.running else { return };
+        let mut samples = std::mem::take(&mut self.thin);
+        let lost = std::mem::take(&mut self.lost).div_ceil(u64::from(running.thinning.every));
+        join_idle(&mut samples);
+        if samples.is_empty() && lost == 0 {
+            return;
+        }
+        let now = self.clock.now();
+        let mut stacks = running.sampling.stacks(CaptureId::RECORDER, now, &samples, &mut Tally::default());
+        stacks.lost = lost;
+        self.outbox.send(Event::Stacks(stacks));
+    }
+
+    /// Ends the capture whose time is over.
+    fn finish_capture(&mut self) {
+        let Some(under) = &self.under else { return };
+        let now = self.clock.now();
+        if now.0 < under.span.to.0.saturating_add(super::MARGIN_NS) {
+            return;
+        }
+        if self.running.is_none() {
+            return self.cancel();
+        }
+        if under.maps.is_none() {
+            self.outbox.news(now, under.id, CaptureState::Reading);
+            // What was drained before may end before the capture does.
+            self.drain();
+            let (Some(running), Some(under)) = (&self.running, &mut self.under) else { return };
+            let span = under.span;
+            let samples: Vec<Taken> = self.dense.iter().filter(|t| span.contains(t.at)).cloned().collect();
+            under.maps = Some(MapJobs::start(running.sampling.jvms(&samples)));
+        }
+        if self.under.as_ref().and_then(|u| u.maps.as_ref()).is_some_and(MapJobs::is_finished)
+            && let Some(under) = self.under.take()
+        {
+            self.send_capture(under);
+        }
+    }
+
+    fn send_capture(&mut self, under: Under) {
+        let Some(running) = &mut self.running else { return };
+        let Under { id, span, lost, maps } = under;
+        let samples: Vec<Taken> = self.dense.iter().filter(|t| span.contains(t.at)).cloned().collect();
+        let mut notes = running.plan.notes.clone();
+        notes.extend(maps.map(MapJobs::end).unwrap_or_default());
+        if samples.is_empty() {
+            let obstacle = crate::profile::capture::nothing_sampled(&running.plan.scope, span, lost, false);
+            let state = CaptureState::Failed { what: obstacle.what, mend: obstacle.mend };
+            return self.outbox.news(self.clock.now(), id, state);
+        }
+        let (mut tally, mut left) = (Tally::default(), lost);
+        for part in samples.chunks(BATCH) {
+            let mut stacks = running.sampling.stacks(id, self.clock.now(), part, &mut tally);
+            stacks.lost = std::mem::take(&mut left);
+            self.outbox.send(Event::Stacks(stacks));
+        }
+        notes.extend(tally.notes(running.sampling.circumstances(span, lost)));
+        let state = CaptureState::Done { span, samples: tally.samples, lost, notes };
+        self.outbox.news(self.clock.now(), id, state);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::taken;
+    use super::*;
+    use crate::model::{Mark, MarkKind};
+    use std::sync::mpsc::sync_channel;
+
+    #[test]
+    fn the_thin_stream_has_every_nth_sample_of_a_cpu_and_all_the_weight() {
+        let mut thinning = Thinning::new(4);
+        let all: Vec<Taken> = (0..40).map(|n| taken(n, (n % 2) as u32, 7, 10 + n)).collect();
+        let picked: Vec<Taken> = all.iter().filter_map(|t| thinning.pick(t)).collect();
+        assert_eq!(picked.len(), 10);
+        assert_eq!(picked.iter().map(|t| t.weight).sum::<u64>(), all.iter().map(|t| t.weight).sum::<u64>());
+        assert_eq!((picked[0].at, picked[0].cpu, picked[0].weight), (At(6), 0, 10 + 12 + 14 + 16));
+    }
+
+    fn mark(n: u64) -> Event {
+        Event::Mark(Mark { at: At(n), kind: MarkKind::User, label: String::new() })
+    }
+
+    #[test]
+    fn a_full_channel_is_not_waited_for_and_keeps_the_order() {
+        let (out, events) = sync_channel(2);
+        let signs = Arc::new(Signs::default());
+        let mut outbox = Outbox::new(out, signs.clone());
+        signs.under_way.store(1, Ordering::SeqCst);
+        (0..5).for_each(|n| outbox.send(mark(n)));
+        let end = CaptureState::Failed { what: String::new(), mend: None };
+        outbox.news(At(5), CaptureId::RECORDER, end.clone());
+        outbox.news(At(6), CaptureId(1), end);
+        let mut seen = Vec::new();
+        while !outbox.flush() {
+            assert_eq!(signs.under_way.load(Ordering::SeqCst), 1, "its last news is not sent yet");
+            seen.extend(events.try_iter().map(|e| e.at().0));
+        }
+        seen.extend(events.try_iter().map(|e| e.at().0));
+        assert_eq!(seen, [0, 1, 2, 3, 4, 5, 6]);
+        assert_eq!(signs.under_way.load(Ordering::SeqCst), 0);
+        drop(events);
+        outbox.send(mark(7));
+        assert!(outbox.waiting.is_empty());
+    }
+}

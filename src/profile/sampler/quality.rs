@@ -1,0 +1,260 @@
+//! How far a profile can be trusted, counted while it is named, and told in short lines.
+//!
+//! Must not: change a sample, or leave out one that is bad.
+
+use super::Taken;
+use super::events::What;
+use super::processes::{Processes, Runtime, Site};
+use super::symbols::COMPILED;
+use crate::model::{Frame, FrameKind, Span};
+use crate::profile::Scope;
+use std::collections::BTreeMap;
+
+/// Below this share something is told of every CPU's coverage.
+const COVERED: f64 = 0.9;
+/// Processes told apart at the most.
+const MOST_PROCESSES: usize = 1024;
+
+/// Counts of one profile; idle samples count for coverage only.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Tally {
+    /// Samples, idle ones included.
+    pub(super) samples: u64,
+    /// Of them, those at work.
+    working: u64,
+    weight_by_cpu: BTreeMap<u32, u64>,
+    in_kernel: u64,
+    in_user: u64,
+    in_user_unnamed: u64,
+    truncated: u64,
+    cut: u64,
+    by_pid: BTreeMap<u32, OfProcess>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+struct OfProcess {
+    comm: String,
+    runtime: Option<Runtime>,
+    samples: u64,
+    compiled: u64,
+    compiled_unnamed: u64,
+    cut: u64,
+}
+
+/// What the counts are to be held against.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Circumstances<'a> {
+    pub(super) span: Span,
+    pub(super) scope: &'a Scope,
+    pub(super) what: What,
+    pub(super) cpus: &'a [u32],
+    /// Whether kernel functions have names.
+    pub(super) kernel_names: bool,
+    /// Samples the kernel had no room for.
+    pub(super) lost: u64,
+}
+
+impl Tally {
+    /// Counts a sample with its innermost frame.
+    pub(super) fn count(&mut self, taken: &Taken, innermost: Option<&Frame>, processes: &Processes) {
+        self.samples += 1;
+        let weight = self.weight_by_cpu.entry(taken.cpu).or_default();
+        *weight = weight.saturating_add(taken.weight);
+        if taken.idle {
+            return;
+        }
+        self.working += 1;
+        let kernel = innermost.is_some_and(|f| f.kind.is_kernel());
+        let unnamed = innermost.is_none_or(|f| f.symbol.starts_with('[') && &*f.symbol != "[vdso]");
+        self.in_kernel += u64::from(kernel);
+        self.in_user += u64::from(!kernel);
+        self.in_user_unnamed += u64::from(!kernel && unnamed);
+        let (truncated, cut) = match taken.chain.last() {
+            Some(Site::Truncated) => (1, 0),
+            Some(Site::NoFramePointers) => (0, 1),
+            _ => (0, 0),
+        };
+        self.truncated += truncated;
+        self.cut += cut;
+        if taken.pid == 0 || (self.by_pid.len() >= MOST_PROCESSES && !self.by_pid.contains_key(&taken.pid)) {
+            return;
+        }
+        let of = self.by_pid.entry(taken.pid).or_default();
+        if of.samples == 0 {
+            of.comm = crate::model::clean(&taken.comm, 16);
+        }
+        of.runtime = of.runtime.or_else(|| processes.runtime(taken.pid));
+        of.samples += 1;
+        of.cut += cut;
+        if let Some(frame) = innermost.filter(|f| f.kind == FrameKind::Jit) {
+            of.compiled += 1;
+            of.compiled_unnamed += u64::from(&*frame.symbol == COMPILED);
+        }
+    }
+
+    /// What the reader should know.
+    pub(super) fn notes(&self, of: Circumstances<'_>) -> Vec<String> {
+        let mut notes = Vec::new();
+        if of.lost > 0 {
+            notes.push(format!("{} samples were lost: the sampler's rings were full", of.lost));
+        }
+        notes.extend(self.coverage(of));
+        let percent = |n: u64, of: u64| n as f64 * 100.0 / of.max(1) as f64;
+        if percent(self.truncated, self.working) >= 1.0 {
+            notes.push(format!(
+                "{:.0} % of the stacks are deeper than the kernel copies and begin with [truncated]: sudo sysctl -w kernel.perf_event_max_stack=512",
+                percent(self.truncated, self.working)
+            ));
+        }
+        if percent(self.cut, self.working) >= 1.0 {
+            notes.push(format!(
+                "{:.0} % of the stacks end in code without frame pointers and begin with [no frame pointers]: build with -fno-omit-frame-pointer, or --call-graph dwarf",
+                percent(self.cut, self.working)
+            ));
+        }
+        let unnamed = percent(self.in_user_unnamed, self.in_user);
+        if self.in_user > 0 && unnamed >= 10.0 {
+            notes.push(format!(
+                "{unnamed:.0} % of the samples in user space are in functions without a name: install debug symbols"
+            ));
+        }
+        if self.in_kernel > 0 && !of.kernel_names {
+            notes.push(
+                "kernel functions have no names (/proc/kallsyms has no addresses): sudo sysctl -w kernel.kptr_restrict=0 kernel.perf_event_paranoid=1, or CAP_SYSLOG"
+                    .into(),
+            );
+        }
+        notes.extend(self.hints());
+        notes
+    }
+
+    /// Of all CPUs by the clock, idle ones included, weights must add up to the time.
+    fn coverage(&self, of: Circumstances<'_>) -> Option<String> {
+        if of.what != What::CpuClock || *of.scope != Scope::AllCpus || of.span.len_ns() == 0 {
+            return None;
+        }
+        let share = |cpu: &u32| {
+            let weight = self.weight_by_cpu.get(cpu).copied().unwrap_or(0);
+            (weight as f64 / of.span.len_ns() as f64, *cpu)
+        };
+        let (least, cpu) = of.cpus.iter().map(share).min_by(|a, b| a.0.total_cmp(&b.0))?;
+        (least < COVERED).then(|| {
+            format!(
+                "coverage of CPU {cpu} is {:.0} %: its sampling timer came late, as in a VM whose host is busy; shares hold, sums are too small",
+                least * 100.0
+            )
+        })
+    }
+
+    /// How the frames of runtimes would have names.
+    fn hints(&self) -> Vec<String> {
+        let mut hints = Vec::new();
+        let mut of: Vec<(&u32, &OfProcess)> = self.by_pid.iter().collect();
+        of.sort_by_key(|(pid, p)| (std::cmp::Reverse(p.samples), **pid));
+        let matters = |n: u64, of: u64| n * 10 >= of.max(1);
+        for (pid, p) in of.into_iter().filter(|(_, p)| matters(p.samples, self.working)).take(3) {
+            let who = format!("process {pid} ({})", p.comm);
+            let unnamed = matters(p.compiled_unnamed, p.samples);
+            match p.runtime {
+                Some(Runtime::Jvm) if unnamed => {
+                    hints.push(format!(
+                        "{who}: compiled methods without names: it needs JDK 17 for jcmd Compiler.perfmap"
+                    ));
+                }
+                Some(Runtime::Jvm) if matters(p.cut, p.samples) => {
+                    hints.push(format!("{who}: Java callers are missing: start it with -XX:+PreserveFramePointer"));
+                }
+                Some(Runtime::Node) if unnamed => hints.push(format!(
+                    "{who}: functions without names: start it with --perf-basic-prof --interpreted-frames-native-stack"
+                )),
+                Some(Runtime::Python) if p.compiled == 0 => {
+                    hints.push(format!(
+                        "{who}: Python functions show as the interpreter's: start it with -X perf (3.12)"
+                    ));
+                }
+                None if unnamed => {
+                    hints.push(format!("{who}: compiled code without names: it writes no /tmp/perf-{pid}.map"));
+                }
+                _ => {}
+            }
+        }
+        hints
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::taken;
+    use super::*;
+    use crate::model::At;
+    use std::path::Path;
+
+    fn of(span_ns: u64) -> Circumstances<'static> {
+        Circumstances {
+            span: Span::new(At(0), At(span_ns)),
+            scope: &Scope::AllCpus,
+            what: What::CpuClock,
+            cpus: &[0, 1],
+            kernel_names: true,
+            lost: 0,
+        }
+    }
+
+    #[test]
+    fn a_profile_without_flaws_has_no_notes_and_gaps_are_told() {
+        let processes = Processes::new(Path::new("/nonexistent"));
+        let (mut tally, frame) = (Tally::default(), Frame::new("f", "x", FrameKind::User));
+        for cpu in [0, 1] {
+            tally.count(&taken(1, cpu, 7, 60), Some(&frame), &processes);
+            tally.count(&taken(2, cpu, 0, 40), None, &processes);
+        }
+        assert_eq!(tally.notes(of(100)), Vec::<String>::new());
+        assert!(tally.notes(of(200))[0].starts_with("coverage of CPU 0 is 50 %"));
+        assert!(tally.notes(Circumstances { what: What::Cycles, ..of(200) }).is_empty());
+        assert!(tally.notes(Circumstances { lost: 3, ..of(100) })[0].starts_with("3 samples were lost"));
+        let three = Circumstances { cpus: &[0, 1, 5], ..of(100) };
+        assert!(tally.notes(three)[0].starts_with("coverage of CPU 5 is 0 %"));
+    }
+
+    #[test]
+    fn what_cuts_stacks_and_hides_names_is_told_with_its_mend() {
+        let processes = Processes::new(Path::new("/nonexistent"));
+        let mut tally = Tally::default();
+        for (last, frame) in [
+            (Site::Truncated, Frame::new("f", "x", FrameKind::User)),
+            (Site::NoFramePointers, Frame::new("[x]", "x", FrameKind::User)),
+            (Site::Unknown, Frame::new("[kernel]", "", FrameKind::Kernel)),
+            (Site::Unknown, Frame::new(COMPILED, "", FrameKind::Jit)),
+        ] {
+            let chain = [Site::Unknown, last][..].into();
+            tally.count(&Taken { chain, ..taken(1, 0, 7, 1) }, Some(&frame), &processes);
+        }
+        let mut of = of(1);
+        let scope = Scope::Processes { pids: Vec::new(), user_only: false };
+        (of.scope, of.kernel_names) = (&scope, false);
+        let notes = tally.notes(of);
+        let parts = [
+            "25 % of the stacks are deeper",
+            "25 % of the stacks end",
+            "67 % of the samples in user",
+            "CAP_SYSLOG",
+            "perf-7.map",
+        ];
+        assert_eq!(notes.len(), parts.len(), "{notes:?}");
+        assert!(notes.iter().zip(parts).all(|(note, part)| note.contains(part)), "{notes:?}");
+    }
+
+    #[test]
+    fn each_runtime_has_its_hint() {
+        let of = |runtime, compiled, compiled_unnamed, cut| {
+            let p =
+                OfProcess { comm: "x".into(), runtime: Some(runtime), samples: 10, compiled, compiled_unnamed, cut };
+            Tally { working: 10, by_pid: BTreeMap::from([(7, p)]), ..Tally::default() }.hints().join("|")
+        };
+        assert!(of(Runtime::Jvm, 9, 9, 0).contains("JDK 17"));
+        assert!(of(Runtime::Jvm, 9, 0, 5).contains("PreserveFramePointer"));
+        assert!(of(Runtime::Node, 9, 9, 0).contains("--perf-basic-prof"));
+        assert!(of(Runtime::Python, 0, 0, 0).contains("-X perf"));
+        assert_eq!(of(Runtime::Python, 3, 0, 0) + &of(Runtime::Jvm, 9, 0, 0) + &of(Runtime::Node, 9, 0, 0), "");
+    }
+}
