@@ -2,8 +2,11 @@
 //!
 //! Must not: take a profile.
 
+use crate::model::At;
+use crate::profile::{CallGraph, Source};
 use crate::timeline::objective::{Lasting, Objective};
-use crate::workbench::Trigger;
+use crate::workbench::{Profiling, Trigger};
+use anyhow::bail;
 use clap::ArgAction;
 use std::time::Duration;
 
@@ -13,7 +16,20 @@ pub(super) struct ProfileArgs {
     /// Take a profile AT this time for so long: 3s,5s; may be given several times
     #[arg(long, value_name = "AT,FOR", value_parser = capture, action = ArgAction::Append, help_heading = "Profile")]
     pub(super) capture: Vec<(Duration, Duration)>,
-    /// Samples per second and CPU of a profile
+    /// Samples per second and CPU that are taken all the time, so that any stretch has its stacks
+    #[arg(long, value_name = "HZ", default_value_t = 49, value_parser = clap::value_parser!(u32).range(1..=1_000), help_heading = "Profile")]
+    pub(super) profile_hz: u32,
+    /// Sample nothing but captures
+    #[arg(long, conflicts_with = "profile_hz", help_heading = "Profile")]
+    pub(super) no_profile: bool,
+    /// What takes captures
+    #[arg(long, value_enum, default_value = "auto", help_heading = "Profile")]
+    pub(super) profiler: ProfilerName,
+    /// How a capture finds the callers of a function: by frame pointers, or by DWARF tables from a copy
+    /// of each stack, which takes perf and kilobytes a sample
+    #[arg(long, value_enum, default_value = "fp", help_heading = "Profile")]
+    pub(super) call_graph: CallGraphName,
+    /// Samples per second and CPU of a capture by perf
     #[arg(long, value_name = "HZ", default_value_t = 99, value_parser = clap::value_parser!(u32).range(1..=10_000), help_heading = "Profile")]
     pub(super) capture_hz: u32,
     /// How much a capture keeps of what was before the key was pressed, and of what comes after
@@ -28,7 +44,49 @@ pub(super) struct ProfileArgs {
     pub(super) capture_most: u32,
 }
 
+/// What takes captures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum ProfilerName {
+    /// The built-in sampler, or perf where that can do more
+    Auto,
+    /// The built-in sampler: no package, four times --profile-hz, and what was before the key
+    Builtin,
+    /// The program perf
+    Perf,
+}
+
+/// How callers are found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum CallGraphName {
+    /// By frame pointers
+    Fp,
+    /// By DWARF tables
+    Dwarf,
+}
+
 impl ProfileArgs {
+    /// What is profiled, for a live feed.
+    pub(super) fn profiling(&self) -> anyhow::Result<Profiling> {
+        if self.call_graph == CallGraphName::Dwarf && self.profiler == ProfilerName::Builtin {
+            bail!("--call-graph dwarf takes --profiler perf: the built-in sampler goes by frame pointers");
+        }
+        Ok(Profiling {
+            captures: self.capture.iter().map(|(at, length)| (At::START + *at, *length)).collect(),
+            hz: self.capture_hz,
+            length: self.capture_length,
+            recorder_hz: (!self.no_profile).then_some(self.profile_hz),
+            source: match self.profiler {
+                ProfilerName::Auto => Source::Auto,
+                ProfilerName::Builtin => Source::BuiltIn,
+                ProfilerName::Perf => Source::Perf,
+            },
+            call_graph: match self.call_graph {
+                CallGraphName::Fp => CallGraph::FramePointers,
+                CallGraphName::Dwarf => CallGraph::Dwarf,
+            },
+        })
+    }
+
     /// What takes profiles by itself.
     pub(super) fn triggers(&self) -> Vec<Trigger> {
         let conditions = self.capture_if.iter().flat_map(|o| o.conditions()).cloned();

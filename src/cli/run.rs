@@ -15,7 +15,7 @@ use crate::session::Writer;
 use crate::timeline::{Cursor, Selection, Timeline, View};
 use crate::traffic::scenario::{Drive, Scenario};
 use crate::traffic::{self, Reader, Source};
-use crate::workbench::{Feed, Interrupt, Live, LiveParts, Profiling, Recorder, Workbench, run_headless};
+use crate::workbench::{Feed, Interrupt, Live, LiveParts, Recorder, Workbench, run_headless};
 use crate::{diagnosis, host, lab, load, report, ui};
 use anyhow::{Context as _, anyhow};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -270,18 +270,8 @@ fn start(
     let config = host::Config { target: address, pid: args.pid.or(lab.map(lab::Target::pid)), period: args.period };
     let watch = host::Watch::start(config, clock.clone(), channel.0.clone());
     let run = load::Run::start(plan, source.source, clock, &channel.0).context("the load could not start")?;
-    let profile = &args.profile;
-    let parts = LiveParts {
-        clock: clock.clone(),
-        run,
-        watch,
-        profiling: Profiling {
-            captures: profile.capture.iter().map(|(at, length)| (At::START + *at, *length)).collect(),
-            hz: profile.capture_hz,
-            length: profile.capture_length,
-        },
-        control: args.control(),
-    };
+    let parts =
+        LiveParts { clock: clock.clone(), run, watch, profiling: args.profile.profiling()?, control: args.control() };
     Ok(Live::new(parts, channel))
 }
 

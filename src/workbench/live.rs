@@ -7,13 +7,15 @@ use crate::clock::Clock;
 use crate::host::Watch;
 use crate::load::{Change, Run};
 use crate::model::{At, CaptureId, Closing, Event, Fault, Mark, MarkKind};
-use crate::profile::{self, Capture, CaptureRequest};
+use crate::profile::{self, CallGraph, Capture, CaptureRequest, Recorder, RecorderRequest, Source};
 use crate::timeline::steer::{GOING_ON, PAUSED, Target};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
 /// Events that may wait for the workbench before producers merge or drop.
 const WAITING: usize = 1024;
+/// How often the end of the flight recorder is looked for.
+const ENDING: Duration = Duration::from_millis(5);
 /// Events ingested before keys are looked at again.
 const BATCH: usize = 256;
 
@@ -37,17 +39,33 @@ pub struct LiveParts {
 pub struct Profiling {
     /// Captures to take by themselves: when, and how long.
     pub captures: Vec<(At, Duration)>,
-    /// Samples per second and CPU of captures.
+    /// Samples per second and CPU of captures that the flight recorder does not serve.
     pub hz: u32,
-    /// How long a capture by a condition is.
+    /// How long a capture by a condition is, before it and after it.
     pub length: Duration,
+    /// Samples per second and CPU of the flight recorder; `None` for none.
+    pub recorder_hz: Option<u32>,
+    /// Which source captures are taken from.
+    pub source: Source,
+    /// How callers are found.
+    pub call_graph: CallGraph,
 }
 
 impl Default for Profiling {
     fn default() -> Profiling {
-        Profiling { captures: Vec::new(), hz: 99, length: Duration::from_secs(5) }
+        Profiling {
+            captures: Vec::new(),
+            hz: 99,
+            length: Duration::from_secs(5),
+            recorder_hz: None,
+            source: Source::Auto,
+            call_graph: CallGraph::FramePointers,
+        }
     }
 }
+
+/// How often the target's processes are looked up again for the flight recorder, ns.
+const PIDS_NS: u64 = 1_000_000_000;
 
 /// See the top of the file.
 #[derive(Debug)]
@@ -58,6 +76,9 @@ pub struct Live {
     run: Option<Run>,
     watch: Option<Watch>,
     captures: Vec<Capture>,
+    recorder: Option<Recorder>,
+    /// The target's processes as the flight recorder knows them, and when they were looked up.
+    recorded_pids: (Vec<u32>, At),
     scheduled: Vec<(At, Duration)>,
     profiling: Profiling,
     captures_started: u32,
@@ -78,7 +99,15 @@ impl Live {
     pub fn new(parts: LiveParts, channel: (SyncSender<Event>, Receiver<Event>)) -> Live {
         let mut scheduled = parts.profiling.captures.clone();
         scheduled.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
+        let pids = parts.watch.target_pids();
+        let recorder = parts.profiling.recorder_hz.map(|hz| {
+            let ordinary = RecorderRequest::new(pids.clone());
+            let keep = ordinary.keep.max(parts.profiling.length);
+            profile::record(RecorderRequest { hz, keep, ..ordinary }, parts.clock.clone(), channel.0.clone())
+        });
         Live {
+            recorder,
+            recorded_pids: (pids, parts.clock.now()),
             clock: parts.clock,
             sender: channel.0,
             events: channel.1,
@@ -95,24 +124,50 @@ impl Live {
         }
     }
 
-    fn capture(&mut self, length: Duration) -> Result<(), String> {
-        self.captures.retain(|c| !c.is_finished());
+    /// Takes a capture of the time `before` now, as far as the flight recorder has kept it, and of
+    /// `length` from now on.
+    fn capture(&mut self, before: Duration, length: Duration) -> Result<(), String> {
         // Two at once would count the same time twice.
-        if !self.captures.is_empty() {
+        if self.is_capturing() {
             return Err("a capture is under way; wait for it to end".into());
         }
         self.captures_started += 1;
-        let pids = self.watch.as_ref().map(Watch::target_pids).unwrap_or_default();
         let id = CaptureId(self.captures_started);
-        let request = CaptureRequest { hz: self.profiling.hz, ..CaptureRequest::new(id, length, pids) };
+        let Profiling { hz, source, call_graph, .. } = self.profiling;
+        let can_serve = source != Source::Perf && call_graph == CallGraph::FramePointers;
+        if let Some(recorder) = self.recorder.as_ref().filter(|r| can_serve && r.is_sampling()) {
+            recorder.capture(id, before, length);
+            return Ok(());
+        }
+        let pids = self.watch.as_ref().map(Watch::target_pids).unwrap_or_default();
+        let request = CaptureRequest { hz, source, call_graph, ..CaptureRequest::new(id, length, pids) };
         self.captures.push(profile::start(request, self.clock.clone(), self.sender.clone()));
         Ok(())
+    }
+
+    fn is_capturing(&mut self) -> bool {
+        self.captures.retain(|c| !c.is_finished());
+        !self.captures.is_empty() || self.recorder.as_ref().is_some_and(Recorder::has_capture_under_way)
+    }
+
+    /// Tells the flight recorder which processes are the target's now.
+    fn follow_pids(&mut self) {
+        let (Some(recorder), Some(watch)) = (&self.recorder, &self.watch) else { return };
+        let now = self.clock.now();
+        if now.since_ns(self.recorded_pids.1) < PIDS_NS {
+            return;
+        }
+        let pids = watch.target_pids();
+        if pids != self.recorded_pids.0 {
+            recorder.set_pids(pids.clone());
+        }
+        self.recorded_pids = (pids, now);
     }
 
     fn start_scheduled(&mut self) {
         while self.scheduled.last().is_some_and(|(at, _)| *at <= self.clock.now()) {
             let Some((at, length)) = self.scheduled.pop() else { return };
-            if let Err(what) = self.capture(length) {
+            if let Err(what) = self.capture(Duration::ZERO, length) {
                 let fault = Fault { at, place: "profile".into(), what, mend: None };
                 let _ = self.sender.try_send(Event::Fault(fault));
             }
@@ -134,7 +189,7 @@ impl Live {
                 }
             }
         }
-        if asked && let Err(what) = self.capture(self.profiling.length) {
+        if asked && let Err(what) = self.capture(self.profiling.length, self.profiling.length) {
             let fault = Fault { at: self.clock.now(), place: "profile".into(), what, mend: None };
             into.ingest(Event::Fault(fault));
         }
@@ -181,12 +236,22 @@ impl Live {
 
     /// Whether everything that could send has ended.
     fn is_over(&mut self) -> bool {
-        self.captures.retain(|c| !c.is_finished());
-        self.captures.is_empty() && self.run.as_ref().is_none_or(Run::is_finished)
+        !self.is_capturing() && self.run.as_ref().is_none_or(Run::is_finished)
     }
 
     /// Ends the watch, ingests what is left and closes the session.
     fn close(&mut self, into: &mut Workbench) {
+        // What it has gathered comes before the end; somebody must take it meanwhile.
+        if let Some(recorder) = self.recorder.take() {
+            std::thread::scope(|scope| {
+                let ending = scope.spawn(|| drop(recorder));
+                while !ending.is_finished() {
+                    if let Ok(event) = self.events.recv_timeout(ENDING) {
+                        into.ingest(event);
+                    }
+                }
+            });
+        }
         if let Some(watch) = self.watch.take() {
             watch.stop();
         }
@@ -222,6 +287,7 @@ impl Feed for Live {
             return FeedState::Ended;
         }
         self.start_scheduled();
+        self.follow_pids();
         if let Ok(event) = self.events.recv_timeout(wait) {
             into.ingest(event);
             self.events.try_iter().take(BATCH).for_each(|e| into.ingest(e));
@@ -240,7 +306,7 @@ impl Feed for Live {
             return Err("the run has ended".into());
         }
         match command {
-            Command::Capture { length } => self.capture(length),
+            Command::Capture { length } => self.capture(length, length),
             Command::Mark(label) => self.mark(MarkKind::User, label),
             Command::Rate { factor } => self.change_rate(factor),
             Command::Pause => self.pause_or_go_on(),
@@ -248,6 +314,7 @@ impl Feed for Live {
                 self.stopped = true;
                 self.scheduled.clear();
                 self.captures.iter().for_each(Capture::stop);
+                self.recorder.iter().for_each(Recorder::stop_capture);
                 if let Some(run) = &self.run {
                     run.stop();
                 }

@@ -42,7 +42,8 @@ impl Importer for PerfData {
         };
         let perf = inspect(&Surroundings::here())
             .perf
-            .map_err(|o| Obstacle::new(format!("perf.data is read by perf, and {}", o.what), o.mend))?;
+            .map_err(|o| Obstacle::new(format!("perf.data is read by perf, and {}", o.what), o.mend))?
+            .ok_or_else(|| super::wrong("perf.data is read by perf, which was not looked for"))?;
         let mut first = None;
         for fields in FIELDS {
             match read(&perf, path, fields) {
