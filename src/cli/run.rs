@@ -15,7 +15,7 @@ use crate::session::Writer;
 use crate::timeline::{Cursor, Selection, Timeline, View};
 use crate::traffic::scenario::{Drive, Scenario};
 use crate::traffic::{self, Reader, Source};
-use crate::workbench::{Feed, Interrupt, Live, LiveParts, Recorder, Workbench, run_headless};
+use crate::workbench::{Feed, Interrupt, Live, LiveParts, Profiling, Recorder, Workbench, run_headless};
 use crate::{diagnosis, host, lab, load, report, ui};
 use anyhow::{Context as _, anyhow};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -44,6 +44,7 @@ pub(super) fn run(mut args: RunArgs) -> Result<(), Failure> {
     let source = Traffic::open(&mut args)?;
     let judge = args.checks.judge()?;
     args.check_pace().map_err(usage)?;
+    let profiling = args.profile.profiling().map_err(usage)?;
     let curve = args.pace.scale_to.map(|_| Replay::rate_curve(&args)).transpose().map_err(usage)?;
     let (target, Found { way, address }, lab) = find_target(&args)?;
 
@@ -69,7 +70,7 @@ pub(super) fn run(mut args: RunArgs) -> Result<(), Failure> {
     if args.record.is_some() {
         signals::watch(&interrupt).map_err(failed)?; // before there is anything to end in good order
     }
-    let mut live = start(&args, plan, source, &clock, address, lab.as_ref()).map_err(failed)?;
+    let mut live = start(&args, profiling, plan, source, &clock, address, lab.as_ref()).map_err(failed)?;
 
     if args.record.is_some() {
         headless(&args, &interrupt, &mut workbench, &mut live)
@@ -260,6 +261,7 @@ fn most_connections(args: &RunArgs) -> u32 {
 
 fn start(
     args: &RunArgs,
+    profiling: Profiling,
     plan: load::Plan,
     source: Traffic,
     clock: &Clock,
@@ -270,8 +272,7 @@ fn start(
     let config = host::Config { target: address, pid: args.pid.or(lab.map(lab::Target::pid)), period: args.period };
     let watch = host::Watch::start(config, clock.clone(), channel.0.clone());
     let run = load::Run::start(plan, source.source, clock, &channel.0).context("the load could not start")?;
-    let parts =
-        LiveParts { clock: clock.clone(), run, watch, profiling: args.profile.profiling()?, control: args.control() };
+    let parts = LiveParts { clock: clock.clone(), run, watch, profiling, control: args.control() };
     Ok(Live::new(parts, channel))
 }
 

@@ -31,10 +31,11 @@ pub(super) struct Giver {
 /// The worker's end.
 #[derive(Debug)]
 pub(crate) struct Taker {
+    /// There as long as the taker is. Dropped first: the end of the channel wakes the giver, which may
+    /// run before the rest is dropped and would deal thousands of batches to nobody.
+    _alive: Arc<()>,
     channel: Receiver<Batch>,
     bell: Arc<Doorbell>,
-    /// There as long as the taker is.
-    _alive: Arc<()>,
 }
 
 /// Both ends; `bell` is rung when a worker that found nothing can look again.
@@ -42,7 +43,7 @@ pub(super) fn supply(bell: Arc<Doorbell>) -> (Giver, Taker) {
     let (give, take) = sync_channel(AHEAD);
     let alive = Arc::new(());
     let giver = Giver { channel: Some(give), bell: bell.clone(), taker: Arc::downgrade(&alive) };
-    (giver, Taker { channel: take, bell, _alive: alive })
+    (giver, Taker { _alive: alive, channel: take, bell })
 }
 
 /// Why a batch was not taken; it is given back.
@@ -152,7 +153,8 @@ mod tests {
             assert!(give.try_give(batch()).is_ok());
         }
         assert!(matches!(give.try_give(batch()), Err(Refused::Full(_))));
+        assert!(!give.is_refused());
         drop(take);
-        assert!(matches!(give.try_give(batch()), Err(Refused::Ended(_))) && !give.give(batch()));
+        assert!(matches!(give.try_give(batch()), Err(Refused::Ended(_))) && !give.give(batch()) && give.is_refused());
     }
 }

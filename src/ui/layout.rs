@@ -317,13 +317,24 @@ fn screen_tree(screen: Screen, room: Room, height: u16) -> Node {
                 Columns(vec![
                     pane(Share(6), "symbols"),
                     pane(Share(4), "callers"),
-                    (Share(4), Rows(vec![pane(Share(1), "sums"), pane(Share(1), "captures")])),
+                    (
+                        Share(4),
+                        Rows(vec![pane(Cells(3), "sums"), pane(Share(1), "subsecond"), pane(Cells(3), "captures")]),
+                    ),
                 ]),
             ),
         ]),
         (Screen::Profile, Room::Large) => Columns(vec![
             (Share(5), Rows(vec![pane(Share(7), "flame"), pane(Share(4), "symbols")])),
-            (Share(2), Rows(vec![pane(Share(4), "callers"), pane(Share(3), "sums"), pane(Share(3), "captures")])),
+            (
+                Share(2),
+                Rows(vec![
+                    pane(Share(4), "callers"),
+                    pane(Share(3), "subsecond"),
+                    pane(Share(2), "sums"),
+                    pane(Share(3), "captures"),
+                ]),
+            ),
         ]),
         (Screen::Findings, Room::Small) => {
             Rows(vec![pane(Share(4), "findings"), pane(Share(3), "captures"), pane(Share(3), "notes")])

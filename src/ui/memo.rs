@@ -7,7 +7,8 @@ use super::axis::Axis;
 use super::profile_state::ProfileState;
 use super::units;
 use crate::model::{At, Exemplar, Finding, Interval, Latency, Span};
-use crate::timeline::stacks::{FlameGraph, Hot, HotLine, Order, Pattern, Peek, StackFilter, Weights};
+use crate::timeline::stacks::diff::{self, Change, Comparison, DiffRow, Per, Side, SideSum, Which};
+use crate::timeline::stacks::{FlameGraph, Hot, HotLine, Order, Pattern, Peek, StackFilter, Subsecond, Weights};
 use crate::timeline::{ClientUse, LoadSum, RouteSum, Timeline, View};
 use crate::workbench::Workbench;
 use std::collections::{BTreeMap, HashMap};
@@ -32,6 +33,8 @@ pub struct Needs {
     pub peek: bool,
     /// Sums over patterns.
     pub sums: bool,
+    /// Samples within each second, which is divided into so many parts; 0 for none.
+    pub subsecond: u32,
     /// The client's ledger.
     pub client: bool,
 }
@@ -47,6 +50,7 @@ impl Needs {
         self.flame |= more.flame;
         self.peek |= more.peek;
         self.sums |= more.sums;
+        self.subsecond = self.subsecond.max(more.subsecond);
         self.client |= more.client;
     }
 }
@@ -163,8 +167,12 @@ pub struct Memo {
     pub peek_of: String,
     /// Patterns with the weight of the stacks they are in.
     pub sums: Vec<(String, u64)>,
-    /// Requests completed while those samples were taken; `None` when that is not known.
-    pub requests: Option<u64>,
+    /// Samples within each second.
+    pub subsecond: Subsecond,
+    /// What a weight of one nanosecond is per completed request, ns; `None` when that is not known.
+    pub per_request: Option<f64>,
+    /// What is selected against the rest, or why that can't be told.
+    pub difference: Option<Result<Difference, String>>,
     /// The flame graph, callers above callees.
     pub flame: Option<FlameGraph>,
     /// The right edge of the time axes.
@@ -196,6 +204,9 @@ struct Seen {
     lines: Option<bool>,
     peek_of: Option<String>,
     sums: Option<Vec<String>>,
+    subsecond: Option<u32>,
+    per_request: bool,
+    difference: Option<bool>,
 }
 
 impl Memo {
@@ -269,6 +280,9 @@ impl Memo {
                 lines: None,
                 peek_of: None,
                 sums: None,
+                subsecond: None,
+                per_request: false,
+                difference: None,
                 ..std::mem::take(&mut self.seen)
             };
             self.hot = profile.hot(&filter);
@@ -277,8 +291,32 @@ impl Memo {
             self.filter = filter;
         }
         let filter = &self.filter;
+        let is_compared = needs.flame && state.against;
+        if self.seen.difference.replace(is_compared) != Some(is_compared) {
+            self.seen.flame = None;
+            self.difference = is_compared.then(|| {
+                let rest = StackFilter { event: state.event.clone(), ..view.stack_filter(window, true) };
+                Difference::new(view.timeline, rest, filter.clone())
+            });
+        }
         if needs.flame && self.seen.flame.replace(state.merged) != Some(state.merged) {
-            self.flame = Some(profile.flame(filter, Order::Name, !state.merged));
+            self.flame = match &mut self.difference {
+                Some(Ok(d)) => {
+                    let rest = StackFilter { event: state.event.clone(), ..view.stack_filter(window, true) };
+                    d.flame(view.timeline, rest, filter.clone(), !state.merged)
+                }
+                _ => Some(profile.flame(filter, Order::Name, !state.merged)),
+            };
+        }
+        // Adds up all there is once more, so only where there is room for it.
+        if needs.flame && !std::mem::replace(&mut self.seen.per_request, true) {
+            let side = Side { timeline: view.timeline, filter: filter.clone() };
+            let is_time = matches!(&*self.weights.unit, "ns" | "nanoseconds") && self.weights.total > 0;
+            let whole = is_time.then(|| diff::costs(&side, Some(Per::Request)).ok()).flatten();
+            self.per_request = whole.map(|c| c.whole / self.weights.total as f64);
+        }
+        if needs.subsecond > 0 && self.seen.subsecond.replace(needs.subsecond) != Some(needs.subsecond) {
+            self.subsecond = profile.subsecond(filter, needs.subsecond);
         }
         if self.seen.lines.replace(state.by_line) != Some(state.by_line) {
             self.lines = if state.by_line { profile.lines(filter) } else { Vec::new() };
@@ -308,8 +346,7 @@ impl Memo {
 
     /// A weight in CPU time per completed request, as text; `None` where that is not known.
     pub fn us_per_request(&self, weight: u64) -> Option<String> {
-        let requests = self.requests.filter(|n| *n > 0)?;
-        matches!(&*self.weights.unit, "ns" | "nanoseconds").then(|| units::time(weight as f64 / requests as f64))
+        self.per_request.map(|one| units::time(weight as f64 * one))
     }
 
     fn prepare_charts(&mut self, timeline: &Timeline, view: &View<'_>, needs: &Needs) {
@@ -340,6 +377,46 @@ impl Memo {
     pub fn columns(&self, axis: &Axis, route: Option<&Arc<str>>) -> Vec<Option<&LoadColumn>> {
         let chart = self.charts.get(&(axis.step_ns, route.cloned()));
         axis.spans().map(|(n, _)| chart?.get(&n).map(|(c, _)| c).filter(|c| c.covered_s > 0.0)).collect()
+    }
+}
+
+/// What is selected against the rest.
+#[derive(Debug)]
+pub struct Difference {
+    /// What costs are divided by.
+    pub per: Per,
+    /// The rest, and what is selected.
+    pub sides: [SideSum; 2],
+    /// Everything together.
+    pub whole: Change,
+    /// By function, what is certain first.
+    pub rows: Vec<DiffRow>,
+    /// By node of the flame graph.
+    pub changes: Vec<Change>,
+}
+
+impl Difference {
+    fn new(timeline: &Timeline, rest: StackFilter, chosen: StackFilter) -> Result<Difference, String> {
+        let (a, b) = (Side { timeline, filter: rest }, Side { timeline, filter: chosen });
+        let c = Comparison::new(&a, &b, None).map_err(|e| e.to_string())?;
+        let mut rows = c.rows();
+        rows.sort_by(|x, y| diff::order(&x.own, &y.own));
+        rows.truncate(KEPT_HOT);
+        Ok(Difference { per: c.per(), sides: c.sides().map(Clone::clone), whole: c.whole(), rows, changes: vec![] })
+    }
+
+    /// The flame graph of what is selected, with the changes by node kept here.
+    fn flame(
+        &mut self,
+        timeline: &Timeline,
+        rest: StackFilter,
+        chosen: StackFilter,
+        by_thread: bool,
+    ) -> Option<FlameGraph> {
+        let (a, b) = (Side { timeline, filter: rest }, Side { timeline, filter: chosen });
+        let both = Comparison::new(&a, &b, Some(self.per)).ok()?.flame(Which::After, Order::Name, by_thread);
+        self.changes = both.changes;
+        Some(both.graph)
     }
 }
 

@@ -61,6 +61,12 @@ pub struct Theme {
     pub flame_kernel: Vec<Style>,
     /// Flame graph frames that match a search.
     pub flame_match: Style,
+    /// Flame graph frames that cost more than in what they are compared with, from a little to much.
+    pub more: Vec<Style>,
+    /// Those that cost less.
+    pub less: Vec<Style>,
+    /// Those whose difference may be chance.
+    pub same: Style,
     /// Phases of a request, in the order of [`crate::model::Phase::ALL`]: lookup, connect, TLS,
     /// first byte, body. None is that of a CPU mode.
     pub phase: [Style; 5],
@@ -128,6 +134,9 @@ impl Theme {
             flame_user: vec![filled(Color::Yellow), filled(Color::Red)],
             flame_kernel: vec![filled(Color::Blue), filled(Color::Cyan)],
             flame_match: filled(Color::Magenta),
+            more: vec![filled(Color::Yellow), filled(Color::Red)],
+            less: vec![filled(Color::Cyan), filled(Color::Blue)],
+            same: filled(Color::Gray),
             phase: [Color::White, Color::Yellow, Color::LightMagenta, Color::LightBlue, Color::Cyan].map(c),
             check: c(Color::LightMagenta),
             ..self
@@ -155,6 +164,10 @@ impl Theme {
             flame_user: [215, 179, 209, 173].map(filled).to_vec(),
             flame_kernel: [110, 67, 74, 103].map(filled).to_vec(),
             flame_match: Style::new().fg(Color::Indexed(16)).bg(Color::Indexed(176)),
+            // Orange against blue: told apart with any colour vision, so every theme has them.
+            more: [223, 215, 208].map(filled).to_vec(),
+            less: [153, 111, 69].map(filled).to_vec(),
+            same: filled(246),
             phase: [250, 179, 175, 75, 153].map(fg),
             check: fg(176),
             mono: false,
@@ -208,6 +221,9 @@ impl Theme {
                 reversed.add_modifier(Modifier::DIM | Modifier::UNDERLINED),
             ],
             flame_match: bold,
+            more: vec![reversed.add_modifier(Modifier::BOLD)],
+            less: vec![reversed.add_modifier(Modifier::UNDERLINED)],
+            same: reversed.add_modifier(Modifier::DIM),
             phase: [plain; 5],
             check: bold.add_modifier(Modifier::UNDERLINED),
             mono: true,
@@ -231,6 +247,15 @@ impl Theme {
         let last = self.heat.len().checked_sub(1)?;
         let n = (level.clamp(0.0, 1.0) * last as f64).round() as usize;
         self.heat.get(n.min(last)).copied()
+    }
+
+    /// The style of a difference: `ratio` is after as a multiple of before, `None` where there was
+    /// nothing before. Deepest at twice or half.
+    pub fn difference(&self, ratio: Option<f64>) -> Style {
+        let log = ratio.map_or(1.0, |r| if r > 0.0 { r.log2() } else { -1.0 });
+        let shades = if log >= 0.0 { &self.more } else { &self.less };
+        let n = (log.abs().min(1.0) * shades.len() as f64) as usize;
+        shades.get(n.min(shades.len().saturating_sub(1))).copied().unwrap_or(self.same)
     }
 
     /// The shade of heat where there is no colour.

@@ -5,9 +5,10 @@
 use super::Pane;
 use super::symbols::no_stacks;
 use crate::model::FrameKind;
+use crate::timeline::stacks::diff::{Change, Per};
 use crate::timeline::stacks::{FlameGraph, NodeId, Pattern};
 use crate::ui::flame_state::DETAIL_ROWS;
-use crate::ui::memo::Needs;
+use crate::ui::memo::{Difference, Needs};
 use crate::ui::scene::Scene;
 use crate::ui::units;
 use crate::ui::widgets::Canvas;
@@ -23,7 +24,8 @@ impl Pane for Flame {
 
     fn title(&self, scene: &Scene<'_>) -> (String, String) {
         let way = if scene.app.profile().upward { "callees above callers" } else { "callers above callees" };
-        (format!("flame graph{}, {way}", of_type(scene)), over(scene))
+        let against = if scene.memo.difference.is_some() { " against the rest" } else { "" };
+        (format!("flame graph{}{against}, {way}", of_type(scene)), over(scene))
     }
 
     fn needs(&self, _: u16, _: u16) -> Needs {
@@ -38,6 +40,25 @@ impl Pane for Flame {
         let rows = height.saturating_sub(DETAIL_ROWS);
         self.frames(scene, &mut on.part(0, 0, width, rows), graph);
         self.detail(scene, on, graph, rows);
+    }
+}
+
+/// What a frame costs more or less than in the rest, when that is looked at.
+fn difference<'a>(scene: &Scene<'a>, id: NodeId) -> Option<&'a Change> {
+    scene.memo.difference.as_ref()?.as_ref().ok()?.changes.get(id.0 as usize)
+}
+
+/// A cost for people: `12.3 µs a request`, `41 ms a second`.
+pub(super) fn cost(value: f64, per: Per, unit: &str) -> String {
+    let value = match unit {
+        "ns" | "nanoseconds" => units::time(value),
+        "bytes" => units::bytes(value),
+        _ => units::short(value),
+    };
+    match per {
+        Per::Request => format!("{value}/request"),
+        Per::Second => format!("{value}/s"),
+        Per::Whole => value,
     }
 }
 
@@ -110,8 +131,13 @@ impl Flame {
                 continue;
             }
             parity[row] += 1;
-            let style =
-                self.style(scene, graph, id, searching && !node.thread && pattern.matches(&node.symbol), parity[row]);
+            let is_found = searching && !node.thread && pattern.matches(&node.symbol);
+            let style = match difference(scene, id) {
+                Some(_) if is_found => theme.flame_match,
+                Some(change) if change.is_noise => theme.same,
+                Some(change) => theme.difference(change.ratio()),
+                None => self.style(scene, graph, id, is_found, parity[row]),
+            };
             let style =
                 if searching && !pattern.matches(&node.symbol) { style.add_modifier(Modifier::DIM) } else { style };
             let style = if id == at && scene.app.focused() == self.name() {
@@ -148,6 +174,26 @@ impl Flame {
         set.get((parity + node.depth as usize) % set.len().max(1)).copied().unwrap_or_default()
     }
 
+    /// What the frame pointed at costs here and in the rest, and what the colours mean.
+    fn compared(&self, scene: &Scene<'_>, on: &mut Canvas<'_>, d: &Difference, change: &Change) {
+        let theme = scene.theme;
+        let unit = &scene.memo.weights.unit;
+        let shown = |v: f64| cost(v, d.per, unit);
+        let mut x = scene.field(on, 0, 0, "here", &shown(change.after), theme.strong) + 2;
+        x = scene.field(on, x, 0, "rest", &shown(change.before), theme.text) + 2;
+        let told = match (change.is_noise, change.ratio()) {
+            (true, _) => "may be chance".to_owned(),
+            (false, Some(ratio)) => format!("×{ratio:.2}"),
+            (false, None) => "only here".to_owned(),
+        };
+        x = on.put(x, 0, &told, if change.is_noise { theme.dim } else { theme.accent }) + 3;
+        if on.width().saturating_sub(x) > 26 {
+            x = on.put(x, 0, " less ", theme.difference(Some(0.4))) + 1;
+            x = on.put(x, 0, " chance ", theme.same) + 1;
+            on.put(x, 0, " more ", theme.difference(Some(2.5)));
+        }
+    }
+
     fn detail(&self, scene: &Scene<'_>, on: &mut Canvas<'_>, graph: &FlameGraph, y: u16) {
         let theme = scene.theme;
         let width = on.width();
@@ -171,6 +217,13 @@ impl Flame {
         if zoomed.depth > 0 {
             let share = 100.0 * node.total as f64 / zoomed.total.max(1) as f64;
             scene.field(on, x, y, "of zoomed", &format!("{share:.1} %"), theme.text);
+        }
+        if let Some(Err(why)) = &scene.memo.difference {
+            on.put(0, y + 1, &units::cut(why, usize::from(width)), theme.warn);
+            return;
+        }
+        if let (Some(Ok(d)), Some(change)) = (&scene.memo.difference, difference(scene, state.at(graph))) {
+            return self.compared(scene, &mut on.part(0, y + 1, width, 1), d, change);
         }
         let pattern = self.pattern(scene);
         let y = y + 1;

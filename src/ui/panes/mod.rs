@@ -28,6 +28,7 @@ mod samplers;
 mod slowest;
 mod sockets;
 mod softirq;
+mod subsecond;
 mod sums;
 mod symbols;
 mod throughput;
@@ -132,6 +133,7 @@ pub static PANES: &[&dyn Pane] = &[
     &flame::Flame,
     &callers::Callers,
     &sums::Sums,
+    &subsecond::Subsecond,
     &captures::Captures,
     &notes::Notes,
 ];

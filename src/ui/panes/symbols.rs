@@ -6,9 +6,10 @@ use super::Pane;
 use super::captures::state_line;
 use super::processes::Processes;
 use crate::model::{CaptureState, FrameKind, SourceLine};
+use crate::timeline::stacks::diff::DiffRow;
 use crate::timeline::stacks::{Hot, HotLine, Pattern};
 use crate::ui::action::Narrow;
-use crate::ui::memo::Needs;
+use crate::ui::memo::{Difference, Needs};
 use crate::ui::scene::Scene;
 use crate::ui::units;
 use crate::ui::widgets::{Canvas, Column, Table};
@@ -27,6 +28,15 @@ const COLUMNS: &[Column] = &[
 
 /// Where it is not.
 const COLUMNS_WITHOUT: &[Column] = &[COLUMNS[0], COLUMNS[1], COLUMNS[3], COLUMNS[4]];
+
+/// Where what is selected is shown against the rest.
+const DIFFERENCES: &[Column] = &[
+    Column::number("self here", 12, 0),
+    Column::number("rest", 12, 1),
+    Column::number("", 6, 0),
+    Column::wide("function", 24),
+    Column::name("module", 12, 2),
+];
 
 impl Symbols {
     /// Until there is a profile, who is busy is the best answer there is.
@@ -56,6 +66,42 @@ impl Symbols {
             x = on.put(x, 0, &name, scene.theme.text) + 1;
             x = on.put(x, 0, &format!("{} %", units::percent(p.us + p.sy)), scene.theme.strong) + 2;
         }
+    }
+
+    /// What each function costs here and in the rest: what certainly differs first.
+    fn compared(&self, scene: &Scene<'_>, on: &mut Canvas<'_>, d: &Difference) {
+        let theme = scene.theme;
+        let shown = |v: f64| super::flame::cost(v, d.per, &scene.memo.weights.unit);
+        let rows = self.differences(scene).into_iter().map(|r| {
+            let c = &r.own;
+            let by = match c.ratio() {
+                _ if c.is_noise => "~".to_owned(),
+                Some(ratio) => format!("×{ratio:.2}"),
+                None => "new".to_owned(),
+            };
+            let style = if c.is_noise { theme.faint } else { theme.text };
+            vec![
+                (shown(c.after), style),
+                (shown(c.before), style),
+                (by, if c.is_noise { theme.faint } else { theme.strong }),
+                (r.symbol.to_string(), style),
+                (r.module.to_string(), theme.dim),
+            ]
+        });
+        let table = Table {
+            columns: DIFFERENCES,
+            rows: rows.collect(),
+            selected: scene.app.row(self.name()),
+            sorted: None,
+            styles: (theme.dim, theme.row),
+        };
+        table.paint(on);
+    }
+
+    fn differences<'a>(&self, scene: &Scene<'a>) -> Vec<&'a DiffRow> {
+        let pattern = Pattern::new(scene.app.search());
+        let Some(Ok(d)) = &scene.memo.difference else { return vec![] };
+        d.rows.iter().filter(|r| pattern.is_empty() || pattern.matches(&r.symbol)).collect()
     }
 
     /// What is shown, in its order: functions, or lines of them.
@@ -121,7 +167,11 @@ impl Pane for Symbols {
             over if scene.memo.hot.is_empty() => over,
             over => format!("{over}, {} samples", units::count(scene.memo.weights.samples)),
         };
-        let what = if scene.app.profile().by_line { "hot lines" } else { "hot symbols" };
+        let what = match &scene.memo.difference {
+            Some(Ok(_)) => "what differs",
+            _ if scene.app.profile().by_line => "hot lines",
+            _ => "hot symbols",
+        };
         (what.into(), over)
     }
 
@@ -130,14 +180,24 @@ impl Pane for Symbols {
     }
 
     fn rows(&self, scene: &Scene<'_>) -> usize {
-        self.shown(scene).len()
+        match &scene.memo.difference {
+            Some(Ok(_)) => self.differences(scene).len(),
+            _ => self.shown(scene).len(),
+        }
     }
 
     fn open(&self, scene: &Scene<'_>, row: usize) -> Option<Narrow> {
-        self.shown(scene).get(row).map(|h| Narrow::Symbol(h.symbol.to_string()))
+        let symbol = match &scene.memo.difference {
+            Some(Ok(_)) => self.differences(scene).get(row)?.symbol.to_string(),
+            _ => self.shown(scene).get(row)?.symbol.to_string(),
+        };
+        Some(Narrow::Symbol(symbol))
     }
 
     fn draw(&self, scene: &Scene<'_>, on: &mut Canvas<'_>) {
+        if let Some(Ok(difference)) = &scene.memo.difference {
+            return self.compared(scene, on, difference);
+        }
         let theme = scene.theme;
         let shown = self.shown(scene);
         if shown.is_empty() {
