@@ -296,7 +296,10 @@ impl Memo {
             self.seen.flame = None;
             self.difference = is_compared.then(|| {
                 let rest = StackFilter { event: state.event.clone(), ..view.stack_filter(window, true) };
-                Difference::new(view.timeline, rest, filter.clone())
+                // While slow requests were under way hardly any ended: what the machine did is asked, by
+                // the second.
+                let per = view.selection.band.map(|_| Per::Second);
+                Difference::new(view.timeline, rest, filter.clone(), per)
             });
         }
         if needs.flame && self.seen.flame.replace(state.merged) != Some(state.merged) {
@@ -396,11 +399,20 @@ pub struct Difference {
 }
 
 impl Difference {
-    fn new(timeline: &Timeline, rest: StackFilter, chosen: StackFilter) -> Result<Difference, String> {
+    fn new(
+        timeline: &Timeline,
+        rest: StackFilter,
+        chosen: StackFilter,
+        per: Option<Per>,
+    ) -> Result<Difference, String> {
         let (a, b) = (Side { timeline, filter: rest }, Side { timeline, filter: chosen });
-        let c = Comparison::new(&a, &b, None).map_err(|e| e.to_string())?;
+        let c = Comparison::new(&a, &b, per).map_err(|e| e.to_string())?;
         let mut rows = c.rows();
-        rows.sort_by(|x, y| diff::order(&x.own, &y.own));
+        let certain = |r: &DiffRow| (r.own.is_noise, r.total.is_noise);
+        rows.sort_by(|x, y| {
+            let (own, total) = (diff::order(&x.own, &y.own), diff::order(&x.total, &y.total));
+            certain(x).cmp(&certain(y)).then(if x.own.is_noise { total } else { own })
+        });
         rows.truncate(KEPT_HOT);
         Ok(Difference { per: c.per(), sides: c.sides().map(Clone::clone), whole: c.whole(), rows, changes: vec![] })
     }

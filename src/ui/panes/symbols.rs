@@ -31,9 +31,9 @@ const COLUMNS_WITHOUT: &[Column] = &[COLUMNS[0], COLUMNS[1], COLUMNS[3], COLUMNS
 
 /// Where what is selected is shown against the rest.
 const DIFFERENCES: &[Column] = &[
-    Column::number("self here", 12, 0),
-    Column::number("rest", 12, 1),
-    Column::number("", 6, 0),
+    Column::number("here", 15, 0),
+    Column::number("rest", 15, 1),
+    Column::number("", 7, 0),
     Column::wide("function", 24),
     Column::name("module", 12, 2),
 ];
@@ -73,11 +73,13 @@ impl Symbols {
         let theme = scene.theme;
         let shown = |v: f64| super::flame::cost(v, d.per, &scene.memo.weights.unit);
         let rows = self.differences(scene).into_iter().map(|r| {
-            let c = &r.own;
+            // A function that is dearer by what it calls is told with all of that, after a Σ.
+            let (c, sum) = if r.own.is_noise && !r.total.is_noise { (&r.total, "Σ") } else { (&r.own, "") };
             let by = match c.ratio() {
                 _ if c.is_noise => "~".to_owned(),
-                Some(ratio) => format!("×{ratio:.2}"),
-                None => "new".to_owned(),
+                Some(ratio) if ratio >= 99.5 => format!("{sum}×{ratio:.0}"),
+                Some(ratio) => format!("{sum}×{ratio:.2}"),
+                None => format!("{sum}new"),
             };
             let style = if c.is_noise { theme.faint } else { theme.text };
             vec![
