@@ -236,7 +236,7 @@ impl Flight {
 
     fn obey(&mut self, order: Order) {
         match order {
-            Order::Capture { id, before, after } => self.begin(id, before, after),
+            Order::Capture { id, asked, before, after } => self.begin(id, asked, before, after),
             Order::Stop => {
                 if let Some(under) = self.under.as_mut().filter(|u| u.maps.is_none()) {
                     under.span.to = under.span.to.min(self.clock.now()).max(under.span.from);
@@ -255,7 +255,7 @@ impl Flight {
         }
     }
 
-    fn begin(&mut self, id: CaptureId, before: Duration, after: Duration) {
+    fn begin(&mut self, id: CaptureId, asked: At, before: Duration, after: Duration) {
         let now = self.clock.now();
         let refuse = |what: &str, mend| CaptureState::Failed { what: what.into(), mend };
         if self.under.is_some() {
@@ -267,8 +267,9 @@ impl Flight {
             return self.outbox.news(now, id, refuse(&obstacle.what, obstacle.mend));
         };
         let before = before.min(self.request.keep);
-        let from = Span::ending(now, u64::try_from(before.as_nanos()).unwrap_or(u64::MAX)).from.max(running.since);
-        let span = Span { from, to: now + after };
+        let from = Span::ending(asked, u64::try_from(before.as_nanos()).unwrap_or(u64::MAX)).from;
+        let (from, to) = (from.max(running.since), (asked + after).max(running.since));
+        let span = Span { from, to };
         self.under = Some(Under { id, span, lost: 0, maps: None });
         let for_ns = span.to.since_ns(now);
         let (hz, how) = (running.sampling.events.hz, running.sampling.how());

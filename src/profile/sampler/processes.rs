@@ -125,25 +125,23 @@ impl Processes {
                 }
             }
             Record::Fork { pid, ppid, tid, ptid, .. } => {
-                if let Some((comm, _)) = self.comms.get(&ptid).cloned() {
-                    self.comms.insert(tid, (comm, self.turn));
-                } else {
-                    self.comms.remove(&tid);
+                // A parent goes on forking, so it is worth being read once for all its children,
+                // which may be gone before anybody could read theirs.
+                let parent = if pid == ppid || ppid == 0 { None } else { self.process(ppid) };
+                match self.known_comm(ppid, ptid) {
+                    Some(comm) => drop(self.comms.insert(tid, (comm, self.turn))),
+                    None => drop(self.comms.remove(&tid)),
                 }
                 if pid != ppid {
                     self.ahead.remove(&pid);
-                    match self.by_pid.get(&ppid).map(|p| p.maps.clone()) {
-                        Some(maps) => self.begin(pid, maps),
+                    match parent {
+                        Some(parent) => self.begin(pid, parent.maps),
                         None => drop(self.by_pid.remove(&pid)),
                     }
                 }
             }
-            Record::Exit { pid, tid, .. } => {
-                self.comms.remove(&tid);
-                if pid == tid {
-                    self.by_pid.remove(&pid);
-                }
-            }
+            // Its last moments in the kernel come after that, still under its name.
+            Record::Exit { pid, tid, .. } if pid == tid => drop(self.by_pid.remove(&pid)),
             Record::Mmap(MmapRecord { pid, addr, len, pgoff, inode, executable: true, path, .. }) => {
                 // Of others everything is read when they are first sampled.
                 if let Some(process) = self.by_pid.get_mut(&pid) {
@@ -180,14 +178,20 @@ impl Processes {
         if tid == 0 {
             return self.swapper.clone();
         }
+        self.known_comm(pid, tid).unwrap_or_else(|| "[exited]".into())
+    }
+
+    fn known_comm(&mut self, pid: u32, tid: u32) -> Option<Arc<str>> {
         if let Some((comm, seen)) = self.comms.get_mut(&tid) {
             *seen = self.turn;
-            return comm.clone();
+            return Some(comm.clone());
         }
-        let comm = std::fs::read(self.root.join(format!("proc/{pid}/task/{tid}/comm")));
-        let comm = comm.map(|c| String::from_utf8_lossy(c.trim_ascii_end()).into_owned());
-        // Perhaps not for good: who is gone does not come back, and its number is another's soon.
-        comm.map_or_else(|_| "[exited]".into(), |comm| self.name(tid, &comm))
+        if self.ahead.contains(&pid) {
+            return None;
+        }
+        // Who is gone is not noted: its number is another's soon.
+        let comm = std::fs::read(self.root.join(format!("proc/{pid}/task/{tid}/comm"))).ok()?;
+        Some(self.name(tid, &String::from_utf8_lossy(comm.trim_ascii_end())))
     }
 
     /// The process's mappings as of the record being looked at; `None` when nobody knows.
@@ -198,6 +202,9 @@ impl Processes {
             }
             let text = std::fs::read(self.root.join(format!("proc/{pid}/maps"))).unwrap_or_default();
             let maps = Maps::read(&String::from_utf8_lossy(&text), pid, &mut self.files);
+            if maps.is_empty() && text.is_empty() {
+                return None;
+            }
             self.begin(pid, Arc::new(maps));
         }
         let process = self.by_pid.get_mut(&pid)?;
@@ -396,12 +403,13 @@ mod tests {
         p.apply(&mmap(9, 0x1000, 78, b"/bin/first"));
         assert_eq!(at(&mut p, 9, 0x1000), "first+0");
         p.apply(&exit(9));
-        // Of an unknown parent: /proc is asked.
+        // Of a parent that nobody has seen: /proc is asked for it.
         p.apply(&fork(9, 7));
+        assert_eq!((at(&mut p, 9, 0x1000), &*p.comm(9, 9)), ("shell+0".into(), "shell"));
+        // Of one that is gone, and an exit that was lost.
         m.runs(9, "another");
+        p.apply(&fork(9, 6));
         assert_eq!((at(&mut p, 9, 0x1000), &*p.comm(9, 9)), ("another+0".into(), "another"));
-        p.apply(&fork(9, 7));
-        assert_eq!(at(&mut p, 9, 0x1000), "another+0", "an exit that was lost");
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use super::flight::{Flight, Outbox};
 use crate::clock::Clock;
-use crate::model::{CaptureId, CaptureState, Event, Fault};
+use crate::model::{At, CaptureId, CaptureState, Event, Fault};
 use crate::profile::{Surroundings, Want};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -39,7 +39,13 @@ impl RecorderRequest {
 /// What is asked of the thread.
 #[derive(Debug)]
 pub(super) enum Order {
-    Capture { id: CaptureId, before: Duration, after: Duration },
+    /// `asked`: when, which is what before and after go by.
+    Capture {
+        id: CaptureId,
+        asked: At,
+        before: Duration,
+        after: Duration,
+    },
     Stop,
     Cancel,
     Pids(Vec<u32>),
@@ -57,6 +63,7 @@ pub(super) struct Signs {
 /// milliseconds.
 #[derive(Debug)]
 pub struct Recorder {
+    clock: Clock,
     orders: Option<Sender<Order>>,
     signs: Arc<Signs>,
     thread: Option<JoinHandle<()>>,
@@ -89,7 +96,7 @@ pub fn record(request: RecorderRequest, clock: Clock, out: SyncSender<Event>) ->
         let what = format!("no thread for the flight recorder: {e}");
         outbox.news(clock.now(), CaptureId::RECORDER, CaptureState::Failed { what, mend: None });
     });
-    Recorder { orders: Some(orders), signs, thread: thread.ok() }
+    Recorder { clock, orders: Some(orders), signs, thread: thread.ok() }
 }
 
 fn fly(request: RecorderRequest, clock: Clock, outbox: Outbox, signs: Arc<Signs>, orders: Receiver<Order>) {
@@ -102,7 +109,7 @@ impl Recorder {
     /// come), `Reading`, stacks, `Done`; `Failed` when nothing is sampled or another is under way.
     pub fn capture(&self, id: CaptureId, before: Duration, after: Duration) {
         self.signs.under_way.fetch_add(1, Ordering::SeqCst);
-        if !self.order(Order::Capture { id, before, after }) {
+        if !self.order(Order::Capture { id, asked: self.clock.now(), before, after }) {
             self.signs.under_way.fetch_sub(1, Ordering::SeqCst);
         }
     }
