@@ -5,6 +5,7 @@
 use super::engine::{self, ProxyAddress};
 use super::target::Target;
 use crate::load::{Place, ProxyHeader, TlsOptions, Way};
+use crate::profile::served::Server;
 use anyhow::{Context as _, bail};
 use clap::ValueEnum;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -76,8 +77,21 @@ pub(super) struct Found {
 }
 
 impl ConnectArgs {
+    /// Who serves profiles, with how TLS is spoken when it is to be.
+    ///
+    /// # Errors
+    /// When a file of certificates can't be used.
+    pub(super) fn served(&self, server: Server) -> anyhow::Result<Server> {
+        if !server.is_https() {
+            return Ok(server);
+        }
+        let tls = TlsOptions { server_name: server.host().to_owned(), ..self.tls_options() }.prepare()?;
+        let config = tls.config();
+        Ok(server.with_tls(config))
+    }
+
     /// What is wrong with the options, before anything is looked up; what they come to.
-    /// `over_tls`: a proxy is spoken with in TLS.
+    /// `over_tls`: a proxy, or who serves profiles, is spoken with in TLS.
     pub(super) fn tls(&self, target: &Target, over_tls: bool) -> anyhow::Result<Option<crate::load::Tls>> {
         if !target.tls && !over_tls {
             let given = self.insecure || !self.ca.is_empty() || self.cert.is_some() || self.sni.is_some();

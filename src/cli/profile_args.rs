@@ -3,6 +3,7 @@
 //! Must not: take a profile.
 
 use crate::model::At;
+use crate::profile::served::Server;
 use crate::profile::{CallGraph, Source};
 use crate::timeline::objective::{Lasting, Objective};
 use crate::workbench::{Profiling, Trigger};
@@ -42,6 +43,10 @@ pub(super) struct ProfileArgs {
     /// Profiles that --capture-if takes at most
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1000), requires = "capture_if", help_heading = "Profile")]
     pub(super) capture_most: u32,
+    /// With every profile, also those that the target serves itself, as Go's net/http/pprof does: CPU,
+    /// allocations, heap, locks, goroutines
+    #[arg(long, value_name = "URL", value_parser = served, help_heading = "Profile")]
+    pub(super) pprof: Option<Server>,
 }
 
 /// What takes captures.
@@ -84,6 +89,7 @@ impl ProfileArgs {
                 CallGraphName::Fp => CallGraph::FramePointers,
                 CallGraphName::Dwarf => CallGraph::Dwarf,
             },
+            served: self.pprof.clone(),
         })
     }
 
@@ -92,6 +98,11 @@ impl ProfileArgs {
         let conditions = self.capture_if.iter().flat_map(|o| o.conditions()).cloned();
         conditions.map(|c| Trigger::new(Lasting::new(c))).collect()
     }
+}
+
+/// `http://host:6060`.
+fn served(text: &str) -> Result<Server, String> {
+    Server::new(text, None)
 }
 
 /// `3s,500ms`: when and how long.

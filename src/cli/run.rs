@@ -11,6 +11,7 @@ use super::{Failure, engine, failed, print, signals, tell, usage};
 use crate::clock::Clock;
 use crate::load::RateCurve;
 use crate::model::{At, Event, Fault, LoadPlan, Opening, Request, TrafficCounts};
+use crate::profile::served::Server;
 use crate::session::Writer;
 use crate::timeline::{Cursor, Selection, Timeline, View};
 use crate::traffic::scenario::{Drive, Scenario};
@@ -44,6 +45,9 @@ pub(super) fn run(mut args: RunArgs) -> Result<(), Failure> {
     let source = Traffic::open(&mut args)?;
     let judge = args.checks.judge()?;
     args.check_pace().map_err(usage)?;
+    if let Some(server) = args.profile.pprof.take() {
+        args.profile.pprof = Some(args.connect.served(server).map_err(usage)?);
+    }
     let profiling = args.profile.profiling().map_err(usage)?;
     let curve = args.pace.scale_to.map(|_| Replay::rate_curve(&args)).transpose().map_err(usage)?;
     let (target, Found { way, address }, lab) = find_target(&args)?;
@@ -145,7 +149,8 @@ fn find_target(args: &RunArgs) -> Result<(Target, Found, Option<lab::Target>), F
             let target = target::parse(text).map_err(usage)?;
             engine::check(args, &target).map_err(usage)?;
             let proxy = args.engine.proxy.as_ref();
-            let tls = args.connect.tls(&target, proxy.is_some()).map_err(usage)?;
+            let besides = proxy.is_some() || args.profile.pprof.as_ref().is_some_and(Server::is_https);
+            let tls = args.connect.tls(&target, besides).map_err(usage)?;
             let found = match proxy {
                 Some(proxy) => args.connect.find_behind(proxy, &target, tls),
                 None => args.connect.find(&target, tls),

@@ -41,6 +41,13 @@ pub struct Tls {
     pub(super) full_handshakes: bool,
 }
 
+impl Tls {
+    /// The same trust and identity for a client of another make.
+    pub fn config(&self) -> ClientConfig {
+        ClientConfig::clone(&self.config)
+    }
+}
+
 impl fmt::Debug for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Tls({:?})", self.name)

@@ -254,6 +254,28 @@ pub struct Stage {
 }
 
 impl Stage {
+    /// A stage of its own for what is done besides a capture's own thread.
+    pub(super) fn new(id: CaptureId, clock: Clock, out: SyncSender<Event>) -> Stage {
+        Stage { id, clock, out, control: Arc::default() }
+    }
+
+    /// The capture's number.
+    pub(super) fn id(&self) -> CaptureId {
+        self.id
+    }
+
+    /// Ends sampling, and keeps what there is.
+    pub(super) fn stop(&self) {
+        self.control.stop.store(true, Ordering::SeqCst);
+        self.control.wake.notify_all();
+    }
+
+    /// Throws away what there is.
+    pub(super) fn cancel(&self) {
+        self.control.cancel.store(true, Ordering::SeqCst);
+        self.control.wake.notify_all();
+    }
+
     /// The present instant.
     pub fn now(&self) -> At {
         self.clock.now()

@@ -13,6 +13,7 @@ mod perf;
 pub mod preflight;
 mod sampler;
 pub mod script;
+pub mod served;
 mod tool;
 
 pub use capture::{CallGraph, Capture, CaptureRequest, Source, Stage, start};

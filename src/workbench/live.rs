@@ -7,6 +7,7 @@ use crate::clock::Clock;
 use crate::host::Watch;
 use crate::load::{Change, Run};
 use crate::model::{At, CaptureId, Closing, Event, Fault, Mark, MarkKind};
+use crate::profile::served::{Fetch, Server};
 use crate::profile::{self, CallGraph, Capture, CaptureRequest, Recorder, RecorderRequest, Source};
 use crate::timeline::steer::{GOING_ON, PAUSED, Target};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -49,6 +50,8 @@ pub struct Profiling {
     pub source: Source,
     /// How callers are found.
     pub call_graph: CallGraph,
+    /// Who serves profiles of its own, to be fetched with every capture.
+    pub served: Option<Server>,
 }
 
 impl Default for Profiling {
@@ -60,6 +63,7 @@ impl Default for Profiling {
             recorder_hz: None,
             source: Source::Auto,
             call_graph: CallGraph::FramePointers,
+            served: None,
         }
     }
 }
@@ -79,6 +83,7 @@ pub struct Live {
     recorder: Option<Recorder>,
     /// The target's processes as the flight recorder knows them, and when they were looked up.
     recorded_pids: (Vec<u32>, At),
+    fetches: Vec<Fetch>,
     scheduled: Vec<(At, Duration)>,
     profiling: Profiling,
     captures_started: u32,
@@ -114,6 +119,7 @@ impl Live {
             run: Some(parts.run),
             watch: Some(parts.watch),
             captures: Vec::new(),
+            fetches: Vec::new(),
             scheduled,
             profiling: parts.profiling,
             captures_started: 0,
@@ -133,6 +139,9 @@ impl Live {
         }
         self.captures_started += 1;
         let id = CaptureId(self.captures_started);
+        let fetch = self.profiling.served.as_ref();
+        let fetch = fetch.map(|server| server.fetch(id, length, self.clock.clone(), self.sender.clone()));
+        self.fetches.extend(fetch);
         let Profiling { hz, source, call_graph, .. } = self.profiling;
         let can_serve = source != Source::Perf && call_graph == CallGraph::FramePointers;
         if let Some(recorder) = self.recorder.as_ref().filter(|r| can_serve && r.is_sampling()) {
@@ -147,7 +156,10 @@ impl Live {
 
     fn is_capturing(&mut self) -> bool {
         self.captures.retain(|c| !c.is_finished());
-        !self.captures.is_empty() || self.recorder.as_ref().is_some_and(Recorder::has_capture_under_way)
+        self.fetches.retain(|f| !f.is_finished());
+        !self.captures.is_empty()
+            || !self.fetches.is_empty()
+            || self.recorder.as_ref().is_some_and(Recorder::has_capture_under_way)
     }
 
     /// Tells the flight recorder which processes are the target's now.
@@ -315,6 +327,7 @@ impl Feed for Live {
                 self.scheduled.clear();
                 self.captures.iter().for_each(Capture::stop);
                 self.recorder.iter().for_each(Recorder::stop_capture);
+                self.fetches.iter().for_each(Fetch::stop);
                 if let Some(run) = &self.run {
                     run.stop();
                 }
