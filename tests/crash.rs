@@ -106,7 +106,7 @@ fn killed_in_a_capture_neither_perf_nor_the_demo_lives_on() {
     }
     let folder = Folder::new();
     let session = folder.word("s.perfbench");
-    let run = start(&folder, &session, &["--capture", "0s,10s"]);
+    let run = start(&folder, &session, &["--capture", "0s,10s", "--no-profile", "--profiler", "perf"]);
     let perf = |folder: &Folder| folder.ours().iter().filter(|(_, w)| w[0].ends_with("perf")).count();
     assert!(within(SOON, || perf(&folder) > 0), "no perf: {:?}", folder.ours());
     std::thread::sleep(Duration::from_millis(700));

@@ -146,6 +146,16 @@ impl App {
                 }
             }
             Action::Look(look) => self.look(look, workbench),
+            Action::Only => {
+                let Some(graph) = &self.memo.flame else { return };
+                let node = graph.node(self.flame.at(graph));
+                let to = match (node.depth, node.thread) {
+                    (0, _) => return,
+                    (_, true) => Narrow::Thread(node.symbol.clone()),
+                    (_, false) => Narrow::Symbol(node.symbol.to_string()),
+                };
+                self.narrow(to, end);
+            }
             Action::Ring => {
                 self.selection.ring = match self.selection.ring {
                     None => Some(Ring::Kernel),

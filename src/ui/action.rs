@@ -167,6 +167,8 @@ pub enum Action {
     Sort,
     /// Look at the profile another way.
     Look(Look),
+    /// Narrow to the thread or the function pointed at in the flame graph.
+    Only,
     /// Narrow the stacks to the kernel's, to those of user space, or to neither.
     Ring,
     /// Narrow to when the slowest hundredth of requests was under way, or take it back.
