@@ -113,6 +113,59 @@ def hdr(counts, digits=3, low=1, high=3_600_000_000_000):
     return struct.pack(">IIIIQQd", 0x1C849303 | 0x10, len(payload), 0, digits, low, high, 1.0) + payload
 
 
+def varint(n):
+    n &= (1 << 64) - 1
+    out = b""
+    while n > 0x7F:
+        out += bytes([n & 0x7F | 0x80])
+        n >>= 7
+    return out + bytes([n])
+
+
+def field(number, value):
+    """A protocol buffer's field: a number, bytes, or a list packed."""
+    if isinstance(value, int):
+        return varint(number << 3) + varint(value)
+    if isinstance(value, list):
+        value = b"".join(varint(n) for n in value)
+    return varint(number << 3 | 2) + varint(len(value)) + value
+
+
+def pprof(strings, types, samples, more=b""):
+    """A profile whose n-th location is the n-th function, named by the strings after the types'."""
+    out = b"".join(field(1, field(1, kind) + field(2, unit)) for kind, unit in types)
+    out += b"".join(field(2, field(1, stack) + field(2, values) + labels) for stack, values, labels in samples)
+    out += field(3, field(1, 1) + field(2, 0x400000) + field(3, 0x500000) + field(5, 1))
+    for n in range(1, 4):
+        line = field(4, field(1, n) + field(2, 10 * n))
+        inlined = field(4, field(1, 3) + field(2, 99)) if n == 2 else b""
+        out += field(4, field(1, n) + field(2, 1) + field(3, 0x400000 + n) + inlined + line)
+        out += field(5, field(1, n) + field(2, len(strings) - n) + field(4, 1))
+    return out + b"".join(field(6, s.encode()) for s in strings) + field(9, 10**18) + field(10, 10**9) + more
+
+
+def profiles():
+    strings = ["", "/opt/app", "cpu", "nanoseconds", "samples", "count", "thread", "io", "main", "work", "hot"]
+    label = field(3, field(1, 6) + field(2, 7)) + field(3, field(1, 5) + field(3, 48))
+    cpu = pprof(strings, [(4, 5), (2, 3)], [([3, 2, 1], [1, 10**7], b""), ([1], [2, 2 * 10**7], label)])
+    yield b"\n" + cpu
+    yield b"\n" + gzip.compress(cpu, mtime=0)
+    yield b"pprof\n" + pprof(strings, [(2, 3)], [([1, 1], [-5], b""), ([], [7], b"")], field(7, 10) + field(14, 2))
+    for size in ("<q", "<i", ">q", ">i"):
+        words = [0, 3, 0, 10000, 0, 2, 2, 0x60000010, 0x400021, 1, 1, 0x400020, 0, 1, 0]
+        maps = b"00400000-00500000 r-xp 00000000 08:01 12  /opt/app\n60000000-60001000 r-xp 00002000 00:00 0\n"
+        yield b"\n" + b"".join(struct.pack(size, w) for w in words) + maps
+    yield (b'\n{"$schema":"https://www.speedscope.app/file-format-schema.json","shared":{"frames":[{"name":"a","file":"f","line":2},{"name":"b"}]},'
+           b'"profiles":[{"type":"sampled","name":"s","unit":"milliseconds","startValue":0,"endValue":2,"samples":[[0,1],[]],"weights":[1,0.5]},'
+           b'{"type":"evented","name":"e","unit":"none","startValue":1,"endValue":9,"events":[{"type":"O","frame":0,"at":1},{"type":"C","frame":0,"at":9}]}]}')
+    yield b"\nweb;main;a b;hot_[i];write_[k] 5\nweb;lambda_[j] 3\n# remark\n"
+    yield b"folded\na;b 1\nno weight\n"
+    for text in PERF:
+        yield b"\n" + text
+    yield b"\nnginx 812 [001] 100.000002:     250000 cpu-clock:pppH: \n\tffffffff81000000 tcp_sendmsg+0x1f ([kernel.kallsyms])\n  tcp.c:12\n\n"
+    yield b"\njava 25607/25608 cycles: \n\t 7f01 Foo.bar (/tmp/perf-25607.map)\n\nx 7 page-faults:u: \n"
+
+
 def log_lines():
     for file in sorted((ROOT / "assets/formats").glob("*.toml")):
         format = tomllib.loads(file.read_text())
@@ -150,6 +203,7 @@ SEEDS = {
     "answer_checks": lambda: (checks + b"\n\n" + ANSWER for checks in CHECKS),
     "phases_and_objectives": lambda: (text.encode() for text in TEXTS),
     "perf_script": lambda: PERF + [b"".join(PERF), (ROOT / "src/profile/fixtures/all-cpus.txt").read_bytes()[:6000]],
+    "profiles": profiles,
     "hdr_latency": lambda: [b"", hdr([-100, 3, -7, 1]), hdr([1], digits=2), hdr([-5000, 1 << 40, 2]), hdr([1] * 50, low=1000)],
 }
 

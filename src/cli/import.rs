@@ -47,6 +47,10 @@ pub(super) fn import(args: &ImportArgs) -> Result<(), Failure> {
     let mut read = Vec::new();
     for file in &args.files {
         let (imported, guess) = read_one(file, args.format.as_deref())?;
+        if imported.samples() == 0 {
+            let name = clean(&file.display().to_string(), 300);
+            return Err(usage(anyhow!("{name} is an empty profile ({}): there is not one sample in it", guess.format)));
+        }
         read.push((file.clone(), imported, guess));
     }
     let output = args.output.clone().unwrap_or_else(|| beside(&args.files[0]));

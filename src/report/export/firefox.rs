@@ -252,8 +252,11 @@ fn json_thread(name: &str, thread: &Thread<'_>, from: At, to: At, samples: Value
 /// Markers of one thread.
 #[derive(Default)]
 struct Markers {
-    rows: Vec<(f64, Option<f64>, usize, Value)>,
+    rows: Vec<Marker>,
 }
+
+/// Start and end, ms, the name's number, and what is said.
+type Marker = (f64, Option<f64>, usize, Value);
 
 impl Markers {
     /// An instant, or a stretch when it has an end.
@@ -263,8 +266,7 @@ impl Markers {
 
     fn table(mut self) -> Value {
         self.rows.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let column =
-            |of: &dyn Fn(&(f64, Option<f64>, usize, Value)) -> Value| self.rows.iter().map(of).collect::<Vec<_>>();
+        let column = |of: &dyn Fn(&Marker) -> Value| self.rows.iter().map(of).collect::<Vec<_>>();
         json!({
             "data": column(&|r| r.3.clone()), "name": column(&|r| json!(r.2)), "startTime": column(&|r| json!(r.0)),
             "endTime": column(&|r| json!(r.1)),
@@ -332,7 +334,7 @@ fn request(e: &Exemplar) -> Value {
 fn counters(chosen: &Chosen<'_>) -> Vec<Value> {
     let t = chosen.timeline;
     let span = chosen.span();
-    let ticks = || t.load().slots(span).map(|(at, s)| (at, s));
+    let ticks = || t.load().slots(span);
     let rate = |at: At, n: u64, covers: u64| (at, n as f64 * 1e9 / covers.max(1) as f64);
     let mut all = Vec::new();
     let mut add = |name: &str, about: &str, color: &str, values: Vec<(At, f64)>| {
