@@ -47,7 +47,20 @@ fn a_run_with_a_capture_against_nginx_adds_up_and_shows_its_frames() {
     let folder = Folder::new();
     let Some(nginx) = Nginx::start(&folder) else { skip!("nginx") };
     let (log, session) = (log(), folder.word("s.perfbench"));
-    let words = [&*nginx.url, "--replay", &log, "--duration", "6s", "--capture", "1s,3s", "--no-profile", "--profiler", "perf", "--record", &session];
+    let words = [
+        &*nginx.url,
+        "--replay",
+        &log,
+        "--duration",
+        "6s",
+        "--capture",
+        "1s,3s",
+        "--no-profile",
+        "--profiler",
+        "perf",
+        "--record",
+        &session,
+    ];
     folder.run(&words).fine();
 
     let report = folder.run(&["report", &session, "--format", "json"]).fine().json();
@@ -126,7 +139,20 @@ fn a_capture_that_could_not_be_taken_says_why_and_what_mends_it() {
     let folder = Folder::new();
     let demo = Demo::start(&folder);
     let session = folder.word("failed.perfbench");
-    let words = [&*demo.url, "--replay", &log(), "--rate", "50", "--duration", "1s", "--capture", "0s,1s", "--no-profile", "--profiler", "perf"];
+    let words = [
+        &*demo.url,
+        "--replay",
+        &log(),
+        "--rate",
+        "50",
+        "--duration",
+        "1s",
+        "--capture",
+        "0s,1s",
+        "--no-profile",
+        "--profiler",
+        "perf",
+    ];
     let mut command = folder.perfbench(&[&words[..], &["--record", &session]].concat());
     command.env("PERFBENCH_PERF", "/nonexistent/perf");
     // The run itself is a good one.

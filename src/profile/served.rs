@@ -232,12 +232,13 @@ impl Asking {
     }
 
     async fn answer(&self) -> Result<Answer, Obstacle> {
-        let started = tokio::time::Instant::now();
+        // It runs out this long from here on, whenever it is waited for.
+        let mut end = std::pin::pin!(tokio::time::sleep(self.length));
         let seconds = self.length.as_secs_f64().ceil().max(1.0) as u64;
         match self.served.how {
             How::Sampled => Ok(Answer::One(Box::new(self.get(Some(seconds)).await?))),
             How::Present => {
-                tokio::time::sleep_until(started + self.length).await;
+                end.as_mut().await;
                 Ok(Answer::One(Box::new(self.get(None).await?)))
             }
             How::Growing => {
@@ -246,7 +247,7 @@ impl Asking {
                 if first.length_ns > 0 {
                     return Ok(Answer::One(Box::new(first)));
                 }
-                tokio::time::sleep_until(started + self.length).await;
+                end.as_mut().await;
                 Ok(Answer::Two(Box::new(first), Box::new(self.get(None).await?)))
             }
         }
