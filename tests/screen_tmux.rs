@@ -90,7 +90,7 @@ fn tour(columns: u16, rows: u16) {
         ("2", "─ routes", &["/product/{}", "─ where a request's time goes", "─ response time"]),
         ("3", "─ cpu %", &["─ processes", "perfbench (this)", "─ memory", "─ network"]),
         ("4", "─ local ports per destination", &["─ sockets by TCP state", "ESTAB", "127.0.0.1:"]),
-        ("5", "─ flame graph", &["─ hot symbols", "to take one"]),
+        ("5", "─ flame graph", &["─ hot symbols", "self %", " samples"]),
         ("6", "─ findings", &[]),
         ("1", "─ throughput", &["─ response time", "─ cpu %", "─ sockets by TCP state", "─ hot symbols"]),
     ];
@@ -326,7 +326,7 @@ fn without_perf_the_key_says_what_mends_it() {
         ("PATH=/nonexistent ", "there is no perf in PATH", "perf"),
     ] {
         let Some(tmux) = Tmux::open(&folder, 120, 36) else { skip!("tmux") };
-        tmux.line(&format!("{before}$PB --no-session"));
+        tmux.line(&format!("{before}$PB --no-session --no-profile --profiler perf"));
         tmux.until("live values", SOON, |s| not_live(s).is_empty());
         tmux.keys("c");
         let footer = tmux.shows(what);
