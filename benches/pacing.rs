@@ -235,7 +235,7 @@ fn perfbench(
         .arg("--replay")
         .arg(&o.log)
         .args(["--threads", "1", "--json", "--overwrite", "--connections", "50", "--timeout", "30s"])
-        .args(["--rate", &rate.to_string(), "--duration", &format!("{LENGTH_S}s"), "--record"])
+        .args(["--rate", &rate.to_string(), "--duration", &format!("{LENGTH_S}s"), "--no-profile", "--record"])
         .arg(folder.join("s.perfbench"))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -137,7 +137,8 @@ fn perfbench(job: &Job<'_>) -> Outcome<Run> {
     command.arg(job.url()).arg("--replay").arg(&job.options.log);
     command.args(["--methods", "GET", "--threads", "1", "--json", "--overwrite", "--connections"]);
     command.arg(job.case.connections.to_string()).arg("--duration").arg(format!("{}s", job.options.seconds));
-    command.arg("--record").arg(job.folder.join("s.perfbench"));
+    // The others profile nothing. What sampling costs is measured by itself: `cargo bench --bench recorder`.
+    command.arg("--no-profile").arg("--record").arg(job.folder.join("s.perfbench"));
     if job.case.close {
         command.args(["--connection", "close"]);
     }
