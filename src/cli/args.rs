@@ -251,6 +251,9 @@ pub(super) struct PlayArgs {
     /// Start at this time of the session: 12.5s, 2m
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub(super) at: Option<Duration>,
+    /// Show the stacks as their difference to those of this session; v changes between both views
+    #[arg(long, value_name = "FILE")]
+    pub(super) against: Option<PathBuf>,
     #[command(flatten)]
     pub(super) screen: ScreenArgs,
 }

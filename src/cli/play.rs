@@ -9,6 +9,8 @@ use crate::ui;
 use crate::workbench::{Playback, Workbench};
 use anyhow::anyhow;
 use std::io::IsTerminal as _;
+use std::path::Path;
+use std::sync::Arc;
 
 /// Shows a session.
 pub(super) fn play(args: &PlayArgs) -> Result<(), Failure> {
@@ -18,7 +20,16 @@ pub(super) fn play(args: &PlayArgs) -> Result<(), Failure> {
         return Err(usage(anyhow!("there is no terminal to draw on; try `perfbench report {file}`")));
     }
     let at = args.at.map(|d| At::START + d);
+    let against = match &args.against {
+        Some(file) => Some(Arc::new(Playback::load(file).map_err(usage)?.into_timeline())),
+        None => None,
+    };
+    if against.as_ref().is_some_and(|t| t.profile().is_empty()) {
+        let file = args.against.as_deref().unwrap_or(Path::new("")).display().to_string();
+        return Err(usage(anyhow!("--against {}: that session has no stacks", crate::model::clean(&file, 200))));
+    }
     let options = options(&args.screen, Some(ui::Playback { speed: args.speed, at }));
+    let options = ui::Options { against, ..options };
     left(ui::run(&mut Workbench::new(), &mut playback, options).map_err(failed)?)
 }
 

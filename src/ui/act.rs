@@ -246,6 +246,7 @@ impl App {
                     self.tell("the session has one sample type; --off-cpu and --pprof bring others", Tone::Plain);
                 }
             }
+            Look::Against if self.options.against.is_some() => p.against = !p.against,
             Look::Rest | Look::Against if self.selection.span.is_none() && self.selection.band.is_none() => {
                 self.tell("select a stretch of time first (⇧←→), or slow requests (w)", Tone::Plain);
             }
@@ -352,7 +353,7 @@ impl App {
         } else if self.row.take().is_some() {
         } else if self.selection != Selection::default() {
             (self.selection, self.anchor) = (Selection::default(), None);
-            (self.profile.rest, self.profile.against) = (false, false);
+            (self.profile.rest, self.profile.against) = (false, self.options.against.is_some());
         } else if !self.search.is_empty() {
             self.search.clear();
         } else {

@@ -8,16 +8,17 @@ use super::action::{Action, Narrow, Screen};
 use super::flame_state::FlameState;
 use super::keymap::{self, Context};
 use super::layout::Layout;
-use super::memo::{Memo, Needs};
+use super::memo::{Memo, Needs, ProfileLook};
 use super::panes;
 use super::profile_state::ProfileState;
 use super::scene::Scene;
 use super::theme::Theme;
 use crate::model::{At, CaptureState, MarkKind, Span};
-use crate::timeline::{Cursor, Selection, View};
+use crate::timeline::{Cursor, Selection, Timeline, View};
 use crate::workbench::{Command, FeedState, Workbench};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 use ratatui::layout::Rect;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How a session is played back.
@@ -38,6 +39,8 @@ pub struct Options {
     pub ascii: bool,
     /// Playback, when a session is played.
     pub playback: Option<Playback>,
+    /// A session that the stacks are compared with.
+    pub against: Option<Arc<Timeline>>,
     /// How long a capture taken on a key is.
     pub capture_length: Duration,
     /// Whether to leave when the run has ended, rather than to stay and look.
@@ -50,6 +53,7 @@ impl Default for Options {
             theme: Theme::default(),
             ascii: false,
             playback: None,
+            against: None,
             capture_length: Duration::from_secs(5),
             quit_when_ended: false,
         }
@@ -156,7 +160,7 @@ impl App {
             speed: playback.map_or(1.0, |p| if p.speed.is_finite() { p.speed.clamp(0.01, 1000.0) } else { 1.0 }),
             message: None,
             flame: FlameState::default(),
-            profile: ProfileState::default(),
+            profile: ProfileState { against: options.against.is_some(), ..ProfileState::default() },
             feed: FeedState::Live,
             now: At::START,
             drag: None,
@@ -422,7 +426,9 @@ impl App {
             selection: &self.selection,
             window_ns: self.window_ns,
         };
-        self.memo.prepare(workbench, &view, (&self.profile, self.pointed_symbol(workbench)), edge, moving, &needs);
+        let pointed = self.pointed_symbol(workbench);
+        let look = ProfileLook { state: &self.profile, pointed, other: self.options.against.as_deref() };
+        self.memo.prepare(workbench, &view, look, edge, moving, &needs);
     }
 
     /// The symbol that is looked at: the one selected, else the one pointed at, else what is searched.

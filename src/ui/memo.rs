@@ -215,7 +215,7 @@ impl Memo {
         &mut self,
         workbench: &Workbench,
         view: &View<'_>,
-        profile: (&ProfileState, Option<String>),
+        look: ProfileLook<'_>,
         edge: At,
         moving: bool,
         needs: &Needs,
@@ -258,11 +258,12 @@ impl Memo {
         if needs.client && self.seen.client.replace((focus, second)) != Some((focus, second)) {
             self.client = timeline.client(span);
         }
-        self.prepare_stacks(view, profile.0, profile.1, needs);
+        self.prepare_stacks(view, look, needs);
         self.prepare_charts(timeline, view, needs);
     }
 
-    fn prepare_stacks(&mut self, view: &View<'_>, state: &ProfileState, of: Option<String>, needs: &Needs) {
+    fn prepare_stacks(&mut self, view: &View<'_>, look: ProfileLook<'_>, needs: &Needs) {
+        let ProfileLook { state, pointed: of, other } = look;
         if !needs.hot && !needs.flame {
             return;
         }
@@ -292,30 +293,32 @@ impl Memo {
         }
         let filter = &self.filter;
         let is_compared = needs.flame && state.against;
+        // What it is compared with: the rest of the time, or all of another session.
+        let before = || match other {
+            Some(timeline) => Side { timeline, filter: StackFilter { span: None, within: None, ..filter.clone() } },
+            None => {
+                let rest = StackFilter { event: state.event.clone(), ..view.stack_filter(window, true) };
+                Side { timeline: view.timeline, filter: rest }
+            }
+        };
+        let after = Side { timeline: view.timeline, filter: filter.clone() };
         if self.seen.difference.replace(is_compared) != Some(is_compared) {
             self.seen.flame = None;
-            self.difference = is_compared.then(|| {
-                let rest = StackFilter { event: state.event.clone(), ..view.stack_filter(window, true) };
-                // While slow requests were under way hardly any ended: what the machine did is asked, by
-                // the second.
-                let per = view.selection.band.map(|_| Per::Second);
-                Difference::new(view.timeline, rest, filter.clone(), per)
-            });
+            // While slow requests were under way hardly any ended: what the machine did is asked, by
+            // the second.
+            let per = view.selection.band.map(|_| Per::Second);
+            self.difference = is_compared.then(|| Difference::new(&before(), &after, per));
         }
         if needs.flame && self.seen.flame.replace(state.merged) != Some(state.merged) {
             self.flame = match &mut self.difference {
-                Some(Ok(d)) => {
-                    let rest = StackFilter { event: state.event.clone(), ..view.stack_filter(window, true) };
-                    d.flame(view.timeline, rest, filter.clone(), !state.merged)
-                }
+                Some(Ok(d)) => d.flame(&before(), &after, !state.merged),
                 _ => Some(profile.flame(filter, Order::Name, !state.merged)),
             };
         }
         // Adds up all there is once more, so only where there is room for it.
         if needs.flame && !std::mem::replace(&mut self.seen.per_request, true) {
-            let side = Side { timeline: view.timeline, filter: filter.clone() };
             let is_time = matches!(&*self.weights.unit, "ns" | "nanoseconds") && self.weights.total > 0;
-            let whole = is_time.then(|| diff::costs(&side, Some(Per::Request)).ok()).flatten();
+            let whole = is_time.then(|| diff::costs(&after, Some(Per::Request)).ok()).flatten();
             self.per_request = whole.map(|c| c.whole / self.weights.total as f64);
         }
         if needs.subsecond > 0 && self.seen.subsecond.replace(needs.subsecond) != Some(needs.subsecond) {
@@ -399,14 +402,8 @@ pub struct Difference {
 }
 
 impl Difference {
-    fn new(
-        timeline: &Timeline,
-        rest: StackFilter,
-        chosen: StackFilter,
-        per: Option<Per>,
-    ) -> Result<Difference, String> {
-        let (a, b) = (Side { timeline, filter: rest }, Side { timeline, filter: chosen });
-        let c = Comparison::new(&a, &b, per).map_err(|e| e.to_string())?;
+    fn new(before: &Side<'_>, after: &Side<'_>, per: Option<Per>) -> Result<Difference, String> {
+        let c = Comparison::new(before, after, per).map_err(|e| e.to_string())?;
         let mut rows = c.rows();
         let certain = |r: &DiffRow| (r.own.is_noise, r.total.is_noise);
         rows.sort_by(|x, y| {
@@ -418,18 +415,23 @@ impl Difference {
     }
 
     /// The flame graph of what is selected, with the changes by node kept here.
-    fn flame(
-        &mut self,
-        timeline: &Timeline,
-        rest: StackFilter,
-        chosen: StackFilter,
-        by_thread: bool,
-    ) -> Option<FlameGraph> {
-        let (a, b) = (Side { timeline, filter: rest }, Side { timeline, filter: chosen });
-        let both = Comparison::new(&a, &b, Some(self.per)).ok()?.flame(Which::After, Order::Name, by_thread);
+    fn flame(&mut self, before: &Side<'_>, after: &Side<'_>, by_thread: bool) -> Option<FlameGraph> {
+        let comparison = Comparison::new(before, after, Some(self.per)).ok()?;
+        let both = comparison.flame(Which::After, Order::Name, by_thread);
         self.changes = both.changes;
         Some(both.graph)
     }
+}
+
+/// How the stacks are looked at.
+#[derive(Debug)]
+pub struct ProfileLook<'a> {
+    /// As the user has set it.
+    pub state: &'a ProfileState,
+    /// The symbol that is pointed at.
+    pub pointed: Option<String>,
+    /// The session that the stacks are compared with, if not with the rest of their own.
+    pub other: Option<&'a Timeline>,
 }
 
 /// How many of the slowest requests are kept.

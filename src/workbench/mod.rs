@@ -55,6 +55,11 @@ impl Workbench {
         }
     }
 
+    /// The timeline alone; what is kept in a file ends here.
+    pub fn into_timeline(self) -> Timeline {
+        self.timeline
+    }
+
     /// Everything known of the session.
     pub fn timeline(&self) -> &Timeline {
         &self.timeline

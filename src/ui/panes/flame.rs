@@ -24,7 +24,11 @@ impl Pane for Flame {
 
     fn title(&self, scene: &Scene<'_>) -> (String, String) {
         let way = if scene.app.profile().upward { "callees above callers" } else { "callers above callees" };
-        let against = if scene.memo.difference.is_some() { " against the rest" } else { "" };
+        let against = match (&scene.memo.difference, &scene.app.options().against) {
+            (None, _) => String::new(),
+            (Some(_), None) => " against the rest".into(),
+            (Some(_), Some(t)) => format!(" against {}", units::cut(&t.opening().target, 30)),
+        };
         (format!("flame graph{}{against}, {way}", of_type(scene)), over(scene))
     }
 
@@ -179,8 +183,9 @@ impl Flame {
         let theme = scene.theme;
         let unit = &scene.memo.weights.unit;
         let shown = |v: f64| cost(v, d.per, unit);
+        let before = if scene.app.options().against.is_some() { "before" } else { "rest" };
         let mut x = scene.field(on, 0, 0, "here", &shown(change.after), theme.strong) + 2;
-        x = scene.field(on, x, 0, "rest", &shown(change.before), theme.text) + 2;
+        x = scene.field(on, x, 0, before, &shown(change.before), theme.text) + 2;
         let told = match (change.is_noise, change.ratio()) {
             (true, _) => "may be chance".to_owned(),
             (false, Some(ratio)) => format!("×{ratio:.2}"),
