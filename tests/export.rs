@@ -44,7 +44,7 @@ fn pprof_comes_back_as_it_was_and_go_reads_it() {
             let text = String::from_utf8(said.stdout).unwrap();
             let rows = text.lines().skip_while(|l| !l.contains("flat%")).skip(1);
             // Functions that cost the same stand in no order.
-            let mut rows: Vec<Vec<String>> = rows.map(|l| row(l)).collect();
+            let mut rows: Vec<Vec<String>> = rows.map(row).collect();
             rows.sort();
             assert!(rows.len() > 100, "{text}");
             rows

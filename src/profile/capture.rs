@@ -264,6 +264,11 @@ impl Stage {
         self.id
     }
 
+    /// The session's clock.
+    pub(super) fn clock(&self) -> Clock {
+        self.clock.clone()
+    }
+
     /// Ends sampling, and keeps what there is.
     pub(super) fn stop(&self) {
         self.control.stop.store(true, Ordering::SeqCst);

@@ -141,7 +141,9 @@ impl Server {
         runtime.block_on(async {
             let mut under_way = JoinSet::new();
             for served in SERVED {
-                let asking = Asking { client: client.clone(), base: self.base.clone(), served, length };
+                let clock = stage.clock();
+                let end = At(from.0.saturating_add(u64::try_from(length.as_nanos()).unwrap_or(u64::MAX)));
+                let asking = Asking { client: client.clone(), base: self.base.clone(), served, length, clock, end };
                 under_way.spawn(asking.ask());
             }
             loop {
@@ -223,6 +225,9 @@ struct Asking {
     base: Url,
     served: &'static Served,
     length: Duration,
+    clock: Clock,
+    /// When the capture ends.
+    end: At,
 }
 
 impl Asking {
@@ -232,13 +237,11 @@ impl Asking {
     }
 
     async fn answer(&self) -> Result<Answer, Obstacle> {
-        // It runs out this long from here on, whenever it is waited for.
-        let mut end = std::pin::pin!(tokio::time::sleep(self.length));
         let seconds = self.length.as_secs_f64().ceil().max(1.0) as u64;
         match self.served.how {
             How::Sampled => Ok(Answer::One(Box::new(self.get(Some(seconds)).await?))),
             How::Present => {
-                end.as_mut().await;
+                self.until_the_end().await;
                 Ok(Answer::One(Box::new(self.get(None).await?)))
             }
             How::Growing => {
@@ -247,10 +250,14 @@ impl Asking {
                 if first.length_ns > 0 {
                     return Ok(Answer::One(Box::new(first)));
                 }
-                end.as_mut().await;
+                self.until_the_end().await;
                 Ok(Answer::Two(Box::new(first), Box::new(self.get(None).await?)))
             }
         }
+    }
+
+    async fn until_the_end(&self) {
+        tokio::time::sleep(Duration::from_nanos(self.end.since_ns(self.clock.now()))).await;
     }
 
     async fn get(&self, seconds: Option<u64>) -> Result<Imported, Obstacle> {

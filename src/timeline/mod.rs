@@ -137,12 +137,13 @@ impl Timeline {
         self.captures.get(&CaptureId::RECORDER).map_or(&[], Vec::as_slice)
     }
 
-    /// The stretch a finished capture sampled.
+    /// The stretch a finished capture sampled: of several sources, all of theirs.
     pub fn capture_span(&self, id: CaptureId) -> Option<Span> {
-        self.captures.get(&id)?.iter().find_map(|n| match n.state {
+        let spans = self.captures.get(&id)?.iter().filter_map(|n| match n.state {
             CaptureState::Done { span, .. } => Some(span),
             _ => None,
-        })
+        });
+        spans.reduce(|a, b| Span { from: a.from.min(b.from), to: a.to.max(b.to) })
     }
 
     /// What the traffic reader had seen at an instant.
