@@ -2,8 +2,6 @@
 //!
 //! Must not: sample or load anything.
 
-#[macro_use]
-#[allow(unused_macros)]
 mod screen_support;
 
 use perfbench::model::*;

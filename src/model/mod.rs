@@ -29,6 +29,8 @@ pub use metric::{Kind, Metric, Scope, Unit};
 pub use reading::{Instance, Reading, Readings};
 pub use recorded_status::RecordedStatus;
 pub use request::{Body, Method, Request, Route};
-pub use stacks::{Frame, FrameId, FrameKind, Sample, SourceLine, StackId, StackTable, Stacks, is_on_cpu, is_waiting};
+pub use stacks::{
+    FastMap, Frame, FrameId, FrameKind, Sample, SourceLine, StackId, StackTable, Stacks, is_on_cpu, is_waiting,
+};
 pub use text::{clean, is_obeyed};
 pub use time::{At, Span};

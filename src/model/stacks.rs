@@ -6,6 +6,10 @@ use super::{At, CaptureId};
 use std::collections::HashMap;
 use std::sync::Arc;
 
+/// A map for what is looked up once for every frame of every sample. Its hash is seeded by each process, so that
+/// nobody can choose names that fall together.
+pub type FastMap<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
+
 /// A frame of a [`StackTable`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FrameId(
@@ -101,8 +105,8 @@ pub struct StackTable {
     pub frames: Vec<Frame>,
     /// The nodes: (the caller's node, the frame). A caller comes before its callees.
     pub nodes: Vec<(Option<StackId>, FrameId)>,
-    frame_index: HashMap<Frame, FrameId>,
-    node_index: HashMap<(Option<StackId>, FrameId), StackId>,
+    frame_index: FastMap<Frame, FrameId>,
+    node_index: FastMap<(Option<StackId>, FrameId), StackId>,
 }
 
 impl PartialEq for StackTable {

@@ -15,8 +15,7 @@
 //!
 //! Must not: start a process, read a clock, recurse over a stack, or panic on any bytes.
 
-use crate::model::{At, Frame, FrameId, FrameKind, Sample, StackTable};
-use std::collections::HashMap;
+use crate::model::{At, FastMap, Frame, FrameId, FrameKind, Sample, StackTable};
 use std::sync::Arc;
 
 /// A thread's name is at most 15 bytes (TASK_COMM_LEN, linux/sched.h): the longest text that a
@@ -32,8 +31,8 @@ pub struct Script {
     current: Current,
     frames: Vec<FrameId>,
     broken_comm: Option<String>,
-    comms: HashMap<Box<str>, Arc<str>>,
-    seen: [HashMap<Box<[u8]>, FrameId>; 2],
+    comms: FastMap<Box<str>, Arc<str>>,
+    seen: [FastMap<Box<[u8]>, FrameId>; 2],
     table: StackTable,
     samples: Vec<Sample>,
     counts: Counts,
@@ -95,7 +94,7 @@ impl Script {
             current: Current::None,
             frames: Vec::new(),
             broken_comm: None,
-            comms: HashMap::new(),
+            comms: FastMap::default(),
             seen: Default::default(),
             table: StackTable::default(),
             samples: Vec::new(),

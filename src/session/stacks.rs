@@ -4,17 +4,18 @@
 //! Must not: panic on anything a file holds, read without a bound, or follow callers in a circle.
 
 use super::rows::{Columns, Names, Read, each, one, wrong};
-use crate::model::{CaptureId, Frame, FrameId, FrameKind, Sample, SourceLine, StackId, StackTable, Stacks};
+use crate::model::{CaptureId, FastMap, Frame, FrameId, FrameKind, Sample, SourceLine, StackId, StackTable, Stacks};
 use rusqlite::Connection;
-use std::collections::HashMap;
 use std::sync::Arc;
 
 /// What numbers of frames, stacks and threads stand for, as far as they were met.
 #[derive(Debug, Default)]
 pub(super) struct Known {
-    threads: HashMap<i64, Arc<str>>,
-    frames: HashMap<i64, FrameId>,
-    nodes: HashMap<i64, StackId>,
+    threads: FastMap<i64, Arc<str>>,
+    frames: FastMap<i64, FrameId>,
+    nodes: FastMap<i64, StackId>,
+    /// Rows of nodes that were read before they were asked for: the caller and the frame.
+    ahead: FastMap<i64, (Option<i64>, i64)>,
     table: StackTable,
 }
 
@@ -92,6 +93,33 @@ impl Known {
         Ok(frame)
     }
 
+    /// The caller and the frame of a node. Nodes are numbered in the order of their first use, so those
+    /// around it are asked for next; a statement for each would be most of the work of opening a session.
+    fn row(&mut self, c: &Connection, id: i64) -> Read<(Option<i64>, i64)> {
+        if let Some(row) = self.ahead.remove(&id) {
+            return Ok(row);
+        }
+        let read = |row: &rusqlite::Row<'_>, first: usize| -> Read<(Option<i64>, i64)> {
+            let above = if row.is_null(first)? { None } else { Some(row.integer(first)?) };
+            Ok((above, row.integer(first + 1)?))
+        };
+        let (nodes, ahead) = (&self.nodes, &mut self.ahead);
+        let sql = "SELECT id, caller, frame FROM nodes WHERE id BETWEEN ?1 - 256 AND ?1 + 1024 LIMIT ?2";
+        each(c, sql, id, |row| {
+            // What is damaged is told when it is asked for.
+            if let (Ok(n), Ok(there)) = (row.integer(0), read(row, 1))
+                && !nodes.contains_key(&n)
+            {
+                ahead.insert(n, there);
+            }
+            Ok(())
+        })?;
+        match self.ahead.remove(&id) {
+            Some(row) => Ok(row),
+            None => one(c, "SELECT caller, frame FROM nodes WHERE id = ?1", id, |row| read(row, 0)),
+        }
+    }
+
     /// A stack with all its callers. A caller has a lower number than what it called, so this ends.
     fn stack(&mut self, names: &mut Names, c: &Connection, id: i64) -> Read<StackId> {
         let mut path = Vec::new();
@@ -102,10 +130,7 @@ impl Known {
                 caller = Some(known);
                 break;
             }
-            let (above, frame) = one(c, "SELECT caller, frame FROM nodes WHERE id = ?1", id, |row| {
-                let above = if row.is_null(0)? { None } else { Some(row.integer(0)?) };
-                Ok((above, row.integer(1)?))
-            })?;
+            let (above, frame) = self.row(c, id)?;
             if above.is_some_and(|above| above >= id) {
                 return wrong("a caller after its callee");
             }

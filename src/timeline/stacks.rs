@@ -27,7 +27,7 @@ pub use peek::{Edge, Peek};
 pub use samples::Taken;
 
 use crate::model::{
-    At, CaptureId, Frame, FrameId, FrameKind, Span, StackId, StackTable, Stacks, is_on_cpu, is_waiting,
+    At, CaptureId, FastMap, Frame, FrameId, FrameKind, Span, StackId, StackTable, Stacks, is_on_cpu, is_waiting,
 };
 use flame::Tree;
 use std::collections::{BTreeMap, HashMap};
@@ -194,12 +194,12 @@ struct Function {
 #[derive(Clone, Debug, PartialEq)]
 struct Numbered<T: Eq + std::hash::Hash> {
     values: Vec<T>,
-    index: HashMap<T, u32>,
+    index: FastMap<T, u32>,
 }
 
 impl<T: Eq + std::hash::Hash> Default for Numbered<T> {
     fn default() -> Self {
-        Numbered { values: Vec::new(), index: HashMap::new() }
+        Numbered { values: Vec::new(), index: FastMap::default() }
     }
 }
 
@@ -223,7 +223,7 @@ impl<T: Clone + Eq + std::hash::Hash> Numbered<T> {
 }
 
 /// Weight by (thread name, stack).
-type Sums = HashMap<(u32, Option<StackId>), u64>;
+type Sums = FastMap<(u32, Option<StackId>), u64>;
 
 impl Profile {
     /// Merges a batch of samples. A damaged table (ids out of range, a callee before its
@@ -483,7 +483,7 @@ impl Profile {
     /// Adds up the samples a filter lets through.
     fn select(&self, filter: &StackFilter) -> (Sums, Weights) {
         let mut weights = Weights::default();
-        let mut sums: HashMap<(u32, Option<StackId>), (u64, u64)> = HashMap::new();
+        let mut sums: FastMap<(u32, Option<StackId>), (u64, u64)> = FastMap::default();
         let (mut units, mut idle) = (Vec::new(), (0u64, 0u64));
         for row in self.passing(filter) {
             if !units.contains(&row.sample_type) {

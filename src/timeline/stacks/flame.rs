@@ -3,8 +3,7 @@
 //! Must not: draw, know rows of a terminal, or recurse.
 
 use super::{Pattern, Weights};
-use crate::model::{FrameKind, StackId};
-use std::collections::HashMap;
+use crate::model::{FastMap, FrameKind, StackId};
 use std::sync::Arc;
 
 /// A node of a [`FlameGraph`]; nodes are numbered so that a subtree is a range.
@@ -168,8 +167,8 @@ impl FlameGraph {
 #[derive(Debug)]
 pub(super) struct Tree {
     nodes: Vec<TreeNode>,
-    index: HashMap<(u32, u32), u32>,
-    placed: HashMap<(u32, StackId), u32>,
+    index: FastMap<(u32, u32), u32>,
+    placed: FastMap<(u32, StackId), u32>,
 }
 
 #[derive(Debug)]
@@ -182,7 +181,7 @@ struct TreeNode {
 impl Default for Tree {
     fn default() -> Tree {
         let root = TreeNode { parent: 0, key: 0, own: 0 };
-        Tree { nodes: vec![root], index: HashMap::new(), placed: HashMap::new() }
+        Tree { nodes: vec![root], index: FastMap::default(), placed: FastMap::default() }
     }
 }
 
@@ -282,7 +281,7 @@ impl Tree {
         for n in (1..self.nodes.len()).rev() {
             next[n] = std::mem::replace(&mut first[self.parent(n)], n as u32);
         }
-        let mut open: HashMap<u32, u32> = HashMap::new();
+        let mut open: FastMap<u32, u32> = FastMap::default();
         let mut path = Vec::new();
         let mut at = first[Tree::ROOT as usize];
         while at != NONE {

@@ -8,6 +8,9 @@ use crate::model::{At, CaptureId, CaptureState, Interval, Span};
 use crate::timeline::Timeline;
 use std::collections::BTreeMap;
 
+/// How late the flight recorder's samples may be at the latest.
+const LATEST_NS: u64 = 2_000_000_000;
+
 /// A stretch in which samples of one capture were taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stretch {
@@ -82,19 +85,30 @@ impl Timeline {
         let mut since = None;
         for news in self.captures.get(&id).into_iter().flatten() {
             match &news.state {
-                CaptureState::Sampling { .. } => since = Some(news.at),
+                // Told again when it goes on in another way.
+                CaptureState::Sampling { .. } => {
+                    since.get_or_insert(news.at);
+                }
                 CaptureState::Reading => {}
                 CaptureState::Done { span, .. } => {
                     spans.push(*span);
                     since = None;
                 }
-                CaptureState::Failed { .. } => since = None,
+                // The flight recorder's samples up to then are there.
+                CaptureState::Failed { .. } => spans.extend(since.take().map(|from| Span { from, to: news.at })),
             }
         }
-        // It is sampling still, or nobody told its end: its last sample is the last that is known of it.
-        if let Some(at) = since.filter(|at| *at < sum.span.to) {
+        // It is sampling still, or nobody told its end. A capture's last sample is the last that is known of
+        // it; the flight recorder goes on to the session's end, and gives what it has every second.
+        let known = match (id, &self.closing) {
+            (CaptureId::RECORDER, Some(_)) => self.end,
+            (CaptureId::RECORDER, None) => At(self.end.0.saturating_sub(LATEST_NS)),
+            _ => At::START,
+        };
+        let to = sum.span.to.max(known);
+        if let Some(at) = since.filter(|at| *at < to) {
             let from = if spans.is_empty() { at.min(sum.span.from) } else { at };
-            spans.push(Span { from, to: sum.span.to });
+            spans.push(Span { from, to });
         }
         if spans.iter().all(|s| s.is_empty()) {
             return vec![sum.span];
@@ -143,7 +157,7 @@ fn without(a: &[Span], b: &[Span]) -> Vec<Span> {
 mod tests {
     use super::super::tests::batch;
     use super::*;
-    use crate::model::{CaptureNews, Event};
+    use crate::model::{CaptureNews, Closing, Event, Mark, MarkKind};
 
     fn span(from: u64, to: u64) -> Span {
         Span { from: At(from), to: At(to) }
@@ -199,6 +213,23 @@ mod tests {
             t.apply(&event);
         }
         assert_eq!(told(&t, &StackFilter::default()), [(0, 0, 40), (0, 60, 100)]);
+    }
+
+    #[test]
+    fn a_recorder_is_on_until_it_fails_or_the_session_ends_however_idle_its_process() {
+        let mut t = Timeline::new();
+        let failed = CaptureState::Failed { what: "gone".into(), mend: None };
+        let failed = Event::Capture(CaptureNews { at: At(50), id: CaptureId::RECORDER, state: failed });
+        let s = 1_000_000_000;
+        // Told twice, since a process more is sampled from 20 on.
+        for event in [sampling(5, 0), sampling(20, 0), stacks(0, &[30]), failed, sampling(s, 0), stacks(0, &[2 * s])] {
+            t.apply(&event);
+        }
+        assert_eq!(told(&t, &StackFilter::default()), [(0, 5, 50), (0, s, 2 * s + 1)]);
+        t.apply(&Event::Mark(Mark { at: At(9 * s), kind: MarkKind::User, label: String::new() }));
+        assert_eq!(told(&t, &StackFilter::default()), [(0, 5, 50), (0, s, 7 * s)], "its last samples may be to come");
+        t.apply(&Event::Closing(Closing { at: At(9 * s), why: "done".into() }));
+        assert_eq!(told(&t, &StackFilter::default()), [(0, 5, 50), (0, s, 9 * s)]);
     }
 
     #[test]
