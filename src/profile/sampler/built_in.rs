@@ -79,6 +79,8 @@ impl Profiler for BuiltIn {
             stage.pause(jit::GLANCE);
         }
         notes.extend(jobs.end());
+        // Maps were written since they were looked for.
+        sampling.symbols.next_turn();
         if samples.is_empty() {
             return Err(nothing_sampled(&plan.scope, span, lost, gone));
         }

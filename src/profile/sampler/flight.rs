@@ -394,6 +394,8 @@ impl Flight {
             let state = CaptureState::Failed { what: obstacle.what, mend: obstacle.mend };
             return self.outbox.news(self.clock.now(), id, state);
         }
+        // Maps were written since they were looked for.
+        running.sampling.symbols.next_turn();
         let (mut tally, mut left) = (Tally::default(), lost);
         for part in samples.chunks(BATCH) {
             let mut stacks = running.sampling.stacks(id, self.clock.now(), part, &mut tally);
