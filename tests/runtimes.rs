@@ -55,8 +55,10 @@ fn map_of(running: &Running) -> Map {
 }
 
 /// Starts a runtime and waits for its first word; `None` where there is none.
-fn start(program: &str, arguments: &[&str]) -> Option<Running> {
-    let child = Command::new(program).args(arguments).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
+fn start(place: &Place, program: &str, arguments: &[&str]) -> Option<Running> {
+    // In the test's folder: Node writes a log besides.
+    let mut command = Command::new(program);
+    let child = command.args(arguments).current_dir(place.path()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
     let Ok(mut child) = child else {
         skip(program);
         return None;
@@ -94,7 +96,7 @@ fn java_writes_its_map_when_it_is_sampled_by_a_capture_and_by_the_recorder() {
     let place = Place::new();
     let source = place.path().join("Burn.java");
     std::fs::write(&source, JAVA).unwrap();
-    let Some(java) = start("java", &["-XX:+PreserveFramePointer", source.to_str().unwrap()]) else { return };
+    let Some(java) = start(&place, "java", &["-XX:+PreserveFramePointer", source.to_str().unwrap()]) else { return };
     let map = map_of(&java);
     let request =
         CaptureRequest { source: Source::BuiltIn, want: Want::Processes, ..place.request(1000, vec![java.pid()]) };
@@ -138,11 +140,13 @@ fn node_has_names_when_it_writes_a_map_and_a_hint_when_not() {
         let request = place.request(800, vec![running.pid()]);
         Told::by(CaptureRequest { source: Source::BuiltIn, want: Want::Processes, ..request }, &Clock::start())
     };
-    let Some(node) = start("node", &["--perf-basic-prof", "--interpreted-frames-native-stack", script]) else { return };
+    let Some(node) = start(&place, "node", &["--perf-basic-prof", "--interpreted-frames-native-stack", script]) else {
+        return;
+    };
     let _map = map_of(&node);
     has(&capture(&node).profile(), node.pid(), "compiledFunction", 0.7);
     drop(node);
-    let Some(node) = start("node", &[script]) else { return };
+    let Some(node) = start(&place, "node", &[script]) else { return };
     let told = capture(&node);
     let (.., notes) = told.done();
     assert!(notes.iter().any(|n| n.contains("(node)") && n.contains("--perf-basic-prof")), "{notes:?}");

@@ -177,7 +177,9 @@ fn a_process_alone_keeps_its_names_after_its_end_and_its_program_may_be_deleted(
     let (span, _, _, notes) = told.done();
     assert!(span.secs() < 10.0 && notes.iter().any(|n| n.contains("ended after")), "{span:?} {notes:?}");
     assert!(told.how().starts_with(&format!("built-in sampler, process {pid}")), "{}", told.how());
-    assert!(told.samples().count() > 5 && told.samples().all(|s| s.pid == pid));
+    // Of a thread in its last moments the kernel has no number any more.
+    let of: Vec<u32> = told.samples().map(|s| s.pid).filter(|&p| p != u32::MAX).collect();
+    assert!(of.len() > 5 && of.iter().all(|&p| p == pid), "{pid} in {of:?}");
     let (two, one) = (share(&told.profile(), pid, "two_thirds"), share(&told.profile(), pid, "one_third"));
     assert!(two > 0.5 && one > 0.2, "{two} {one}: {:?}", told.profile().hot(&of_pid(pid)));
 }

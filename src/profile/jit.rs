@@ -8,6 +8,7 @@
 
 use rustix::process::{Pid, Signal, geteuid, kill_process_group};
 use std::io::{Read, Seek};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -105,8 +106,25 @@ fn write_map(jvm: &Jvm, cancel: &AtomicBool) -> Option<String> {
             let last = words.lines().rev().find(|l| !l.trim().is_empty()).unwrap_or("it said nothing");
             note(&format!("jcmd failed: {}", crate::model::clean(last.trim(), 120)))
         }
-        None if cancel.load(Ordering::SeqCst) => None,
-        None => note(&format!("jcmd did not end within {} s", PATIENCE.as_secs())),
+        None => {
+            remove_knock(jvm);
+            let late = || note(&format!("jcmd did not end within {} s", PATIENCE.as_secs()));
+            if cancel.load(Ordering::SeqCst) { None } else { late() }
+        }
+    }
+}
+
+/// Removes what a killed jcmd leaves behind: an empty file in the process's working directory, or in
+/// its /tmp, by which it asks to be let in (HotSpotVirtualMachine's attach). Only an empty file of that
+/// name, of the process's user or ours.
+fn remove_knock(jvm: &Jvm) {
+    let pid = jvm.pid;
+    for place in [format!("/proc/{pid}/cwd"), format!("/proc/{pid}/root/tmp")] {
+        let path = Path::new(&place).join(format!(".attach_pid{pid}"));
+        let Ok(m) = std::fs::symlink_metadata(&path) else { continue };
+        if m.is_file() && m.len() == 0 && (m.uid() == jvm.uid || m.uid() == geteuid().as_raw()) {
+            let _ = std::fs::remove_file(&path);
+        }
     }
 }
 
@@ -181,6 +199,23 @@ mod tests {
             (fields.next()? == group.as_raw_nonzero().to_string()).then_some(state)
         };
         std::fs::read_dir("/proc").unwrap().flatten().filter_map(of_group).all(|state| state == "Z")
+    }
+
+    #[test]
+    fn what_a_killed_jcmd_leaves_behind_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut child = Command::new("sleep").arg("77").current_dir(dir.path()).spawn().unwrap();
+        let (uid, gid) = (geteuid().as_raw(), 0);
+        let knock = dir.path().join(format!(".attach_pid{}", child.id()));
+        std::fs::write(&knock, "not empty").unwrap();
+        let jvm = Jvm { pid: child.id(), uid, gid };
+        remove_knock(&jvm);
+        assert!(knock.exists());
+        std::fs::write(&knock, "").unwrap();
+        remove_knock(&jvm);
+        assert!(!knock.exists());
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 
     #[test]
