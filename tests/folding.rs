@@ -311,7 +311,11 @@ fn what_perf_says_of_real_programs_folds_as_inferno_folds_it() {
     }
     for program in PROGRAMS {
         let Some(tool) = tool(program) else {
-            skipped(&format!("{} (for {})", program.needs, program.name));
+            // Not even Debian 12 has a Python that writes maps; everything else can be had anywhere.
+            match program.name {
+                "Python" => println!("left out: python3 of 3.12 or newer"),
+                name => skipped(&format!("{} (for {name})", program.needs)),
+            }
             continue;
         };
         let folder = tempfile::tempdir().unwrap();
@@ -329,10 +333,17 @@ fn what_perf_says_of_real_programs_folds_as_inferno_folds_it() {
         }
         let record = "perf record -q -F 499 -g -e cpu-clock --sample-cpu -k CLOCK_MONOTONIC -o p.data --";
         let record: Vec<&str> = record.split(' ').collect();
-        let recorded = within(&[&record[..], program.run].concat());
-        assert!(recorded.status.success(), "{}: {}", program.name, String::from_utf8_lossy(&recorded.stderr));
         let script = "perf script -i p.data --force --ns -F comm,pid,tid,cpu,time,event,period,ip,sym,dso";
         let script: Vec<&str> = script.split(' ').collect();
+        // perf misses the mapping of Python's trampolines now and then, and with it all of its map.
+        for _ in 0..5 {
+            let recorded = within(&[&record[..], program.run].concat());
+            assert!(recorded.status.success(), "{}: {}", program.name, String::from_utf8_lossy(&recorded.stderr));
+            let read = within(&[&script[..], &["--no-inline"]].concat());
+            if memchr::memmem::find(&read.stdout, program.frame.trim_start_matches(';').as_bytes()).is_some() {
+                break;
+            }
+        }
         for inlining in [&["--no-inline"][..], &[]] {
             if inlining.is_empty() && program.name != "C" {
                 continue; // it takes minutes where debug information is large
