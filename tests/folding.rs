@@ -293,6 +293,16 @@ const PROGRAMS: &[Program] = &[
     },
 ];
 
+/// Removes the maps that virtual machines left of processes of this text, which have ended.
+fn forget_maps(text: &[u8]) {
+    let mut script = Script::new(0);
+    text.split_inclusive(|b| *b == b'\n').for_each(|line| script.line(line));
+    let pids: std::collections::BTreeSet<u32> = script.finish().0.samples.iter().map(|s| s.pid).collect();
+    for pid in pids.into_iter().filter(|pid| *pid > 0) {
+        let _ = std::fs::remove_file(std::env::temp_dir().join(format!("perf-{pid}.map")));
+    }
+}
+
 /// The program that is needed: in the PATH, or where pyenv keeps Pythons. Tried, since another version may
 /// be there, or a shim of one that is not.
 fn tool(program: &Program) -> Option<PathBuf> {
@@ -352,6 +362,7 @@ fn what_perf_says_of_real_programs_folds_as_inferno_folds_it() {
             assert!(read.status.success(), "{}: {}", program.name, String::from_utf8_lossy(&read.stderr));
             let (lines, samples) = agree(&read.stdout, program.name);
             assert!(samples > 100, "{}: {samples}", program.name);
+            forget_maps(&read.stdout);
             let holds = |what: &str| lines.iter().any(|l| l.contains(what));
             assert!(holds(program.frame), "{}: {lines:#?}", program.name);
             // Not every perf is built to resolve them.
