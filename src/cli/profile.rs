@@ -4,7 +4,7 @@
 
 use super::stack_args::{StackArgs, why_empty};
 use super::{Failure, failed, print, usage};
-use crate::model::{FrameKind, SourceLine, clean};
+use crate::model::{FrameKind, OFF_CPU, SourceLine, clean};
 use crate::timeline::Timeline;
 use crate::timeline::stacks::{Edge, Hot, HotLine, Pattern, StackFilter, Weights};
 use crate::workbench::Playback;
@@ -168,7 +168,9 @@ impl What<'_> {
             self.weights.samples
         );
         if self.weights.idle > 0 {
-            out += &format!("idle CPUs, not shown: {}; --idle shows them\n", of.exact(self.weights.idle));
+            let who =
+                if self.events().iter().all(|e| e.starts_with(OFF_CPU)) { "threads without work" } else { "idle CPUs" };
+            out += &format!("{who}, not shown: {}; --idle shows them\n", of.exact(self.weights.idle));
         }
         let others: Vec<String> = profile
             .sample_types()

@@ -36,6 +36,13 @@ pub(super) struct ProfileArgs {
     /// How much a capture keeps of what was before the key was pressed, and of what comes after
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = length, help_heading = "Profile")]
     pub(super) capture_length: Duration,
+    /// Take what the target's threads wait for too (locks, disks, the network, a free CPU): blocked and
+    /// runnable time by stack, in captures and all the time. Costs 0.4 us of CPU per context switch
+    #[arg(long, help_heading = "Profile")]
+    pub(super) off_cpu: bool,
+    /// The shortest wait that --off-cpu shows
+    #[arg(long, value_name = "TIME", default_value = "1us", value_parser = super::args::duration, requires = "off_cpu", help_heading = "Profile")]
+    pub(super) off_cpu_min: Duration,
     /// Take a profile by itself when this becomes true of a second of load, like `p99>200ms` or
     /// `errors>1% for 3s`; again only after it was false. May be given several times
     #[arg(long, value_name = "CONDITION", action = ArgAction::Append, help_heading = "Profile")]
@@ -90,6 +97,7 @@ impl ProfileArgs {
                 CallGraphName::Dwarf => CallGraph::Dwarf,
             },
             served: self.pprof.clone(),
+            off_cpu: self.off_cpu.then_some(self.off_cpu_min),
         })
     }
 

@@ -30,7 +30,8 @@ pub use reading::{Instance, Reading, Readings};
 pub use recorded_status::RecordedStatus;
 pub use request::{Body, Method, Request, Route};
 pub use stacks::{
-    FastMap, Frame, FrameId, FrameKind, Sample, SourceLine, StackId, StackTable, Stacks, is_on_cpu, is_waiting,
+    FastMap, Frame, FrameId, FrameKind, IDLE_WAIT, OFF_CPU, Sample, SourceLine, StackId, StackTable, Stacks, is_idle,
+    is_on_cpu, is_waiting,
 };
 pub use text::{clean, is_obeyed};
 pub use time::{At, Span};

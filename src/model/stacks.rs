@@ -230,6 +230,25 @@ pub fn is_on_cpu(event: &str) -> bool {
     event.contains("clock") || event.contains("cycles") || event == "cpu"
 }
 
+/// How the events of threads that are not on a CPU begin: `off-cpu:blocked`, `off-cpu:runnable`,
+/// `off-cpu:wchan`.
+pub const OFF_CPU: &str = "off-cpu:";
+
+/// How the innermost frame of a thread begins that waits because it has nothing to do.
+pub const IDLE_WAIT: &str = "[idle";
+
+/// Whether a sample is of somebody who has nothing to do: the idle task of a CPU, or a thread that
+/// waits for work, whose innermost frame is a marker that begins with [`IDLE_WAIT`].
+pub fn is_idle(event: &str, pid: u32, innermost: Option<&str>) -> bool {
+    if event.starts_with(OFF_CPU) {
+        innermost.is_some_and(|symbol| symbol.starts_with(IDLE_WAIT))
+    } else {
+        // Process 0 idles unless its innermost frame is known to be something else: interrupts are
+        // served in its name too.
+        pid == 0 && innermost.is_none_or(is_waiting)
+    }
+}
+
 /// Whether this is where a CPU without work waits, when it is the innermost frame of the idle task;
 /// interrupts are served in its name too. A function without a name counts as waiting.
 pub fn is_waiting(symbol: &str) -> bool {

@@ -27,7 +27,7 @@ pub use peek::{Edge, Peek};
 pub use samples::Taken;
 
 use crate::model::{
-    At, CaptureId, FastMap, Frame, FrameId, FrameKind, Span, StackId, StackTable, Stacks, is_on_cpu, is_waiting,
+    At, CaptureId, FastMap, Frame, FrameId, FrameKind, OFF_CPU, Span, StackId, StackTable, Stacks, is_idle, is_on_cpu,
 };
 use flame::Tree;
 use std::collections::{BTreeMap, HashMap};
@@ -68,6 +68,15 @@ impl SampleType {
     /// process, which pprof calls `cpu`: both stand for the same time.
     pub fn is_of_machine(&self) -> bool {
         self.is_on_cpu() && &*self.event != "cpu"
+    }
+
+    /// What it has in common with others that stand for the same time, or for parts of it.
+    fn family(&self) -> &str {
+        match () {
+            () if self.is_of_machine() => "on-cpu",
+            () if self.event.starts_with(OFF_CPU) => OFF_CPU,
+            () => &self.event,
+        }
     }
 }
 
@@ -114,8 +123,8 @@ pub struct StackFilter {
     pub ring: Option<Ring>,
     /// With a frame whose symbol matches.
     pub symbol: Option<Pattern>,
-    /// Idle CPUs too: samples of process 0 that are not inside an interrupt. A clock event
-    /// samples a CPU that sleeps as often as one that works.
+    /// Those with nothing to do too ([`is_idle`]): idle CPUs, which a clock event samples as often as
+    /// those that work, and threads that wait for work.
     pub idle: bool,
 }
 
@@ -269,7 +278,7 @@ impl Profile {
                 sample_type: number,
                 stack,
                 weight: sample.weight,
-                idle: sample.pid == 0 && self.is_idle(stack),
+                idle: is_idle(&stacks.event, sample.pid, self.innermost(stack)),
             };
             self.rows.push(row);
         }
@@ -279,13 +288,10 @@ impl Profile {
         }
     }
 
-    /// Process 0 idles unless its innermost frame is known to be something else: interrupts
-    /// are served in its name too.
-    fn is_idle(&self, stack: Option<StackId>) -> bool {
-        let Some(frame) = stack.and_then(|s| self.table.nodes.get(s.0 as usize)).map(|&(_, f)| self.frame(f)) else {
-            return true;
-        };
-        is_waiting(&frame.symbol)
+    /// The name of the innermost function.
+    fn innermost(&self, stack: Option<StackId>) -> Option<&str> {
+        let &(_, frame) = self.table.nodes.get(stack?.0 as usize)?;
+        Some(&self.frame(frame).symbol)
     }
 
     /// Whether there is no sample.
@@ -465,7 +471,7 @@ impl Profile {
         let comm = comm.flatten();
         let hit = filter.symbol.as_ref().map(|p| self.stacks_with(p));
         let types = self.types_meant(filter.event.as_deref());
-        let covered = if filter.capture.is_none() { self.covered() } else { Vec::new() };
+        let covered = if filter.capture.is_none() { self.covered(&types) } else { Vec::new() };
         rows.iter().filter(move |row| {
             types[row.sample_type as usize]
                 && filter.within.as_deref().is_none_or(|spans| is_within(spans, row.at) != filter.outside)
@@ -530,14 +536,15 @@ impl Profile {
         }
     }
 
-    /// The stretches of captures of what runs on CPUs, in which the flight recorder's samples would
-    /// count the same time once more; in order, without overlaps.
-    fn covered(&self) -> Vec<Span> {
-        let of_cpu = self
-            .captures
-            .iter()
-            .filter(|((id, _), sum)| *id != CaptureId::RECORDER && sum.samples > 0 && sum.sample_type.is_of_machine());
-        observed::joined(of_cpu.map(|(_, sum)| sum.span).collect())
+    /// The stretches of captures in which the flight recorder's samples of the types that are meant
+    /// would count the same time once more; in order, without overlaps.
+    fn covered(&self, meant: &[bool]) -> Vec<Span> {
+        let types = self.types.values.iter().zip(meant).filter(|(_, meant)| **meant);
+        let families: Vec<&str> = types.map(|(t, _)| t.family()).collect();
+        let taken = self.captures.iter().filter(|((id, _), sum)| {
+            *id != CaptureId::RECORDER && sum.samples > 0 && families.contains(&sum.sample_type.family())
+        });
+        observed::joined(taken.map(|(_, sum)| sum.span).collect())
     }
 
     fn ring(&self, stack: Option<StackId>) -> Option<Ring> {

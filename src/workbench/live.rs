@@ -8,7 +8,9 @@ use crate::host::Watch;
 use crate::load::{Change, Run};
 use crate::model::{At, CaptureId, Closing, Event, Fault, Mark, MarkKind};
 use crate::profile::served::{Fetch, Server};
-use crate::profile::{self, CallGraph, Capture, CaptureRequest, Recorder, RecorderRequest, Source};
+use crate::profile::{
+    self, CallGraph, Capture, CaptureRequest, OffCpu, OffCpuRequest, Recorder, RecorderRequest, Source,
+};
 use crate::timeline::steer::{GOING_ON, PAUSED, Target};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
@@ -52,6 +54,8 @@ pub struct Profiling {
     pub call_graph: CallGraph,
     /// Who serves profiles of its own, to be fetched with every capture.
     pub served: Option<Server>,
+    /// Whether the target's waits are captured too, and the shortest of them that has a stack.
+    pub off_cpu: Option<Duration>,
 }
 
 impl Default for Profiling {
@@ -64,11 +68,12 @@ impl Default for Profiling {
             source: Source::Auto,
             call_graph: CallGraph::FramePointers,
             served: None,
+            off_cpu: None,
         }
     }
 }
 
-/// How often the target's processes are looked up again for the flight recorder, ns.
+/// How often the target's processes are looked up again for who samples all the time, ns.
 const PIDS_NS: u64 = 1_000_000_000;
 
 /// See the top of the file.
@@ -81,7 +86,8 @@ pub struct Live {
     watch: Option<Watch>,
     captures: Vec<Capture>,
     recorder: Option<Recorder>,
-    /// The target's processes as the flight recorder knows them, and when they were looked up.
+    off_cpu: Option<OffCpu>,
+    /// The target's processes as those who sample all the time know them, and when they were looked up.
     recorded_pids: (Vec<u32>, At),
     fetches: Vec<Fetch>,
     scheduled: Vec<(At, Duration)>,
@@ -110,8 +116,15 @@ impl Live {
             let keep = ordinary.keep.max(parts.profiling.length);
             profile::record(RecorderRequest { hz, keep, ..ordinary }, parts.clock.clone(), channel.0.clone())
         });
+        let off_cpu = parts.profiling.off_cpu.map(|least| {
+            let ordinary = OffCpuRequest::new(pids.clone());
+            let keep = ordinary.keep.max(parts.profiling.length);
+            let request = OffCpuRequest { least, keep, throughout: recorder.is_some(), ..ordinary };
+            profile::watch_off_cpu(request, parts.clock.clone(), channel.0.clone())
+        });
         Live {
             recorder,
+            off_cpu,
             recorded_pids: (pids, parts.clock.now()),
             clock: parts.clock,
             sender: channel.0,
@@ -146,8 +159,10 @@ impl Live {
         let can_serve = source != Source::Perf && call_graph == CallGraph::FramePointers;
         if let Some(recorder) = self.recorder.as_ref().filter(|r| can_serve && r.is_sampling()) {
             recorder.capture(id, before, length);
+            self.off_cpu.iter().for_each(|o| o.capture(id, before, length));
             return Ok(());
         }
+        self.off_cpu.iter().for_each(|o| o.capture(id, Duration::ZERO, length));
         let pids = self.watch.as_ref().map(Watch::target_pids).unwrap_or_default();
         let request = CaptureRequest { hz, source, call_graph, ..CaptureRequest::new(id, length, pids) };
         self.captures.push(profile::start(request, self.clock.clone(), self.sender.clone()));
@@ -160,18 +175,22 @@ impl Live {
         !self.captures.is_empty()
             || !self.fetches.is_empty()
             || self.recorder.as_ref().is_some_and(Recorder::has_capture_under_way)
+            || self.off_cpu.as_ref().is_some_and(OffCpu::has_capture_under_way)
     }
 
-    /// Tells the flight recorder which processes are the target's now.
+    /// Tells who samples all the time which processes are the target's now.
     fn follow_pids(&mut self) {
-        let (Some(recorder), Some(watch)) = (&self.recorder, &self.watch) else { return };
+        let Some(watch) = self.watch.as_ref().filter(|_| self.recorder.is_some() || self.off_cpu.is_some()) else {
+            return;
+        };
         let now = self.clock.now();
         if now.since_ns(self.recorded_pids.1) < PIDS_NS {
             return;
         }
         let pids = watch.target_pids();
         if pids != self.recorded_pids.0 {
-            recorder.set_pids(pids.clone());
+            self.recorder.iter().for_each(|r| r.set_pids(pids.clone()));
+            self.off_cpu.iter().for_each(|o| o.set_pids(pids.clone()));
         }
         self.recorded_pids = (pids, now);
     }
@@ -254,9 +273,10 @@ impl Live {
     /// Ends the watch, ingests what is left and closes the session.
     fn close(&mut self, into: &mut Workbench) {
         // What it has gathered comes before the end; somebody must take it meanwhile.
-        if let Some(recorder) = self.recorder.take() {
+        let sampling = (self.recorder.take(), self.off_cpu.take());
+        if sampling.0.is_some() || sampling.1.is_some() {
             std::thread::scope(|scope| {
-                let ending = scope.spawn(|| drop(recorder));
+                let ending = scope.spawn(|| drop(sampling));
                 while !ending.is_finished() {
                     if let Ok(event) = self.events.recv_timeout(ENDING) {
                         into.ingest(event);
@@ -328,6 +348,7 @@ impl Feed for Live {
                 self.captures.iter().for_each(Capture::stop);
                 self.recorder.iter().for_each(Recorder::stop_capture);
                 self.fetches.iter().for_each(Fetch::stop);
+                self.off_cpu.iter().for_each(OffCpu::stop_capture);
                 if let Some(run) = &self.run {
                     run.stop();
                 }

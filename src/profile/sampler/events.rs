@@ -20,8 +20,17 @@ pub(in crate::profile) const MOST_EVENTS: usize = 256;
 /// Bytes of a ring at the most and at the least.
 const LARGEST_RING: usize = 512 << 10;
 const SMALLEST_RING: usize = 8 << 10;
+/// Bytes of a ring that takes a record of every switch, on all CPUs.
+const SWITCH_RING: usize = 2 << 20;
+/// So many events may have half of such a ring each.
+const FEW: usize = 32;
 /// Bytes of a usual sample, chain included.
 const USUAL_SAMPLE: usize = 600;
+/// Bytes of the two records that a switch leaves: of who leaves, and of who comes.
+const SWITCH_RECORDS: usize = 2 * 80;
+/// Switches per second and CPU that are recorded one by one at the most. Above it only samples of
+/// them are taken: two records cost the kernel about 0.4 us, so this is 2 % of a CPU.
+pub(in crate::profile) const MOST_SWITCHES: u64 = 50_000;
 
 /// What makes a sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +39,11 @@ pub(in crate::profile) enum What {
     CpuClock,
     /// The hardware's counter of cycles.
     Cycles,
+    /// Threads that leave a CPU; with a record of each switch besides, or without.
+    Switches {
+        /// Whether each is recorded.
+        records: bool,
+    },
 }
 
 impl What {
@@ -38,6 +52,7 @@ impl What {
         match self {
             What::CpuClock => "cpu-clock",
             What::Cycles => "cycles",
+            What::Switches { .. } => "context-switches",
         }
     }
 
@@ -46,10 +61,12 @@ impl What {
         match self {
             What::CpuClock => "ns",
             What::Cycles => "cycles",
+            What::Switches { .. } => "switches",
         }
     }
 
-    fn of(name: &str) -> What {
+    /// What a plan's event is: `cycles` or `cpu-clock`.
+    pub(in crate::profile) fn of(name: &str) -> What {
         if name == "cycles" { What::Cycles } else { What::CpuClock }
     }
 }
@@ -59,8 +76,8 @@ impl What {
 pub(in crate::profile) struct Opening<'a> {
     /// Below it is proc; `/` but in tests.
     pub(in crate::profile) root: &'a Path,
-    /// `cycles` or `cpu-clock`; where there is no counter of cycles after all, it becomes the clock.
-    pub(in crate::profile) event: &'a str,
+    /// What makes a sample; where there is no counter of cycles after all, it becomes the clock.
+    pub(in crate::profile) what: What,
     /// Samples per second and CPU.
     pub(in crate::profile) hz: u32,
     /// Of whom.
@@ -102,7 +119,7 @@ impl Events {
         let opening = &Opening { hz: opening.hz.clamp(1, most.max(1)), ..opening.clone() };
         let cpus = online(opening.root);
         let whom = whom(opening, cpus.len())?;
-        let mut what = What::of(opening.event);
+        let mut what = opening.what;
         let mut ring_bytes = first_ring(opening, whom.len() * cpus.len());
         loop {
             match Events::attempt(opening, what, &cpus, &whom, ring_bytes) {
@@ -159,7 +176,8 @@ impl Events {
 
     /// How often to drain so that no ring fills, at most four times a second.
     pub(in crate::profile) fn interval(&self) -> Duration {
-        let per_s = USUAL_SAMPLE as u64 * u64::from(self.hz.max(1));
+        let records = if let What::Switches { records: true } = self.what { MOST_SWITCHES } else { 0 };
+        let per_s = USUAL_SAMPLE as u64 * u64::from(self.hz.max(1)) + SWITCH_RECORDS as u64 * records;
         let ms = (self.ring_bytes as u64 / 3).saturating_mul(1000) / per_s;
         Duration::from_millis(ms.clamp(20, 250))
     }
@@ -181,7 +199,11 @@ fn open_one(
     let mut b = match what {
         What::CpuClock => builder(Software::CPU_CLOCK),
         What::Cycles => builder(Hardware::CPU_CYCLES),
+        What::Switches { .. } => builder(Software::CONTEXT_SWITCHES),
     };
+    if let What::Switches { records: true } = what {
+        b.context_switch(true);
+    }
     b.sample_frequency(u64::from(opening.hz))
         .exclude_kernel(!kernel)
         .exclude_callchain_kernel(!kernel)
@@ -243,7 +265,12 @@ fn whom(opening: &Opening<'_>, cpus: usize) -> Result<Vec<Option<i32>>, Obstacle
 /// The ring to begin with: as large as is useful, or what a user's allowance holds for all.
 fn first_ring(opening: &Opening<'_>, events: usize) -> usize {
     let single = matches!(opening.scope, Scope::Processes { .. });
-    let useful = if single { LARGEST_RING / 4 } else { LARGEST_RING };
+    let useful = match opening.what {
+        What::Switches { records: true } if !single => SWITCH_RING,
+        What::Switches { records: true } if events <= FEW => SWITCH_RING / 2,
+        _ if single => LARGEST_RING / 4,
+        _ => LARGEST_RING,
+    };
     let Some(kb) = opening.ring_limit_kb.and_then(|kb| usize::try_from(kb).ok()) else { return useful };
     // The allowance is per CPU (mmap_user_counter in kernel/events/core.c); half of it is left to others.
     let each = (kb << 10) * online(opening.root).len() / 2 / events.max(1);
@@ -325,11 +352,13 @@ mod tests {
         std::fs::write(place.path().join("sys/devices/system/cpu/online"), "0-1\n").unwrap();
         let scope = Scope::Processes { pids: vec![1], user_only: true };
         let opening =
-            Opening { root: place.path(), event: "cpu-clock", hz: 99, scope: &scope, ring_limit_kb: Some(516) };
+            Opening { root: place.path(), what: What::CpuClock, hz: 99, scope: &scope, ring_limit_kb: Some(516) };
         assert_eq!(first_ring(&opening, 2), 128 << 10);
         assert_eq!(first_ring(&opening, 40), 8 << 10);
         assert_eq!(first_ring(&Opening { ring_limit_kb: None, ..opening.clone() }, 2), 128 << 10);
-        assert_eq!(first_ring(&Opening { ring_limit_kb: None, scope: &Scope::AllCpus, ..opening }, 2), 512 << 10);
+        let all = Opening { ring_limit_kb: None, scope: &Scope::AllCpus, ..opening };
+        assert_eq!(first_ring(&all, 2), 512 << 10);
+        assert_eq!(first_ring(&Opening { what: What::Switches { records: true }, ..all }, 2), 2 << 20);
     }
 
     #[test]
@@ -339,7 +368,7 @@ mod tests {
             std::fs::create_dir_all(place.path().join(format!("proc/7/task/{tid}"))).unwrap();
         }
         let scope = Scope::Processes { pids: vec![7], user_only: true };
-        let opening = Opening { root: place.path(), event: "cycles", hz: 99, scope: &scope, ring_limit_kb: None };
+        let opening = Opening { root: place.path(), what: What::Cycles, hz: 99, scope: &scope, ring_limit_kb: None };
         assert!(whom(&opening, 2).unwrap_err().what.contains("more than 128 threads"));
         assert_eq!(whom(&opening, 1).unwrap().len(), 200);
         let none = Scope::Processes { pids: vec![8], user_only: true };

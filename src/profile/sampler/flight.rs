@@ -56,7 +56,7 @@ impl Outbox {
     }
 
     /// Sends what there is room for; whether nothing waits any more.
-    fn flush(&mut self) -> bool {
+    pub(super) fn flush(&mut self) -> bool {
         while let Some(event) = self.waiting.pop_front() {
             let last = matches!(&event, Event::Capture(CaptureNews { id, state, .. }) if *id != CaptureId::RECORDER
                 && matches!(state, CaptureState::Done { .. } | CaptureState::Failed { .. }));

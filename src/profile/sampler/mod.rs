@@ -6,6 +6,7 @@
 //! chains     addresses -> places          symbols    places -> names (kallsyms, perf_map)
 //! Sampling   all of it, drained by time   naming     samples -> Stacks
 //! built_in   one capture                  recorder   always on, with the last seconds kept densely
+//! off_cpu    what threads wait for
 //! ```
 //!
 //! Every address is resolved to a place (which file, where in it) when it is drained, with the
@@ -22,6 +23,7 @@ mod flight;
 mod kallsyms;
 mod maps;
 mod naming;
+mod off_cpu;
 mod perf_map;
 mod processes;
 mod quality;
@@ -31,12 +33,13 @@ mod recorder;
 mod symbols;
 
 pub(super) use built_in::BuiltIn;
+pub use off_cpu::{OffCpu, OffCpuRequest, watch_off_cpu};
 pub use recorder::{Recorder, RecorderRequest, record};
 
 use super::{Obstacle, Plan, Scope};
 use crate::model::At;
 use chains::{Chain, Chains};
-use events::{Events, Opening};
+use events::{Events, Opening, What};
 use processes::{Processes, Site};
 use record::{Raw, Record};
 use std::path::Path;
@@ -98,7 +101,13 @@ impl std::fmt::Debug for Held {
 }
 
 fn open(plan: &Plan, hz: u32, root: &Path) -> Result<Events, Obstacle> {
-    Events::open(&Opening { root, event: plan.event, hz, scope: &plan.scope, ring_limit_kb: plan.ring_limit_kb })
+    Events::open(&Opening {
+        root,
+        what: What::of(plan.event),
+        hz,
+        scope: &plan.scope,
+        ring_limit_kb: plan.ring_limit_kb,
+    })
 }
 
 impl Sampling {

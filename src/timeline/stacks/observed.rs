@@ -51,7 +51,7 @@ impl Timeline {
                 all.span = Span { from: all.span.from.min(sum.span.from), to: all.span.to.max(sum.span.to) };
             }
         }
-        let covered = if filter.capture.is_none() { profile.covered() } else { Vec::new() };
+        let covered = if filter.capture.is_none() { profile.covered(&types) } else { Vec::new() };
         let mut stretches = Vec::new();
         for (capture, sum) in sums {
             let mut spans = self.sampled(capture, &sum);

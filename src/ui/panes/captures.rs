@@ -31,15 +31,23 @@ pub fn state_line(scene: &Scene<'_>, id: CaptureId, news: &[CaptureNews]) -> Vec
             lines
         }
         CaptureState::Reading => vec![head("reading the stacks".into(), theme.accent)],
-        CaptureState::Done { span, samples, lost, notes } => {
-            let mut what = format!("{:.1} s, {} samples", span.secs(), units::count(*samples));
-            if *lost > 0 {
-                what.push_str(&format!(", {} lost", units::count(*lost)));
+        CaptureState::Done { span, .. } => {
+            // Several may have taken part: what ran, what waited.
+            let done = news.iter().filter_map(|n| match &n.state {
+                CaptureState::Done { samples, lost, notes, .. } => Some((*samples, *lost, notes)),
+                _ => None,
+            });
+            let (samples, lost) = done
+                .clone()
+                .fold((0u64, 0u64), |(s, l), (samples, lost, _)| (s.saturating_add(samples), l.saturating_add(lost)));
+            let mut what = format!("{:.1} s, {} samples", span.secs(), units::count(samples));
+            if lost > 0 {
+                what.push_str(&format!(", {} lost", units::count(lost)));
             }
-            let style = if *samples == 0 || *lost > 0 { theme.warn } else { theme.text };
+            let style = if samples == 0 || lost > 0 { theme.warn } else { theme.text };
             let mut lines = vec![head(what, style)];
             lines.extend(how.map(|h| (h, theme.dim)));
-            lines.extend(notes.iter().map(|n| (units::cut(n, 300), theme.dim)));
+            lines.extend(done.flat_map(|(.., notes)| notes).map(|n| (units::cut(n, 300), theme.dim)));
             lines
         }
         CaptureState::Failed { what, mend } => {
