@@ -288,7 +288,9 @@ fn raise_fd_limit(connections: u64) -> Vec<String> {
     if limit.current.is_none_or(|soft| soft >= need) {
         return vec![];
     }
-    let raised = Rlimit { current: Some(limit.maximum.map_or(need, |hard| hard.min(need))), ..limit };
+    // The flight recorder takes a share of what there is: some more, where it may be had.
+    let wanted = need + need / 10;
+    let raised = Rlimit { current: Some(limit.maximum.map_or(wanted, |hard| hard.min(wanted))), ..limit };
     let enough = limit.maximum.is_none_or(|hard| hard >= need);
     match setrlimit(Resource::Nofile, raised) {
         Ok(()) if enough => vec![],

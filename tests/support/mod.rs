@@ -89,11 +89,13 @@ impl Bench {
         c
     }
 
-    /// The usual words of a recorded run, with `more` behind them, written with spaces.
+    /// The usual words of a recorded run, with `more` behind them, written with spaces. Nothing is
+    /// profiled: a dozen runs at once would each name everything that the others do.
     pub fn words(&self, target: &str, log: &Path, more: &str) -> Vec<String> {
         let session = self.path("s.perfbench");
         let mut words: Vec<String> = vec![target.into(), "--replay".into(), log.display().to_string()];
         words.extend(["--record".into(), session.display().to_string(), "--overwrite".into(), "--json".into()]);
+        words.push("--no-profile".into());
         words.extend(more.split_whitespace().map(str::to_owned));
         words
     }

@@ -10,8 +10,10 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Files held open at the most; the load needs descriptors too.
+/// Files held open at the most.
 const MOST_OPEN: usize = 512;
+/// The share of the descriptors there may be that is taken at the most: the load needs them.
+const SHARE: u64 = 20;
 /// Files known at the most.
 const MOST: usize = 1 << 16;
 
@@ -45,6 +47,7 @@ pub(super) struct Files {
     numbers: HashMap<Inode, u32>,
     known: Vec<Known>,
     open: usize,
+    most_open: usize,
     /// How often all descriptors were given back, so that who holds on to one notices.
     pub(super) generation: u32,
 }
@@ -52,7 +55,10 @@ pub(super) struct Files {
 impl Files {
     /// `root`: below it is proc; `/` but in tests.
     pub(super) fn new(root: &Path) -> Files {
-        Files { root: root.into(), numbers: HashMap::new(), known: Vec::new(), open: 0, generation: 0 }
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+        let most_open =
+            limit.map_or(MOST_OPEN, |n| usize::try_from(n / SHARE).unwrap_or(MOST_OPEN).clamp(1, MOST_OPEN));
+        Files { root: root.into(), numbers: HashMap::new(), known: Vec::new(), open: 0, most_open, generation: 0 }
     }
 
     /// The number of a file; `None` when there are too many.
@@ -77,7 +83,7 @@ impl Files {
         if self.known.len() >= MOST {
             return None;
         }
-        if self.open >= MOST_OPEN {
+        if self.open >= self.most_open {
             self.known.iter_mut().for_each(|k| k.file = None);
             self.open = 0;
             self.generation += 1;
@@ -187,7 +193,7 @@ mod tests {
     fn descriptors_are_bounded() {
         let dir = tempfile::tempdir().unwrap();
         let mut files = Files::new(Path::new("/nonexistent"));
-        for n in 0..MOST_OPEN + 10 {
+        for n in 0..files.most_open + 10 {
             let path = dir.path().join(n.to_string());
             std::fs::write(&path, "x").unwrap();
             let inode = std::fs::metadata(&path).unwrap().ino();
@@ -195,7 +201,7 @@ mod tests {
             files.number((8, 1, inode), place).unwrap();
         }
         assert_eq!((files.generation, files.open), (1, 10));
-        assert!(files.file(0).is_none() && files.file(MOST_OPEN as u32).is_some());
+        assert!(files.file(0).is_none() && files.file(files.most_open as u32).is_some());
         assert_eq!(&*files.get(0).unwrap().module, "0");
     }
 }
