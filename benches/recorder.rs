@@ -42,8 +42,16 @@ fn main() -> Outcome<()> {
     let cpus = std::thread::available_parallelism()?.get() as f64;
     let worker = nginx.pid().and_then(|p| worker_of(p.as_raw_nonzero().get())).ok_or("nginx has no worker")?;
     println!("{cpus} CPUs, {pairs} pairs of {} s, {hz} Hz sent, {} Hz sampled", MEASURED.as_secs_f64(), hz * 4);
-    let per_sample = ns_per_sample()?;
-    println!("kernel: {:.1} µs a sample (fixed work with and without 2000 Hz)", per_sample / 1e3);
+    let client = Client::start(nginx.port, 8, 0)?;
+    std::thread::sleep(Duration::from_millis(300));
+    let [low, per_sample, high] = ns_per_sample(&client, worker)?.map(|ns| ns.max(0.0));
+    client.end();
+    println!(
+        "kernel: {:.1} µs a sample ({:.1}–{:.1}), by CPU a request with and without 3000 Hz",
+        per_sample / 1e3,
+        low / 1e3,
+        high / 1e3
+    );
     println!("level   requests/s  CPU a request   thread     kernel     of machine  requests/s");
     println!("                    with/without    of machine of machine             with/without");
     let mut broken = Vec::new();
@@ -205,40 +213,30 @@ impl Client {
     }
 }
 
-/// What one sample costs the CPU it hits: the CPU time of a fixed piece of work, sampled 2000 times a
-/// second and not.
-fn ns_per_sample() -> Outcome<f64> {
-    const HZ: u32 = 2000;
-    let work = || {
-        let before = perfbench::clock::thread_cpu_ns();
-        let mut x = 1u64;
-        for n in 0..60_000_000u64 {
-            x = std::hint::black_box(x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(n));
-        }
-        (perfbench::clock::thread_cpu_ns() - before) as f64
-    };
+/// What one sample costs the CPU it hits, stack walk included: CPU time of a request with a busy nginx,
+/// sampled so often that it stands out from the noise, and not. Nothing is drained meanwhile that would
+/// count: the sampler's thread is neither nginx's nor the client's.
+fn ns_per_sample(client: &Client, worker: i32) -> Outcome<[f64; 3]> {
+    let rate = std::fs::read_to_string("/proc/sys/kernel/perf_event_max_sample_rate")?;
+    let hz = rate.trim().parse::<u32>()?.min(3000);
     let mut costs = Vec::new();
-    for pair in 0..15 {
-        let mut took = [0.0; 2];
+    for pair in 0..20 {
+        let mut runs = [0.0; 2];
         for with in if pair % 2 == 0 { [true, false] } else { [false, true] } {
             let (out, events) = sync_channel(1024);
-            let request = CaptureRequest {
-                hz: HZ,
-                source: Source::BuiltIn,
-                want: Want::AllCpus,
-                ..CaptureRequest::new(CaptureId(1), Duration::from_secs(60), vec![])
-            };
+            let ordinary = CaptureRequest::new(CaptureId(1), Duration::from_secs(60), vec![]);
+            let request = CaptureRequest { hz, source: Source::BuiltIn, want: Want::AllCpus, ..ordinary };
             let capture: Option<Capture> = with.then(|| start(request, Clock::start(), out));
             if with {
                 events.recv()?; // it samples
             }
-            took[usize::from(with)] = work();
+            std::thread::sleep(Duration::from_millis(200));
+            runs[usize::from(with)] = measure(client, worker, None)?.ns_per_request();
             drop(capture);
         }
-        // The share taken away, over the samples in the time it took.
-        costs.push((took[1] - took[0]) / (f64::from(HZ) * took[1] / 1e9));
+        costs.push((1.0 - runs[0] / runs[1]) / f64::from(hz) * 1e9);
     }
-    Ok(quartiles(&mut costs)[1].max(0.0))
+    Ok(quartiles(&mut costs))
 }
 
 /// CPU time in ns by schedstat of a process or thread.
