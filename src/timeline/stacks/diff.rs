@@ -5,7 +5,7 @@
 //! already, so the rate of sampling is in them. How requests and samples are counted over the same
 //! stretches, and how chance is told, is described in docs/diff.md for users; in short:
 //!
-//! - The samples of a side are added up in slices of its time ([`half`]). How much a function's sums
+//! - The samples of a side are added up in slices of its time (`half`). How much a function's sums
 //!   differ from slice to slice tells how much its rate varies, bursts included, since samples of one
 //!   burst fall into one slice. A variance below that of independent samples is taken for luck.
 //! - Two rates differ when Student's t of Welch's test is too large for chance, of all functions
