@@ -164,6 +164,26 @@ fn the_flight_recorder_counts_where_no_capture_was_taken() {
 }
 
 #[test]
+fn waits_idle_by_their_marker_and_the_recorders_count_where_no_capture_watched_waits() {
+    let mut p = Profile::default();
+    let of = |capture, event: &str, samples: &[(u64, u32, &str, &str, u64)]| Stacks {
+        event: event.into(),
+        ..batch(capture, "ns", samples)
+    };
+    p.apply(&of(1, "cpu-clock", &[(10, 7, "x", "a", 1), (60, 7, "x", "a", 1)]));
+    let recorded = [(20, 7, "x", "a;[lock wait]", 5), (25, 7, "x", "a;[idle: epoll]", 7), (50, 0, "x", "[b]", 20)];
+    p.apply(&of(0, "off-cpu:blocked", &recorded));
+    let waits = StackFilter { event: Some("off-cpu:blocked".into()), ..StackFilter::default() };
+    let sums = |p: &Profile, filter: &StackFilter| (p.weights(filter).total, p.weights(filter).idle);
+    // A capture of what runs says nothing of waits.
+    assert_eq!(sums(&p, &waits), (25, 7));
+    assert_eq!(sums(&p, &StackFilter { idle: true, ..waits.clone() }), (32, 0));
+    assert_eq!(sums(&p, &StackFilter::default()), (2, 0));
+    p.apply(&of(2, "off-cpu:runnable", &[(15, 7, "x", "a;[preempted]", 3), (30, 7, "x", "a;[preempted]", 4)]));
+    assert_eq!(sums(&p, &waits), (20, 0));
+}
+
+#[test]
 fn stretches_and_their_complement_make_the_whole() {
     let p = profile(SERVER);
     let within: Arc<[Span]> = Arc::new([Span::new(At(10), At(11)), Span::new(At(20), At(40))]);

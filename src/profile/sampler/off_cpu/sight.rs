@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Samples of switches per second and CPU.
-pub(super) const HZ: u32 = 2000;
+pub(super) const HZ: u32 = 1000;
 /// Between two looks at /proc.
 pub(super) const LOOK: Duration = Duration::from_millis(50);
 /// Over how long the number of switches is taken for its rate.
@@ -73,7 +73,7 @@ pub(super) struct Sight {
     threads: Vec<(u32, u32)>,
     origin: u64,
     pub(super) lost: u64,
-    /// Of all threads on the machine: switches since then.
+    /// Switches since then: of all that are recorded, else of the target's threads.
     counted: (u64, u64),
     calm: u32,
     looked_ns: u64,
@@ -135,15 +135,23 @@ impl Sight {
         if let (Some(plan), true) = (&self.plan, way != Way::Looked) {
             let what = What::Switches { records: way == Way::Recorded };
             let (root, ring_limit_kb) = (&self.around.root, plan.ring_limit_kb);
-            let open = |scope| Events::open(&Opening { root, what, hz: HZ, scope, ring_limit_kb });
+            let open = |scope: &Scope| Events::open(&Opening { root, what, hz: HZ, scope, ring_limit_kb });
             // Thread by thread while they are few: each has its own rate of samples then, and who switches
             // seldom is sampled every time, whatever else a CPU does.
             let single = Scope::Processes { pids: self.pids.iter().copied().collect(), user_only: false };
-            let opened = open(&single).map(|events| (events, single.clone()));
-            let opened = match (opened, &plan.scope) {
-                (Err(_), Scope::AllCpus) => open(&Scope::AllCpus).map(|events| (events, Scope::AllCpus)),
-                (opened, _) => opened,
+            // Where they switch all the time anyhow, taking turns with events of their own is what costs.
+            let scopes = match (&plan.scope, way) {
+                (Scope::AllCpus, Way::Sampled) => vec![Scope::AllCpus],
+                (Scope::AllCpus, _) => vec![single, Scope::AllCpus],
+                _ => vec![single],
             };
+            let mut opened = Err(Obstacle::new("nothing to watch", None));
+            for scope in scopes {
+                opened = open(&scope).map(|events| (events, scope.clone()));
+                if opened.is_ok() {
+                    break;
+                }
+            }
             match opened {
                 Ok((events, scope)) => (self.events, self.scope) = (Some(events), Some(scope)),
                 Err(obstacle) => (self.why, self.way) = (Some(obstacle), Way::Looked),
@@ -157,6 +165,7 @@ impl Sight {
     /// The processes are others now.
     pub(super) fn set_pids(&mut self, pids: &[u32], now: At) {
         self.pids = pids.iter().copied().collect();
+        self.waits.keep_only(&self.pids);
         if self.scope == Some(Scope::AllCpus) && self.way != Way::Looked {
             return self.find(now, false);
         }
@@ -256,10 +265,10 @@ impl Sight {
             Some(record) => {
                 match &record {
                     Record::Sample(sample) => {
-                        *counted += if recorded { 0 } else { sample.period };
                         if !pids.contains(&sample.pid) {
                             return;
                         }
+                        *counted += if recorded { 0 } else { sample.period };
                     }
                     Record::Fork { pid, ppid, .. } if pids.contains(ppid) => drop(pids.insert(*pid)),
                     _ => {}

@@ -323,6 +323,13 @@ impl Waits {
         }
     }
 
+    /// Follows threads of these processes only; what they had in this turn is told still.
+    pub(super) fn keep_only(&mut self, pids: &HashSet<u32>) {
+        for thread in self.threads.values_mut().filter(|t| !pids.contains(&t.pid)) {
+            (thread.ended, thread.out, thread.sampled, thread.ready) = (true, None, None, None);
+        }
+    }
+
     /// Forgets which threads are off their CPUs: from now on switches are not recorded, or were not.
     pub(super) fn forget(&mut self) {
         for thread in self.threads.values_mut() {

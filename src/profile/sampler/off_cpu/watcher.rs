@@ -16,6 +16,8 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
+/// How long the target's processes may stay unknown before perfbench itself is watched.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a turn is.
 const TURN: Duration = Duration::from_secs(1);
 /// Waits kept at the most, 100 bytes each.
@@ -36,7 +38,8 @@ pub(super) struct Watcher {
     clock: Clock,
     outbox: Outbox,
     sight: Option<Sight>,
-    /// Since when.
+    /// When the thread did, and when it was opened.
+    began: At,
     since: At,
     kept: VecDeque<(Way, Wait)>,
     thin: Vec<(Way, Wait)>,
@@ -56,6 +59,7 @@ impl Watcher {
             clock,
             outbox,
             sight: None,
+            began: now,
             since: now,
             kept: VecDeque::new(),
             thin: Vec::new(),
@@ -68,7 +72,7 @@ impl Watcher {
 
     /// Watches until nobody can give orders any more.
     pub(super) fn run(&mut self, orders: &Receiver<Order>) {
-        if self.request.throughout {
+        if self.request.throughout && !self.request.pids.is_empty() {
             self.open();
         }
         loop {
@@ -158,6 +162,11 @@ impl Watcher {
 
     fn step(&mut self) {
         let now = self.clock.now();
+        // The target is known when it has answered; until then nobody is taken for it.
+        let known = !self.request.pids.is_empty() || now >= self.began + PATIENCE;
+        if self.request.throughout && self.sight.is_none() && known {
+            self.open();
+        }
         if let Some(sight) = &mut self.sight {
             sight.step(now);
             if now >= self.turn_due || sight.is_flooded() {
