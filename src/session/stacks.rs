@@ -17,6 +17,8 @@ pub(super) struct Known {
     /// Rows of nodes that were read before they were asked for: the caller and the frame.
     ahead: FastMap<i64, (Option<i64>, i64)>,
     table: StackTable,
+    /// By node of the table: what it became in the event that is being read; blank between events.
+    used: Vec<Option<StackId>>,
 }
 
 /// The event of number `seq`, over a table of what its samples use.
@@ -25,10 +27,21 @@ pub(super) fn read(names: &mut Names, c: &Connection, seq: i64) -> Read<Stacks> 
     // Taken out, so that names can be asked for shared texts meanwhile.
     let mut known = std::mem::take(&mut names.stacks);
     let outcome = samples(names, &mut known, c, seq, &mut e);
-    let mut used = vec![None; known.table.nodes.len()];
+    let mut used = std::mem::take(&mut known.used);
+    used.resize(known.table.nodes.len(), None);
+    let mut stacks = Vec::new();
     for sample in &mut e.samples {
+        stacks.extend(sample.stack);
         sample.stack = sample.stack.and_then(|s| e.table.adopt(&known.table, &mut used, s));
     }
+    // Made blank again where it was written on: the table is that of the whole session.
+    for stack in stacks {
+        let mut next = Some(stack);
+        while let Some(id) = next.filter(|id| used.get_mut(id.0 as usize).is_some_and(|u| u.take().is_some())) {
+            next = known.table.nodes[id.0 as usize].0;
+        }
+    }
+    known.used = used;
     names.stacks = known;
     outcome.map(|()| e)
 }

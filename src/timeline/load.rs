@@ -264,7 +264,11 @@ impl LoadTrack {
             });
             // A worker hands over a little after a tick: what ended at its end may be in the next slot.
             let tick = end.0 / Interval::TICK_NS;
-            let told = known.range(tick.saturating_sub(2)..=tick).map(|(_, n)| n).sum::<u64>();
+            let mut told = 0;
+            for (_, n) in known.range_mut(tick.saturating_sub(2)..=tick) {
+                let spent = (*n).min(there - told);
+                (*n, told) = (*n - spent, told + spent);
+            }
             if there > told {
                 let from = At(end.0.saturating_sub(Interval::TICK_NS).saturating_sub(shortest));
                 stretches.push(Span { from, to: end });

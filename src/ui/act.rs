@@ -77,6 +77,9 @@ impl App {
                 self.row = Some(n);
             }
             Action::Scrub(steps) => self.scrub(i64::from(steps) * self.step(), end),
+            Action::Page(by) if self.help => {
+                self.help_row = self.help_row.saturating_add_signed(by as isize * 15).min(KEYMAP.len());
+            }
             Action::Page(by) => self.scrub(i64::from(by) * (self.window_ns / 2) as i64, end),
             Action::ScrubTo(at) => self.pin(at, end),
             Action::First => self.pin(At::START, end),
@@ -164,6 +167,9 @@ impl App {
                 }
             }
             Action::Slow => match self.selection.band.take() {
+                Some(_) if self.selection.span.is_none() => {
+                    (self.profile.rest, self.profile.against) = (false, self.options.against.is_some());
+                }
                 Some(_) => {}
                 None if self.memo.focus.response.count == 0 => {
                     self.tell("no response in this stretch, so none was slow", Tone::Plain);
@@ -246,6 +252,7 @@ impl App {
                     self.tell("the session has one sample type; --off-cpu and --pprof bring others", Tone::Plain);
                 }
             }
+            Look::Rest if p.rest => p.rest = false,
             Look::Against if self.options.against.is_some() => p.against = !p.against,
             Look::Rest | Look::Against if self.selection.span.is_none() && self.selection.band.is_none() => {
                 self.tell("select a stretch of time first (⇧←→), or slow requests (w)", Tone::Plain);

@@ -93,7 +93,7 @@ keymap! {
     Profile "i" [ch('i')] => [Action::Look(Look::Upward)], "", "turn the flame graph over: callees above callers, or below";
     Profile "t" [ch('t')] => [Action::Look(Look::Merged)], "", "put threads of different names together, or tell them apart";
     Profile "n" [ch('n')] => [Action::Look(Look::ByLine)], "", "hot spots by source line, or by function";
-    Live "c" [ch('c')] => [Action::Capture], "capture", "take a profile from now on";
+    Live "c" [ch('c')] => [Action::Capture], "capture", "a dense profile of the seconds before and after";
     Live "m" [ch('m')] => [Action::Mark], "mark", "set a mark at the present instant";
     Live "+/-" [ch('+'), ch('-')] => [Action::Rate(1), Action::Rate(-1)], "rate", "offer ten per cent more or less; not in a closed loop";
     Live "p space" [ch('p'), ch(' ')] => [Action::PauseLoad, Action::HoldOrFollow], "pause", "pause the load, or go on; space holds the view alone";
@@ -120,7 +120,7 @@ keymap! {
     Everywhere "z" [ch('z')] => [Action::Zoom], "zoom", "give the focused pane the whole screen";
     Everywhere "s" [ch('s')] => [Action::Sort], "", "sort the focused table by its next column";
     Everywhere "Esc" [(KeyCode::Esc, NONE)] => [Action::Back], "", "one step back: help, zoom, search, selection";
-    Everywhere "w" [ch('w')] => [Action::Slow], "", "to when the slowest 1 % was under way; so ↑↓ Enter on a heat map";
+    Everywhere "w" [ch('w')] => [Action::Slow], "", "only while the slowest 1 % of requests was under way";
     Everywhere "/" [ch('/')] => [Action::Search], "find", "search symbols and routes, a|b for either; 5 shows the sums";
     Everywhere "?" [ch('?'), (KeyCode::F(1), NONE)] => [Action::Help], "help", "this page";
     Everywhere "ctrl-l -z" [(KeyCode::Char('l'), CTRL), (KeyCode::Char('z'), CTRL)]

@@ -199,7 +199,7 @@ struct Seen {
     shape: Option<(Stretch, Option<Arc<str>>)>,
     findings: Option<(Stretch, At)>,
     client: Option<(Stretch, At)>,
-    stacks: Option<(StackFilter, usize)>,
+    stacks: Option<(StackFilter, usize, (usize, u64, bool))>,
     flame: Option<bool>,
     lines: Option<bool>,
     peek_of: Option<String>,
@@ -272,7 +272,10 @@ impl Memo {
         // time is selected.
         let window = profile.is_recorded_throughout().then(|| steady(view));
         let filter = StackFilter { event: state.event.clone(), ..view.stack_filter(window, state.rest) };
-        let key = Some((filter.clone(), profile.len()));
+        // What was observed and what load there was decide over costs and differences, besides the samples.
+        let news: usize = view.timeline.captures().map(|(_, news)| news.len()).sum();
+        let told = (news, view.timeline.load().known_until().0 / 1_000_000_000, view.timeline.closing().is_some());
+        let key = Some((filter.clone(), profile.len(), told));
         if self.seen.stacks != key {
             // What else was made of other samples is made anew.
             self.seen = Seen {
@@ -290,6 +293,7 @@ impl Memo {
             self.hot.truncate(KEPT_HOT);
             self.weights = profile.weights(&filter);
             self.filter = filter;
+            self.per_request = None;
         }
         let filter = &self.filter;
         let is_compared = needs.flame && state.against;
@@ -437,7 +441,7 @@ pub struct ProfileLook<'a> {
 /// How many of the slowest requests are kept.
 const KEPT_SLOWEST: usize = 100;
 /// How many hot symbols are kept.
-const KEPT_HOT: usize = 300;
+const KEPT_HOT: usize = 5000;
 /// Events that are later than this are rare enough to be missed by a chart, ns.
 const SETTLED_NS: u64 = 2_000_000_000;
 

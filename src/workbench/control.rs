@@ -68,8 +68,8 @@ pub enum Order {
     Mark(Mark),
     /// Change what is offered.
     Change(Change),
-    /// Take a profile of what is going on.
-    Capture,
+    /// Take a profile of what is going on, and keep this mark of why when it is taken.
+    Capture(Mark),
     /// End the run, for this reason.
     Stop(String),
 }
@@ -131,10 +131,8 @@ impl Control {
         }
         for trigger in &mut self.triggers {
             let Some(met) = trigger.look(t.load(), known).filter(|_| self.captures_left > 0) else { continue };
-            self.captures_left -= 1;
             let label = format!("capture by {}: {}", trigger.condition.condition(), met.shown);
-            orders.push(Order::Mark(Mark { at: met.at, kind: MarkKind::Trigger, label }));
-            orders.push(Order::Capture);
+            orders.push(Order::Capture(Mark { at: met.at, kind: MarkKind::Trigger, label }));
         }
         if let Some(search) = &mut self.search {
             search.step(now, t, &mut orders);
@@ -357,7 +355,7 @@ mod tests {
                     Order::Change(Change::Factor(to)) => rate = to,
                     Order::Change(Change::Pause) => paused = true,
                     Order::Change(_) => paused = false,
-                    Order::Capture => panic!("nothing asked for one"),
+                    Order::Capture(_) => panic!("nothing asked for one"),
                     Order::Stop(why) => return (t, why),
                 }
             }
@@ -415,8 +413,10 @@ mod tests {
             (1..=5).for_each(|n| t.apply(&tick((second * 5 + n) * TICK, 10, 10, us, 0, 0)));
             for order in control.step(At((second + 2) * 1_000_000_000), Some(At(0)), &t) {
                 match order {
-                    Order::Mark(m) => taken.push((second, m.kind, m.label)),
-                    Order::Capture => {}
+                    Order::Capture(m) => {
+                        control.captures_left -= 1;
+                        taken.push((second, m.kind, m.label));
+                    }
                     other => panic!("{other:?}"),
                 }
             }

@@ -208,21 +208,24 @@ impl Live {
     /// Lets the control look at what has come, and does what it says.
     fn steer(&mut self, into: &mut Workbench) {
         let Some(run) = self.run.as_ref().filter(|_| !self.stopped && self.ended_by.is_none()) else { return };
-        let mut asked = false;
+        let mut asked = Vec::new();
         for order in self.control.step(self.clock.now(), run.schedule().start(), into.timeline()) {
             match order {
                 Order::Mark(mark) => into.ingest(Event::Mark(mark)),
                 Order::Change(change) => run.change(change),
-                Order::Capture => asked = true,
+                Order::Capture(mark) => asked.push(mark),
                 Order::Stop(why) => {
                     self.ended_by = Some(why);
                     run.stop();
                 }
             }
         }
-        if asked && let Err(what) = self.capture(self.profiling.length, self.profiling.length) {
-            let fault = Fault { at: self.clock.now(), place: "profile".into(), what, mend: None };
-            into.ingest(Event::Fault(fault));
+        for mark in asked {
+            // One that is under way serves as well.
+            if self.capture(self.profiling.length, self.profiling.length).is_ok() {
+                self.control.captures_left = self.control.captures_left.saturating_sub(1);
+                into.ingest(Event::Mark(mark));
+            }
         }
     }
 

@@ -113,6 +113,14 @@ impl Timeline {
         if spans.iter().all(|s| s.is_empty()) {
             return vec![sum.span];
         }
+        // Several sources may serve one capture, each telling its own stretch: theirs is the shortest that
+        // holds all samples. (The flight recorder is told again when it begins anew.)
+        if id != CaptureId::RECORDER {
+            let holds = |s: &&Span| s.from <= sum.span.from && (sum.span.to <= s.to || sum.span.from == s.from);
+            if let Some(own) = spans.iter().filter(holds).min_by_key(|s| s.len_ns()) {
+                return vec![*own];
+            }
+        }
         joined(spans)
     }
 }

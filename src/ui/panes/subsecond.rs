@@ -71,7 +71,8 @@ impl Pane for Subsecond {
         }
         if let Some(span) = scene.view.selection.span {
             // Only what is a part of some seconds can be shown as chosen here.
-            for s in span.from.0 / 1_000_000_000..=span.to.0 / 1_000_000_000 {
+            let (a, b) = (span.from.0 / 1_000_000_000, span.to.0 / 1_000_000_000);
+            for s in a.max(from)..=b.min(from + u64::from(columns)) {
                 if let Some(x) = s.checked_sub(from).and_then(|x| u16::try_from(x).ok()).filter(|x| *x < columns) {
                     on.tint_blank_background(GUTTER + x, rows - 1, theme.select);
                 }
@@ -79,7 +80,7 @@ impl Pane for Subsecond {
         }
         let mut x = 0;
         while x < columns {
-            let label = format!("╵{}", clock(At((from + u64::from(x)) * 1_000_000_000)));
+            let label = format!("╵{}", clock(At((from + u64::from(x)).saturating_mul(1_000_000_000))));
             if x + 7 <= columns {
                 on.put(GUTTER + x, rows, &label, theme.dim);
             }

@@ -38,6 +38,10 @@ const DIFFERENCES: &[Column] = &[
     Column::name("module", 12, 2),
 ];
 
+/// Where it is shown against another session.
+const DIFFERENCES_TO: &[Column] =
+    &[DIFFERENCES[0], Column::number("before", 15, 1), DIFFERENCES[2], DIFFERENCES[3], DIFFERENCES[4]];
+
 impl Symbols {
     /// Until there is a profile, who is busy is the best answer there is.
     fn busy_processes(&self, scene: &Scene<'_>, on: &mut Canvas<'_>) {
@@ -74,9 +78,9 @@ impl Symbols {
         let shown = |v: f64| super::flame::cost(v, d.per, &scene.memo.weights.unit);
         let rows = self.differences(scene).into_iter().map(|r| {
             // A function that is dearer by what it calls is told with all of that, after a Σ.
-            let (c, sum) = if r.own.is_noise && !r.total.is_noise { (&r.total, "Σ") } else { (&r.own, "") };
+            let (c, sum) = if r.own.is_noise { (&r.total, "Σ") } else { (&r.own, "") };
             let by = match c.ratio() {
-                _ if c.is_noise => "~".to_owned(),
+                _ if c.is_noise => format!("{sum}~"),
                 Some(ratio) if ratio >= 99.5 => format!("{sum}×{ratio:.0}"),
                 Some(ratio) => format!("{sum}×{ratio:.2}"),
                 None => format!("{sum}new"),
@@ -91,7 +95,7 @@ impl Symbols {
             ]
         });
         let table = Table {
-            columns: DIFFERENCES,
+            columns: if scene.app.options().against.is_some() { DIFFERENCES_TO } else { DIFFERENCES },
             rows: rows.collect(),
             selected: scene.app.row(self.name()),
             sorted: None,

@@ -158,16 +158,17 @@ impl<'a> Half<'a> {
     /// Adds up the samples.
     fn gather(&mut self, side: &Side<'_>, axis: &Axis) {
         let (mut square, mut divisor_of_all) = (0.0, 0u64);
-        let mut lost: BTreeMap<(CaptureId, u32), u64> = BTreeMap::new();
+        let mut lost_of: BTreeMap<(CaptureId, u32), u64> = BTreeMap::new();
         for row in self.profile.passing(&side.filter).filter(|r| side.filter.idle || !r.idle) {
             let Some(slice) = axis.slice(row) else {
                 self.sum.outside += 1;
                 continue;
             };
             let sum = &self.profile.captures[&(row.capture, row.sample_type)];
-            lost.insert((row.capture, row.sample_type), sum.lost);
-            // What was lost is taken to have been like what was not.
-            let made_up = (sum.samples as f64 + sum.lost as f64) / sum.samples.max(1) as f64;
+            lost_of.insert((row.capture, row.sample_type), sum.lost);
+            // What was lost is taken to have been like what was not. Of waits records were lost, not samples.
+            let lost = if sum.sample_type.is_on_cpu() { sum.lost as f64 } else { 0.0 };
+            let made_up = (sum.samples as f64 + lost) / sum.samples.max(1) as f64;
             let weight = row.weight as f64 * made_up;
             let cell = self.cells.entry((row.comm, row.stack)).or_insert_with(|| vec![0.0; axis.slices]);
             cell[slice] += weight;
@@ -176,7 +177,7 @@ impl<'a> Half<'a> {
             square += weight * weight;
             divisor_of_all = common_divisor(divisor_of_all, row.weight);
         }
-        self.sum.lost = lost.values().fold(0, |n, &l| n.saturating_add(l));
+        self.sum.lost = lost_of.values().fold(0, |n, &l| n.saturating_add(l));
         let is_timed = axis.slices > 1;
         // Without times a row stands for many samples; of CPU time each is one period long.
         (self.known, self.grain) = match (is_timed, &*self.sample_type.unit) {
@@ -224,7 +225,10 @@ fn captures(side: &Side<'_>, stretches: &[Stretch]) -> Vec<(CaptureId, Option<(u
     let mut ids: Vec<CaptureId> = stretches.iter().map(|s| s.capture).collect();
     ids.dedup();
     let how = |id: CaptureId| {
-        let (_, news) = side.timeline.captures().find(|(known, _)| *known == id)?;
+        let news = match id {
+            CaptureId::RECORDER => side.timeline.recorder(),
+            _ => side.timeline.captures().find(|(known, _)| *known == id)?.1,
+        };
         news.iter().rev().find_map(|n| match &n.state {
             CaptureState::Sampling { hz, how, .. } => Some((*hz, how.clone())),
             _ => None,
