@@ -474,7 +474,7 @@ fn in_a_process_of_its_own() {
     assert!(!recorder.is_sampling());
     recorder.capture(CaptureId(1), Duration::from_secs(1), Duration::ZERO);
     recorder.set_pids(vec![running.pid()]);
-    std::thread::sleep(Duration::from_millis(1300));
+    std::thread::sleep(Duration::from_millis(2600));
     assert!(recorder.is_sampling());
     recorder.capture(CaptureId(2), Duration::from_secs(1), Duration::from_millis(200));
     let mut sent = Sent::default();
