@@ -104,7 +104,7 @@ fn tour(columns: u16, rows: u16) {
         assert!(clock(&screen).is_some() && number_after(&screen, "done").is_some(), "{screen}");
     }
     tmux.keys("?");
-    for part in ["take a profile from now on", "scrub", "quit", "ctrl-l", "1–6", "/"] {
+    for part in ["a dense profile of the seconds before and after", "scrub", "quit", "ctrl-l", "1–6", "/"] {
         tmux.until(&format!("{part} in the help at {columns} × {rows}"), SOON, |s| s.contains(part));
     }
     tmux.keys("Escape");
