@@ -37,7 +37,7 @@ pub(super) struct ProfileArgs {
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = length, help_heading = "Profile")]
     pub(super) capture_length: Duration,
     /// Take what the target's threads wait for too (locks, disks, the network, a free CPU): blocked and
-    /// runnable time by stack, in captures and all the time. Costs 0.4 us of CPU per context switch
+    /// runnable time by stack, in captures and all the time. Costs about 0.5 us of CPU per context switch
     #[arg(long, help_heading = "Profile")]
     pub(super) off_cpu: bool,
     /// The shortest wait that --off-cpu shows
