@@ -109,6 +109,12 @@ fn java_writes_its_map_when_it_is_sampled_by_a_capture_and_by_the_recorder() {
     std::fs::remove_file(&map.0).unwrap();
     let (send, events) = sync_channel(1024);
     let recorder = record(RecorderRequest::new(vec![java.pid()]), Clock::start(), send);
+    // On a machine that is busy with Java alone the first names take a while.
+    let asked = Instant::now();
+    while !recorder.is_sampling() {
+        assert!(asked.elapsed() < Duration::from_secs(20));
+        std::thread::sleep(Duration::from_millis(10));
+    }
     std::thread::sleep(Duration::from_millis(1500));
     recorder.capture(CaptureId(1), Duration::from_secs(1), Duration::from_millis(100));
     let began = Instant::now();

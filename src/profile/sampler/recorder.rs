@@ -101,7 +101,7 @@ pub fn record(request: RecorderRequest, clock: Clock, out: SyncSender<Event>) ->
 
 /// How much the load goes before the recorder, which has a quarter of a second for everything: names of
 /// a program met for the first time may take that long.
-const NICE: i32 = 10;
+const NICE: i32 = 5;
 
 fn fly(request: RecorderRequest, clock: Clock, outbox: Outbox, signs: Arc<Signs>, orders: Receiver<Order>) {
     // On Linux a thread has a priority of its own (setpriority(2)); without it things go on as well.
