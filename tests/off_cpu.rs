@@ -12,7 +12,7 @@ use profiling::{Place, Running, Told, skip, user_id};
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::mpsc::sync_channel;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// A thread holds a lock 50 ms of every 100; others wait for it, sleep, read a pipe, poll, or work.
 const WAITS: &str = r#"
@@ -98,12 +98,23 @@ fn permits() -> bool {
 }
 
 fn watched(request: OffCpuRequest, time: Duration) -> (Told, Vec<String>) {
+    let (told, faults, _) = watched_with(request, time, || ());
+    (told, faults)
+}
+
+/// And what `look` gives right before the capture and right after it.
+fn watched_with<T>(request: OffCpuRequest, time: Duration, look: impl Fn() -> T) -> (Told, Vec<String>, [T; 2]) {
     let (send, receive) = sync_channel(4096);
+    let warm = if request.throughout { Duration::from_millis(2500) } else { Duration::ZERO };
     let watch = watch_off_cpu(request, Clock::start(), send);
+    // It takes its time to begin.
+    std::thread::sleep(warm);
+    let before = look();
     watch.capture(CaptureId(3), Duration::ZERO, time);
     while watch.has_capture_under_way() {
-        std::thread::sleep(Duration::from_millis(20));
+        std::thread::sleep(Duration::from_millis(5));
     }
+    let looks = [before, look()];
     drop(watch);
     let mut told = Told::default();
     let mut faults = Vec::new();
@@ -118,7 +129,7 @@ fn watched(request: OffCpuRequest, time: Duration) -> (Told, Vec<String>) {
             other => panic!("{other:?}"),
         }
     }
-    (told, faults)
+    (told, faults, looks)
 }
 
 /// Share of the capture that a thread waited in stacks with this name in them.
@@ -156,8 +167,8 @@ fn every_thread_waits_as_long_as_it_does_and_for_what_it_does() {
     let (locked, free) = (of("waiter", "[lock wait]"), of("waiter", "[sleep]"));
     // On a busy machine not every switch is sampled, and the first of ten a second may pass unseen.
     let unseen = of("waiter", "[not sampled]");
-    assert!((0.46..0.52).contains(&(locked + unseen)) && locked > 0.3, "{locked} {unseen}");
-    assert!((0.46..0.53).contains(&free), "{free}");
+    assert!((0.44..0.55).contains(&(locked + unseen)) && locked > 0.3, "{locked} {unseen}");
+    assert!((0.44..0.56).contains(&free), "{free}");
     assert!(of("waiter", "needs_the_lock") > 0.1, "{:?}", profile.hot(&StackFilter::default()));
     assert_eq!(of("holder", "[lock wait]") + of("waiter", "[pipe]"), 0.0);
     for (comm, marker) in
@@ -196,24 +207,25 @@ fn all_time_of_a_thread_is_on_a_cpu_blocked_or_runnable() {
         };
         pids.iter().map(of).collect()
     };
-    let (before, began) = (times(), Instant::now());
-    let (told, _) = watched(once(pids.clone()), Duration::from_millis(2000));
-    let (after, span) = (times(), told.done().0.secs());
-    // The watch takes its time to begin.
-    let of_span = span / began.elapsed().as_secs_f64();
+    let request = OffCpuRequest::new(pids.clone());
+    let (told, _, [before, after]) = watched_with(request, Duration::from_millis(2000), times);
+    let span = told.done().0.secs();
+    assert!((1.99..2.3).contains(&span), "what was before was not asked for: {span}");
     let profile = told.profile();
     let mut all = 0.0;
     for (n, pid) in pids.iter().enumerate() {
         let filter = |event: &str| StackFilter {
             event: Some(event.into()),
             pid: Some(*pid),
+            capture: Some(CaptureId(3)),
             idle: true,
             ..StackFilter::default()
         };
         let runnable = profile.weights(&filter("off-cpu:runnable")).total as f64 / 1e9;
         let blocked = profile.weights(&filter("off-cpu:blocked")).total as f64 / 1e9;
-        let [on_cpu, queued] = [0, 1].map(|i| (after[n][i] - before[n][i]) * of_span);
-        assert!((runnable - queued).abs() < 0.15 * span, "{runnable} s, the kernel counts {queued} s");
+        let [on_cpu, queued] = [0, 1].map(|i| after[n][i] - before[n][i]);
+        // What it is in the middle of waiting for is not counted by the kernel yet.
+        assert!((runnable - queued).abs() < 0.1 * span, "{runnable} s, the kernel counts {queued} s");
         let sum = runnable + blocked + on_cpu;
         assert!((0.93 * span..1.1 * span).contains(&sum), "{runnable} + {blocked} + {on_cpu} of {span} s");
         assert!(blocked < 0.02 * span, "{blocked}");
@@ -221,7 +233,8 @@ fn all_time_of_a_thread_is_on_a_cpu_blocked_or_runnable() {
     }
     // Two share one CPU: together they wait at least as long as the capture lasts.
     assert!(all > 0.93 * span, "{all} of {span} s");
-    let filter = StackFilter { event: Some("off-cpu:runnable".into()), ..StackFilter::default() };
+    let filter =
+        StackFilter { event: Some("off-cpu:runnable".into()), capture: Some(CaptureId(3)), ..StackFilter::default() };
     // Where it was preempted before the watch began nobody knows.
     let preempted = profile.matched(&filter, &Pattern::new("[preempted]"));
     assert!(preempted * 2 > profile.weights(&filter).total, "{:?}", profile.folded(&filter, false));

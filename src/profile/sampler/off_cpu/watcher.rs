@@ -138,8 +138,10 @@ impl Watcher {
                 // What it took to open is not lost.
                 let now = self.clock.now();
                 let from = Span::ending(asked, before).from;
-                // Whole turns, as the thin stream is of such: no time counts in both.
-                let from = self.turns.iter().rev().find(|t| **t <= from).copied().unwrap_or(self.since);
+                // Whole turns, as the thin stream is of such: no time counts in both. The one that was
+                // just ended is not meant when nothing of before is, however late this thread came to it.
+                let is_meant = |t: &&At| before == 0 || **t <= from;
+                let from = self.turns.iter().rev().find(is_meant).copied().unwrap_or(self.since);
                 self.under = Some(Under { id, span: Span { from, to: now + after }, lost: 0, floods: 0 });
             }
             Order::Stop => {
