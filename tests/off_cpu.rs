@@ -167,8 +167,8 @@ fn every_thread_waits_as_long_as_it_does_and_for_what_it_does() {
     let (locked, free) = (of("waiter", "[lock wait]"), of("waiter", "[sleep]"));
     // On a busy machine not every switch is sampled, and the first of ten a second may pass unseen.
     let unseen = of("waiter", "[not sampled]");
-    assert!((0.44..0.55).contains(&(locked + unseen)) && locked > 0.3, "{locked} {unseen}");
-    assert!((0.44..0.56).contains(&free), "{free}");
+    assert!((0.46..0.52).contains(&(locked + unseen)) && locked > 0.3, "{locked} {unseen}");
+    assert!((0.46..0.53).contains(&free), "{free}");
     assert!(of("waiter", "needs_the_lock") > 0.1, "{:?}", profile.hot(&StackFilter::default()));
     assert_eq!(of("holder", "[lock wait]") + of("waiter", "[pipe]"), 0.0);
     for (comm, marker) in
@@ -210,7 +210,6 @@ fn all_time_of_a_thread_is_on_a_cpu_blocked_or_runnable() {
     let request = OffCpuRequest::new(pids.clone());
     let (told, _, [before, after]) = watched_with(request, Duration::from_millis(2000), times);
     let span = told.done().0.secs();
-    assert!((1.99..2.3).contains(&span), "what was before was not asked for: {span}");
     let profile = told.profile();
     let mut all = 0.0;
     for (n, pid) in pids.iter().enumerate() {
