@@ -94,6 +94,20 @@ impl Span {
         self.len_ns() as f64 / 1e9
     }
 
+    /// Stretches in order and apart that cover what these cover; those without length are left out.
+    pub fn joined(mut spans: Vec<Span>) -> Vec<Span> {
+        spans.retain(|s| !s.is_empty());
+        spans.sort_by_key(|s| s.from);
+        let mut apart: Vec<Span> = Vec::with_capacity(spans.len());
+        for span in spans {
+            match apart.last_mut() {
+                Some(last) if span.from <= last.to => last.to = last.to.max(span.to),
+                _ => apart.push(span),
+            }
+        }
+        apart
+    }
+
     /// Whether the stretch has no length.
     pub fn is_empty(self) -> bool {
         self.len_ns() == 0
@@ -116,5 +130,7 @@ mod tests {
         let s = Span::new(At(9), At(3));
         assert!(s.contains(At(3)) && !s.contains(At(9)));
         assert_eq!(Span::ending(At(5), 9), Span::new(At(0), At(5)));
+        let spans = [(7, 9), (1, 3), (3, 4), (2, 3), (5, 5)].map(|(a, b)| Span::new(At(a), At(b)));
+        assert_eq!(Span::joined(spans.to_vec()), [(1, 4), (7, 9)].map(|(a, b)| Span::new(At(a), At(b))));
     }
 }

@@ -274,15 +274,7 @@ impl LoadTrack {
                 stretches.push(Span { from, to: end });
             }
         }
-        stretches.sort_by_key(|s| s.from);
-        let mut apart: Vec<Span> = Vec::with_capacity(stretches.len());
-        for s in stretches {
-            match apart.last_mut() {
-                Some(last) if s.from <= last.to => last.to = last.to.max(s.to),
-                _ => apart.push(s),
-            }
-        }
-        apart
+        Span::joined(stretches)
     }
 
     fn keep(&mut self, e: &Exemplar) {

@@ -68,7 +68,12 @@ impl Timeline {
                 self.sampling_cost.entry(e.sampler.clone()).or_default().push(e.at, cost);
             }
             Event::Stacks(e) => self.profile.apply(e),
-            Event::Capture(e) => self.captures.entry(e.id).or_default().push(e.clone()),
+            Event::Capture(e) => {
+                if let CaptureState::Done { span, .. } = e.state {
+                    self.profile.told(e.id, span);
+                }
+                self.captures.entry(e.id).or_default().push(e.clone());
+            }
             Event::Traffic(e) => self.keep_traffic(e),
             Event::Mark(e) => self.marks.push(e.clone()),
             Event::Fault(e) => self.faults.push(e.clone()),

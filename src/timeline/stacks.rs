@@ -47,6 +47,8 @@ pub struct Profile {
     types: Numbered<SampleType>,
     rows: Vec<Row>,
     captures: BTreeMap<(CaptureId, u32), CaptureSum>,
+    /// The stretches that captures told when they were done: several where several sources served one.
+    done: BTreeMap<CaptureId, Vec<Span>>,
 }
 
 /// What the weights of samples measure: `cpu-clock` in `ns`, `alloc_space` in `bytes`.
@@ -235,6 +237,20 @@ impl<T: Clone + Eq + std::hash::Hash> Numbered<T> {
 type Sums = FastMap<(u32, Option<StackId>), u64>;
 
 impl Profile {
+    /// A source of a capture tells in which stretch it sampled.
+    pub(super) fn told(&mut self, capture: CaptureId, span: Span) {
+        self.done.entry(capture).or_default().push(span);
+    }
+
+    /// The stretch in which the source sampled whose samples for a capture lie in `samples`: of those told
+    /// the shortest that holds them all. None where none does.
+    fn own_stretch(&self, capture: CaptureId, samples: Span) -> Option<Span> {
+        // Samples without times all stand where their stretch begins or ends.
+        let is_instant = samples.len_ns() <= 1;
+        let holds = |s: &&Span| s.from <= samples.from && (samples.to <= s.to || is_instant && samples.from <= s.to);
+        self.done.get(&capture)?.iter().filter(|s| !s.is_empty()).filter(holds).min_by_key(|s| s.len_ns()).copied()
+    }
+
     /// Merges a batch of samples. A damaged table (ids out of range, a callee before its
     /// caller) costs those frames, nothing else.
     pub fn apply(&mut self, stacks: &Stacks) {
@@ -544,7 +560,8 @@ impl Profile {
         let taken = self.captures.iter().filter(|((id, _), sum)| {
             *id != CaptureId::RECORDER && sum.samples > 0 && families.contains(&sum.sample_type.family())
         });
-        observed::joined(taken.map(|(_, sum)| sum.span).collect())
+        let stretches = taken.map(|((id, _), sum)| self.own_stretch(*id, sum.span).unwrap_or(sum.span));
+        Span::joined(stretches.collect())
     }
 
     fn ring(&self, stack: Option<StackId>) -> Option<Ring> {

@@ -113,30 +113,13 @@ impl Timeline {
         if spans.iter().all(|s| s.is_empty()) {
             return vec![sum.span];
         }
-        // Several sources may serve one capture, each telling its own stretch: theirs is the shortest that
-        // holds all samples. (The flight recorder is told again when it begins anew.)
-        if id != CaptureId::RECORDER {
-            let holds = |s: &&Span| s.from <= sum.span.from && (sum.span.to <= s.to || sum.span.from == s.from);
-            if let Some(own) = spans.iter().filter(holds).min_by_key(|s| s.len_ns()) {
-                return vec![*own];
-            }
-        }
-        joined(spans)
-    }
-}
-
-/// Stretches in order and apart that cover what these cover.
-pub(super) fn joined(mut spans: Vec<Span>) -> Vec<Span> {
-    spans.retain(|s| !s.is_empty());
-    spans.sort_by_key(|s| s.from);
-    let mut apart: Vec<Span> = Vec::with_capacity(spans.len());
-    for span in spans {
-        match apart.last_mut() {
-            Some(last) if span.from <= last.to => last.to = last.to.max(span.to),
-            _ => apart.push(span),
+        // Several sources may serve one capture, each telling its own stretch. The flight recorder is told
+        // again when it begins anew.
+        match self.profile.own_stretch(id, sum.span).filter(|_| id != CaptureId::RECORDER) {
+            Some(own) => vec![own],
+            None => Span::joined(spans),
         }
     }
-    apart
 }
 
 /// What lies in one of `a` and in one of `b`; each in order and apart.
@@ -199,18 +182,18 @@ mod tests {
         t.apply(&done(1, 35, 50));
         t.apply(&stacks(1, &[36, 45]));
         let all = StackFilter::default();
-        // The recorder has told no end: to its last sample. The capture counts in 36..46 in its place.
-        assert_eq!(told(&t, &all), [(0, 5, 36), (0, 46, 91), (1, 35, 50)]);
+        // The recorder has told no end: to its last sample. The capture counts in 35..50 in its place.
+        assert_eq!(told(&t, &all), [(0, 5, 35), (0, 50, 91), (1, 35, 50)]);
         let recorder = StackFilter { capture: Some(CaptureId::RECORDER), ..all.clone() };
         assert_eq!(told(&t, &recorder), [(0, 5, 91)]);
         let some = StackFilter { span: Some(span(40, 60)), ..all.clone() };
-        assert_eq!(told(&t, &some), [(0, 46, 60), (1, 40, 50)]);
+        assert_eq!(told(&t, &some), [(0, 50, 60), (1, 40, 50)]);
         assert_eq!(told(&t, &StackFilter { span: Some(span(200, 300)), ..all.clone() }), []);
         let within: std::sync::Arc<[Span]> = vec![span(0, 10), span(44, 48)].into();
         let inside = StackFilter { within: Some(within), ..all.clone() };
-        assert_eq!(told(&t, &inside), [(0, 5, 10), (0, 46, 48), (1, 44, 48)]);
+        assert_eq!(told(&t, &inside), [(0, 5, 10), (1, 44, 48)]);
         let outside = StackFilter { outside: true, span: Some(span(0, 50)), ..inside };
-        assert_eq!(told(&t, &outside), [(0, 10, 36), (0, 48, 50), (1, 35, 44), (1, 48, 50)]);
+        assert_eq!(told(&t, &outside), [(0, 10, 35), (1, 35, 44), (1, 48, 50)]);
         assert_eq!(told(&t, &StackFilter { event: Some("cycles".into()), ..all }), []);
     }
 
@@ -238,6 +221,17 @@ mod tests {
         assert_eq!(told(&t, &StackFilter::default()), [(0, 5, 50), (0, s, 7 * s)], "its last samples may be to come");
         t.apply(&Event::Closing(Closing { at: At(9 * s), why: "done".into() }));
         assert_eq!(told(&t, &StackFilter::default()), [(0, 5, 50), (0, s, 9 * s)]);
+    }
+
+    #[test]
+    fn each_source_of_a_capture_has_the_stretch_it_told() {
+        let mut t = Timeline::new();
+        for event in [done(1, 0, 100), done(1, 50, 105), stacks(1, &[10, 90])] {
+            t.apply(&event);
+        }
+        t.apply(&Event::Stacks(batch(1, "bytes", &[(105, 1, "x", "a", 10), (105, 1, "x", "b", 5)])));
+        let of = |event: &str| told(&t, &StackFilter { event: Some(event.into()), ..StackFilter::default() });
+        assert_eq!((of("cpu-clock"), of("bytes")), (vec![(1, 0, 100)], vec![(1, 50, 105)]));
     }
 
     #[test]
