@@ -150,7 +150,7 @@ impl App {
             }
             Action::Look(look) => self.look(look, workbench),
             Action::Only => {
-                let Some(graph) = &self.memo.flame else { return };
+                let Some(graph) = &self.memo.stacks.flame else { return };
                 let node = graph.node(self.flame.at(graph));
                 let to = match (node.depth, node.thread) {
                     (0, _) => return,
@@ -181,14 +181,14 @@ impl App {
             },
             Action::Sort => self.sort += 1,
             Action::Frame(way) => {
-                if let Some(graph) = &self.memo.flame {
+                if let Some(graph) = &self.memo.stacks.flame {
                     self.flame.step(graph, way, self.profile.upward);
                 }
             }
             Action::FrameAt(x, y) => {
                 self.set_focus("flame");
                 let place = self.layout.places.iter().find(|p| p.pane == "flame").copied();
-                if let (Some(graph), Some(place)) = (&self.memo.flame, place) {
+                if let (Some(graph), Some(place)) = (&self.memo.stacks.flame, place) {
                     self.flame.point(graph, (x, y), (place.inner.width, place.inner.height), self.profile.upward);
                 }
             }
@@ -336,7 +336,7 @@ impl App {
         }
         let name = self.focused();
         if name == "flame" {
-            if let Some(graph) = &self.memo.flame {
+            if let Some(graph) = &self.memo.stacks.flame {
                 self.flame.zoom(graph);
             }
             return;

@@ -8,10 +8,11 @@ use super::action::{Action, Narrow, Screen};
 use super::flame_state::FlameState;
 use super::keymap::{self, Context};
 use super::layout::Layout;
-use super::memo::{Memo, Needs, ProfileLook};
+use super::memo::{Memo, Needs};
 use super::panes;
 use super::profile_state::ProfileState;
 use super::scene::Scene;
+use super::stack_memo::ProfileLook;
 use super::theme::Theme;
 use crate::model::{At, CaptureState, MarkKind, Span};
 use crate::timeline::{Cursor, Selection, Timeline, View};
@@ -437,7 +438,7 @@ impl App {
             return Some(selected.clone());
         }
         let searched = Some(self.search().to_owned()).filter(|s| !s.is_empty());
-        match (self.focused(), self.row, &self.memo.flame) {
+        match (self.focused(), self.row, &self.memo.stacks.flame) {
             (name @ "symbols", Some(row), _) => match panes::find(name)?.open(&Scene::new(self, workbench), row) {
                 Some(Narrow::Symbol(symbol)) => Some(symbol),
                 _ => None,

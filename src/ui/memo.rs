@@ -4,11 +4,8 @@
 //! Must not: be filled while drawing.
 
 use super::axis::Axis;
-use super::profile_state::ProfileState;
-use super::units;
+use super::stack_memo::{ProfileLook, StackMemo};
 use crate::model::{At, Exemplar, Finding, Interval, Latency, Span};
-use crate::timeline::stacks::diff::{self, Change, Comparison, DiffRow, Per, Side, SideSum, Which};
-use crate::timeline::stacks::{FlameGraph, Hot, HotLine, Order, Pattern, Peek, StackFilter, Subsecond, Weights};
 use crate::timeline::{ClientUse, LoadSum, RouteSum, Timeline, View};
 use crate::workbench::Workbench;
 use std::collections::{BTreeMap, HashMap};
@@ -153,28 +150,8 @@ pub struct Memo {
     pub findings: Vec<Finding>,
     /// The client's ledger of what is in focus.
     pub client: ClientUse,
-    /// Which samples those are.
-    pub filter: StackFilter,
-    /// Hot symbols, and what they are shares of.
-    pub hot: Vec<Hot>,
-    /// Weights of the samples in focus.
-    pub weights: Weights,
-    /// Hot source lines, when those are looked at.
-    pub lines: Vec<HotLine>,
-    /// Callers and callees of a function, and its name; empty when there is none.
-    pub peek: Peek,
-    /// See [`Memo::peek`].
-    pub peek_of: String,
-    /// Patterns with the weight of the stacks they are in.
-    pub sums: Vec<(String, u64)>,
-    /// Samples within each second.
-    pub subsecond: Subsecond,
-    /// What a weight of one nanosecond is per completed request, ns; `None` when that is not known.
-    pub per_request: Option<f64>,
-    /// What is selected against the rest, or why that can't be told.
-    pub difference: Option<Result<Difference, String>>,
-    /// The flame graph, callers above callees.
-    pub flame: Option<FlameGraph>,
+    /// What was made of the stacks.
+    pub stacks: StackMemo,
     /// The right edge of the time axes.
     pub edge: At,
     /// Whether the edge moves with the latest event.
@@ -199,14 +176,6 @@ struct Seen {
     shape: Option<(Stretch, Option<Arc<str>>)>,
     findings: Option<(Stretch, At)>,
     client: Option<(Stretch, At)>,
-    stacks: Option<(StackFilter, usize, (usize, u64, bool))>,
-    flame: Option<bool>,
-    lines: Option<bool>,
-    peek_of: Option<String>,
-    sums: Option<Vec<String>>,
-    subsecond: Option<u32>,
-    per_request: bool,
-    difference: Option<bool>,
 }
 
 impl Memo {
@@ -258,105 +227,8 @@ impl Memo {
         if needs.client && self.seen.client.replace((focus, second)) != Some((focus, second)) {
             self.client = timeline.client(span);
         }
-        self.prepare_stacks(view, look, needs);
+        self.stacks.prepare(view, look, needs);
         self.prepare_charts(timeline, view, needs);
-    }
-
-    fn prepare_stacks(&mut self, view: &View<'_>, look: ProfileLook<'_>, needs: &Needs) {
-        let ProfileLook { state, pointed: of, other } = look;
-        if !needs.hot && !needs.flame {
-            return;
-        }
-        let profile = view.timeline.profile();
-        // Without the flight recorder captures are stretches of their own: all of them are shown until
-        // time is selected.
-        let window = profile.is_recorded_throughout().then(|| steady(view));
-        let filter = StackFilter { event: state.event.clone(), ..view.stack_filter(window, state.rest) };
-        // What was observed and what load there was decide over costs and differences, besides the samples.
-        let news: usize = view.timeline.captures().map(|(_, news)| news.len()).sum();
-        let told = (news, view.timeline.load().known_until().0 / 1_000_000_000, view.timeline.closing().is_some());
-        let key = Some((filter.clone(), profile.len(), told));
-        if self.seen.stacks != key {
-            // What else was made of other samples is made anew.
-            self.seen = Seen {
-                stacks: key,
-                flame: None,
-                lines: None,
-                peek_of: None,
-                sums: None,
-                subsecond: None,
-                per_request: false,
-                difference: None,
-                ..std::mem::take(&mut self.seen)
-            };
-            self.hot = profile.hot(&filter);
-            self.hot.truncate(KEPT_HOT);
-            self.weights = profile.weights(&filter);
-            self.filter = filter;
-            self.per_request = None;
-        }
-        let filter = &self.filter;
-        let is_compared = needs.flame && state.against;
-        // What it is compared with: the rest of the time, or all of another session.
-        let before = || match other {
-            Some(timeline) => Side { timeline, filter: StackFilter { span: None, within: None, ..filter.clone() } },
-            None => {
-                let rest = StackFilter { event: state.event.clone(), ..view.stack_filter(window, true) };
-                Side { timeline: view.timeline, filter: rest }
-            }
-        };
-        let after = Side { timeline: view.timeline, filter: filter.clone() };
-        if self.seen.difference.replace(is_compared) != Some(is_compared) {
-            self.seen.flame = None;
-            // While slow requests were under way hardly any ended: what the machine did is asked, by
-            // the second.
-            let per = view.selection.band.map(|_| Per::Second);
-            self.difference = is_compared.then(|| Difference::new(&before(), &after, per));
-        }
-        if needs.flame && self.seen.flame.replace(state.merged) != Some(state.merged) {
-            self.flame = match &mut self.difference {
-                Some(Ok(d)) => d.flame(&before(), &after, !state.merged),
-                _ => Some(profile.flame(filter, Order::Name, !state.merged)),
-            };
-        }
-        // Adds up all there is once more, so only where there is room for it.
-        if needs.flame && !std::mem::replace(&mut self.seen.per_request, true) {
-            let is_time = matches!(&*self.weights.unit, "ns" | "nanoseconds") && self.weights.total > 0;
-            let whole = is_time.then(|| diff::costs(&after, Some(Per::Request)).ok()).flatten();
-            self.per_request = whole.map(|c| c.whole / self.weights.total as f64);
-        }
-        if needs.subsecond > 0 && self.seen.subsecond.replace(needs.subsecond) != Some(needs.subsecond) {
-            self.subsecond = profile.subsecond(filter, needs.subsecond);
-        }
-        if self.seen.lines.replace(state.by_line) != Some(state.by_line) {
-            self.lines = if state.by_line { profile.lines(filter) } else { Vec::new() };
-            self.lines.truncate(KEPT_HOT);
-        }
-        if needs.peek {
-            let hottest = || self.hot.first().map(|h| h.symbol.to_string());
-            let of = of.or_else(hottest).unwrap_or_default();
-            if self.seen.peek_of.as_ref() != Some(&of) {
-                let is_name = self.hot.iter().any(|h| *h.symbol == *of);
-                self.peek = match () {
-                    () if of.is_empty() => Peek::default(),
-                    () if is_name => profile.peek_symbol(filter, &of),
-                    // A part of a name, or several.
-                    () => profile.peek(filter, &Pattern::new(&of)),
-                };
-                self.peek_of.clone_from(&of);
-                self.seen.peek_of = Some(of);
-            }
-        }
-        if needs.sums && self.seen.sums.as_ref() != Some(&state.sums) {
-            let patterns: Vec<Pattern> = state.sums.iter().map(|p| Pattern::new(p)).collect();
-            self.sums = state.sums.iter().cloned().zip(profile.sums(filter, &patterns)).collect();
-            self.seen.sums = Some(state.sums.clone());
-        }
-    }
-
-    /// A weight in CPU time per completed request, as text; `None` where that is not known.
-    pub fn us_per_request(&self, weight: u64) -> Option<String> {
-        self.per_request.map(|one| units::time(weight as f64 * one))
     }
 
     fn prepare_charts(&mut self, timeline: &Timeline, view: &View<'_>, needs: &Needs) {
@@ -390,58 +262,8 @@ impl Memo {
     }
 }
 
-/// What is selected against the rest.
-#[derive(Debug)]
-pub struct Difference {
-    /// What costs are divided by.
-    pub per: Per,
-    /// The rest, and what is selected.
-    pub sides: [SideSum; 2],
-    /// Everything together.
-    pub whole: Change,
-    /// By function, what is certain first.
-    pub rows: Vec<DiffRow>,
-    /// By node of the flame graph.
-    pub changes: Vec<Change>,
-}
-
-impl Difference {
-    fn new(before: &Side<'_>, after: &Side<'_>, per: Option<Per>) -> Result<Difference, String> {
-        let c = Comparison::new(before, after, per).map_err(|e| e.to_string())?;
-        let mut rows = c.rows();
-        let certain = |r: &DiffRow| (r.own.is_noise, r.total.is_noise);
-        rows.sort_by(|x, y| {
-            let (own, total) = (diff::order(&x.own, &y.own), diff::order(&x.total, &y.total));
-            certain(x).cmp(&certain(y)).then(if x.own.is_noise { total } else { own })
-        });
-        rows.truncate(KEPT_HOT);
-        Ok(Difference { per: c.per(), sides: c.sides().map(Clone::clone), whole: c.whole(), rows, changes: vec![] })
-    }
-
-    /// The flame graph of what is selected, with the changes by node kept here.
-    fn flame(&mut self, before: &Side<'_>, after: &Side<'_>, by_thread: bool) -> Option<FlameGraph> {
-        let comparison = Comparison::new(before, after, Some(self.per)).ok()?;
-        let both = comparison.flame(Which::After, Order::Name, by_thread);
-        self.changes = both.changes;
-        Some(both.graph)
-    }
-}
-
-/// How the stacks are looked at.
-#[derive(Debug)]
-pub struct ProfileLook<'a> {
-    /// As the user has set it.
-    pub state: &'a ProfileState,
-    /// The symbol that is pointed at.
-    pub pointed: Option<String>,
-    /// The session that the stacks are compared with, if not with the rest of their own.
-    pub other: Option<&'a Timeline>,
-}
-
 /// How many of the slowest requests are kept.
 const KEPT_SLOWEST: usize = 100;
-/// How many hot symbols are kept.
-const KEPT_HOT: usize = 5000;
 /// Events that are later than this are rare enough to be missed by a chart, ns.
 const SETTLED_NS: u64 = 2_000_000_000;
 

@@ -20,6 +20,7 @@ mod paint;
 mod panes;
 mod profile_state;
 mod scene;
+mod stack_memo;
 pub mod terminal;
 pub mod theme;
 mod units;

@@ -8,7 +8,7 @@ use super::axis::Axis;
 use super::memo::Memo;
 use super::theme::Theme;
 use super::units;
-use super::widgets::Canvas;
+use super::widgets::{Canvas, Column, Row, Table};
 use crate::model::{At, Span};
 use crate::timeline::{Cursor, Timeline, View};
 use crate::workbench::Workbench;
@@ -40,6 +40,12 @@ impl<'a> Scene<'a> {
     /// The shared time axis over so many columns.
     pub fn axis(&self, columns: usize) -> Axis {
         Axis::new(self.view.window_ns, columns, self.memo.edge, self.memo.moving)
+    }
+
+    /// Paints the table of a pane, with the row that is chosen in that pane.
+    pub fn table(&self, on: &mut Canvas<'_>, pane: &str, columns: &[Column], rows: Vec<Row>, sorted: Option<usize>) {
+        let styles = (self.theme.dim, self.theme.row);
+        Table { columns, rows, selected: self.app.row(pane), sorted, styles }.paint(on);
     }
 
     /// Over which time sums and percentiles are: `last 60 s`, `60 s to 1:42.0`, `start to 0:42.0`,

@@ -16,7 +16,7 @@ pub struct Callers;
 
 /// Rows of callers, the function itself, rows of callees: how many of each fit, and are there.
 fn split(scene: &Scene<'_>, height: u16) -> (usize, usize) {
-    let peek = &scene.memo.peek;
+    let peek = &scene.memo.stacks.peek;
     let room = usize::from(height.saturating_sub(2));
     let callees = peek.callees.len().min(room.div_ceil(2).max(room.saturating_sub(peek.callers.len())));
     (peek.callers.len().min(room - callees), callees)
@@ -31,8 +31,8 @@ impl Callers {
     fn edge<'a>(&self, scene: &Scene<'a>, row: usize) -> Option<&'a Edge> {
         let (callers, callees) = split(scene, self.height(scene));
         match row.checked_sub(callers) {
-            None => scene.memo.peek.callers.get(callers - 1 - row),
-            Some(n) => scene.memo.peek.callees.get(n).filter(|_| n < callees),
+            None => scene.memo.stacks.peek.callers.get(callers - 1 - row),
+            Some(n) => scene.memo.stacks.peek.callees.get(n).filter(|_| n < callees),
         }
     }
 }
@@ -43,7 +43,7 @@ impl Pane for Callers {
     }
 
     fn title(&self, scene: &Scene<'_>) -> (String, String) {
-        match scene.memo.peek_of.is_empty() {
+        match scene.memo.stacks.peek_of.is_empty() {
             true => ("callers and callees".into(), String::new()),
             false => ("callers and callees".into(), "% of all".into()),
         }
@@ -74,8 +74,8 @@ impl Pane for Callers {
 
     fn draw(&self, scene: &Scene<'_>, on: &mut Canvas<'_>) {
         let theme = scene.theme;
-        let (peek, all) = (&scene.memo.peek, scene.memo.weights.total.max(1) as f64);
-        if scene.memo.peek_of.is_empty() {
+        let (peek, all) = (&scene.memo.stacks.peek, scene.memo.stacks.weights.total.max(1) as f64);
+        if scene.memo.stacks.peek_of.is_empty() {
             return scene.nothing(on, "no stacks yet");
         }
         let width = on.width();
@@ -100,9 +100,9 @@ impl Pane for Callers {
         }
         let y = callers as u16;
         on.put_right(6, y, &share(peek.total), theme.strong);
-        on.put(9, y, &units::cut(&scene.memo.peek_of, usize::from(width.saturating_sub(9))), theme.accent);
+        on.put(9, y, &units::cut(&scene.memo.stacks.peek_of, usize::from(width.saturating_sub(9))), theme.accent);
         let mut x = scene.field(on, 9, y + 1, "self", &format!("{} %", share(peek.self_weight)), theme.dim) + 2;
-        if let Some(us) = scene.memo.us_per_request(peek.total) {
+        if let Some(us) = scene.memo.stacks.us_per_request(peek.total) {
             x = scene.field(on, x, y + 1, "per request", &us, theme.dim) + 2;
         }
         let hidden = peek.callers.len() + peek.callees.len() - callers - callees;

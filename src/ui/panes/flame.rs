@@ -8,8 +8,9 @@ use crate::model::FrameKind;
 use crate::timeline::stacks::diff::{Change, Per};
 use crate::timeline::stacks::{FlameGraph, NodeId, Pattern};
 use crate::ui::flame_state::DETAIL_ROWS;
-use crate::ui::memo::{Difference, Needs};
+use crate::ui::memo::Needs;
 use crate::ui::scene::Scene;
+use crate::ui::stack_memo::Difference;
 use crate::ui::units;
 use crate::ui::widgets::Canvas;
 use ratatui::style::{Modifier, Style};
@@ -24,7 +25,7 @@ impl Pane for Flame {
 
     fn title(&self, scene: &Scene<'_>) -> (String, String) {
         let way = if scene.app.profile().upward { "callees above callers" } else { "callers above callees" };
-        let against = match (&scene.memo.difference, &scene.app.options().against) {
+        let against = match (&scene.memo.stacks.difference, &scene.app.options().against) {
             (None, _) => String::new(),
             (Some(_), None) => " against the rest".into(),
             (Some(_), Some(t)) => format!(" against {}", units::cut(&t.opening().target, 30)),
@@ -37,7 +38,7 @@ impl Pane for Flame {
     }
 
     fn draw(&self, scene: &Scene<'_>, on: &mut Canvas<'_>) {
-        let Some(graph) = scene.memo.flame.as_ref().filter(|g| g.weights.total > 0) else {
+        let Some(graph) = scene.memo.stacks.flame.as_ref().filter(|g| g.weights.total > 0) else {
             return no_stacks(scene, on);
         };
         let (width, height) = (on.width(), on.height());
@@ -49,13 +50,13 @@ impl Pane for Flame {
 
 /// What a frame costs more or less than in the rest, when that is looked at.
 fn difference<'a>(scene: &Scene<'a>, id: NodeId) -> Option<&'a Change> {
-    scene.memo.difference.as_ref()?.as_ref().ok()?.changes.get(id.0 as usize)
+    scene.memo.stacks.difference.as_ref()?.as_ref().ok()?.changes.get(id.0 as usize)
 }
 
 /// A cost for people: `12.3 µs a request`, `41 ms a second`.
 pub(super) fn cost(value: f64, per: Per, unit: &str) -> String {
     let value = match unit {
-        "ns" | "nanoseconds" => units::time(value),
+        "ns" => units::time(value),
         "bytes" => units::bytes(value),
         _ => units::short(value),
     };
@@ -70,7 +71,7 @@ pub(super) fn cost(value: f64, per: Per, unit: &str) -> String {
 fn of_type(scene: &Scene<'_>) -> String {
     match scene.timeline.profile().sample_types()[..] {
         [] | [_] => String::new(),
-        _ => scene.memo.weights.event.as_ref().map_or(String::new(), |e| format!(" of {}", units::cut(e, 20))),
+        _ => scene.memo.stacks.weights.event.as_ref().map_or(String::new(), |e| format!(" of {}", units::cut(e, 20))),
     }
 }
 
@@ -89,7 +90,7 @@ pub(super) fn over(scene: &Scene<'_>) -> String {
 /// of samples.
 fn weight_of(weight: u64, unit: &str) -> Option<String> {
     match unit {
-        "ns" | "nanoseconds" => Some(units::time(weight as f64)),
+        "ns" => Some(units::time(weight as f64)),
         "bytes" => Some(units::bytes(weight as f64)),
         "samples" => None,
         unit => Some(format!("{} {}", units::count(weight), units::cut(unit, 16))),
@@ -181,7 +182,7 @@ impl Flame {
     /// What the frame pointed at costs here and in the rest, and what the colours mean.
     fn compared(&self, scene: &Scene<'_>, on: &mut Canvas<'_>, d: &Difference, change: &Change) {
         let theme = scene.theme;
-        let unit = &scene.memo.weights.unit;
+        let unit = &scene.memo.stacks.weights.unit;
         let shown = |v: f64| cost(v, d.per, unit);
         let before = if scene.app.options().against.is_some() { "before" } else { "rest" };
         let mut x = scene.field(on, 0, 0, "here", &shown(change.after), theme.strong) + 2;
@@ -223,11 +224,11 @@ impl Flame {
             let share = 100.0 * node.total as f64 / zoomed.total.max(1) as f64;
             scene.field(on, x, y, "of zoomed", &format!("{share:.1} %"), theme.text);
         }
-        if let Some(Err(why)) = &scene.memo.difference {
+        if let Some(Err(why)) = &scene.memo.stacks.difference {
             on.put(0, y + 1, &units::cut(why, usize::from(width)), theme.warn);
             return;
         }
-        if let (Some(Ok(d)), Some(change)) = (&scene.memo.difference, difference(scene, state.at(graph))) {
+        if let (Some(Ok(d)), Some(change)) = (&scene.memo.stacks.difference, difference(scene, state.at(graph))) {
             return self.compared(scene, &mut on.part(0, y + 1, width, 1), d, change);
         }
         let pattern = self.pattern(scene);

@@ -6,7 +6,7 @@ use super::Pane;
 use super::sockets::{full_in, ports_style};
 use crate::ui::scene::Scene;
 use crate::ui::units;
-use crate::ui::widgets::{Canvas, Column, Table};
+use crate::ui::widgets::{Canvas, Column};
 
 /// The pane.
 pub struct Ports;
@@ -57,13 +57,6 @@ impl Pane for Ports {
                 (full_in(p).unwrap_or_default(), theme.bad),
             ]
         });
-        let table = Table {
-            columns: COLUMNS,
-            rows: rows.collect(),
-            selected: scene.app.row(self.name()),
-            sorted: None,
-            styles: (theme.dim, theme.row),
-        };
-        table.paint(on);
+        scene.table(on, self.name(), COLUMNS, rows.collect(), None);
     }
 }

@@ -7,7 +7,7 @@ use crate::timeline::ProcessUse;
 use crate::ui::action::Narrow;
 use crate::ui::scene::Scene;
 use crate::ui::units;
-use crate::ui::widgets::{Canvas, Column, Table};
+use crate::ui::widgets::{Canvas, Column};
 
 /// The pane.
 pub struct Processes;
@@ -64,13 +64,6 @@ impl Pane for Processes {
                 (p.fd_limit.map_or("–".into(), units::count), theme.faint),
             ]
         });
-        let table = Table {
-            columns: COLUMNS,
-            rows: rows.collect(),
-            selected: scene.app.row(self.name()),
-            sorted: None,
-            styles: (theme.dim, theme.row),
-        };
-        table.paint(on);
+        scene.table(on, self.name(), COLUMNS, rows.collect(), None);
     }
 }

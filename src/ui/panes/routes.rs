@@ -131,14 +131,12 @@ impl Pane for Routes {
             columns[0].width = 18;
         }
         let sorted = self.sorted(scene);
-        let table = Table {
-            columns: &columns,
-            rows: rows.collect(),
-            selected,
-            sorted: Some(sorted - usize::from(!differ && sorted > DIFFER))
-                .filter(|_| scene.app.focused() == self.name()),
-            styles: (theme.dim, theme.row),
-        };
-        table.paint(on);
+        scene.table(
+            on,
+            self.name(),
+            &columns,
+            rows.collect(),
+            Some(sorted - usize::from(!differ && sorted > DIFFER)).filter(|_| scene.app.focused() == self.name()),
+        );
     }
 }

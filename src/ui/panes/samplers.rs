@@ -7,7 +7,7 @@ use super::Pane;
 use crate::model::Span;
 use crate::ui::scene::Scene;
 use crate::ui::units;
-use crate::ui::widgets::{Canvas, Column, Table};
+use crate::ui::widgets::{Canvas, Column};
 
 /// The pane.
 pub struct Samplers;
@@ -58,13 +58,6 @@ impl Pane for Samplers {
                 (format!("{share:.2}"), theme.text),
             ]
         });
-        let table = Table {
-            columns: COLUMNS,
-            rows: rows.collect(),
-            selected: None,
-            sorted: None,
-            styles: (theme.dim, theme.row),
-        };
-        table.paint(on);
+        scene.table(on, self.name(), COLUMNS, rows.collect(), None);
     }
 }

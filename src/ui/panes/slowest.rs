@@ -7,7 +7,7 @@ use crate::ui::action::Narrow;
 use crate::ui::memo::Needs;
 use crate::ui::scene::Scene;
 use crate::ui::units;
-use crate::ui::widgets::{Canvas, Column, Table};
+use crate::ui::widgets::{Canvas, Column};
 
 /// The pane.
 pub struct Slowest;
@@ -55,13 +55,6 @@ impl Pane for Slowest {
                 (e.route.to_string(), theme.text),
             ]
         });
-        let table = Table {
-            columns: COLUMNS,
-            rows: rows.collect(),
-            selected: scene.app.row(self.name()),
-            sorted: None,
-            styles: (theme.dim, theme.row),
-        };
-        table.paint(on);
+        scene.table(on, self.name(), COLUMNS, rows.collect(), None);
     }
 }

@@ -7,7 +7,7 @@ use crate::model::Metric;
 use crate::ui::action::Narrow;
 use crate::ui::scene::Scene;
 use crate::ui::units;
-use crate::ui::widgets::{Canvas, Column, Table};
+use crate::ui::widgets::{Canvas, Column};
 
 /// The pane.
 pub struct Softirq;
@@ -77,13 +77,6 @@ impl Pane for Softirq {
                 count(Metric::SoftnetSqueezed, theme.text),
             ]
         });
-        let table = Table {
-            columns: COLUMNS,
-            rows: rows.collect(),
-            selected: scene.app.row(self.name()),
-            sorted: None,
-            styles: (theme.dim, theme.row),
-        };
-        table.paint(on);
+        scene.table(on, self.name(), COLUMNS, rows.collect(), None);
     }
 }

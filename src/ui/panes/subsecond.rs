@@ -20,7 +20,7 @@ fn parts(height: u16) -> u32 {
 
 /// The first second shown in so many columns: the latest are in sight.
 fn first(scene: &Scene<'_>, columns: u16) -> u64 {
-    let seconds = &scene.memo.subsecond.columns;
+    let seconds = &scene.memo.stacks.subsecond.columns;
     let last = seconds.last().map_or(0, |c| c.0);
     let begin = seconds.first().map_or(0, |c| c.0);
     (last + 1).saturating_sub(u64::from(columns)).max(begin)
@@ -43,7 +43,7 @@ impl Pane for Subsecond {
         let rows = inner.height.saturating_sub(1);
         let column = x.checked_sub(GUTTER).filter(|_| y < rows)?;
         let second = first(scene, inner.width.saturating_sub(GUTTER)) + u64::from(column);
-        let map = &scene.memo.subsecond;
+        let map = &scene.memo.stacks.subsecond;
         let low = u32::from(rows - 1 - y) * 2;
         let (a, b) = (map.span(second, low), map.span(second, low + 1));
         (!a.is_empty()).then_some(Narrow::Span(crate::model::Span { from: a.from, to: b.to.max(a.to) }))
@@ -51,7 +51,7 @@ impl Pane for Subsecond {
 
     fn draw(&self, scene: &Scene<'_>, on: &mut Canvas<'_>) {
         let theme = scene.theme;
-        let map = &scene.memo.subsecond;
+        let map = &scene.memo.stacks.subsecond;
         let (width, height) = (on.width(), on.height());
         if map.columns.is_empty() || width <= GUTTER || height < 3 {
             return scene.nothing(on, "no stacks yet");

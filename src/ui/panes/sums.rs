@@ -8,7 +8,7 @@ use crate::ui::action::Narrow;
 use crate::ui::memo::Needs;
 use crate::ui::scene::Scene;
 use crate::ui::units;
-use crate::ui::widgets::{Canvas, Column, Table};
+use crate::ui::widgets::{Canvas, Column};
 
 /// The pane.
 pub struct Sums;
@@ -30,34 +30,27 @@ impl Pane for Sums {
     }
 
     fn rows(&self, scene: &Scene<'_>) -> usize {
-        scene.memo.sums.len()
+        scene.memo.stacks.sums.len()
     }
 
     fn open(&self, scene: &Scene<'_>, row: usize) -> Option<Narrow> {
-        scene.memo.sums.get(row).map(|(pattern, _)| Narrow::Symbol(pattern.clone()))
+        scene.memo.stacks.sums.get(row).map(|(pattern, _)| Narrow::Symbol(pattern.clone()))
     }
 
     fn draw(&self, scene: &Scene<'_>, on: &mut Canvas<'_>) {
         let theme = scene.theme;
-        if scene.memo.sums.is_empty() {
+        if scene.memo.stacks.sums.is_empty() {
             return scene.nothing(on, "/ finds symbols: a|b sums up both");
         }
-        let all = scene.memo.weights.total.max(1) as f64;
-        let rows = scene.memo.sums.iter().map(|(pattern, weight)| {
+        let all = scene.memo.stacks.weights.total.max(1) as f64;
+        let rows = scene.memo.stacks.sums.iter().map(|(pattern, weight)| {
             let chosen = scene.view.selection.symbol.as_ref() == Some(pattern);
             vec![
                 (format!("{:.1}", 100.0 * *weight as f64 / all), theme.strong),
-                (scene.memo.us_per_request(*weight).unwrap_or_else(|| "–".into()), theme.text),
+                (scene.memo.stacks.us_per_request(*weight).unwrap_or_else(|| "–".into()), theme.text),
                 (units::cut(pattern, 200), if chosen { theme.accent } else { theme.text }),
             ]
         });
-        let table = Table {
-            columns: COLUMNS,
-            rows: rows.collect(),
-            selected: scene.app.row(self.name()),
-            sorted: None,
-            styles: (theme.dim, theme.row),
-        };
-        table.paint(on);
+        scene.table(on, self.name(), COLUMNS, rows.collect(), None);
     }
 }

@@ -9,10 +9,11 @@ use crate::model::{CaptureState, FrameKind, SourceLine};
 use crate::timeline::stacks::diff::DiffRow;
 use crate::timeline::stacks::{Hot, HotLine, Pattern};
 use crate::ui::action::Narrow;
-use crate::ui::memo::{Difference, Needs};
+use crate::ui::memo::Needs;
 use crate::ui::scene::Scene;
+use crate::ui::stack_memo::Difference;
 use crate::ui::units;
-use crate::ui::widgets::{Canvas, Column, Table};
+use crate::ui::widgets::{Canvas, Column};
 
 /// The pane.
 pub struct Symbols;
@@ -75,7 +76,7 @@ impl Symbols {
     /// What each function costs here and in the rest: what certainly differs first.
     fn compared(&self, scene: &Scene<'_>, on: &mut Canvas<'_>, d: &Difference) {
         let theme = scene.theme;
-        let shown = |v: f64| super::flame::cost(v, d.per, &scene.memo.weights.unit);
+        let shown = |v: f64| super::flame::cost(v, d.per, &scene.memo.stacks.weights.unit);
         let rows = self.differences(scene).into_iter().map(|r| {
             // A function that is dearer by what it calls is told with all of that, after a Σ.
             let (c, sum) = if r.own.is_noise { (&r.total, "Σ") } else { (&r.own, "") };
@@ -94,19 +95,18 @@ impl Symbols {
                 (r.module.to_string(), theme.dim),
             ]
         });
-        let table = Table {
-            columns: if scene.app.options().against.is_some() { DIFFERENCES_TO } else { DIFFERENCES },
-            rows: rows.collect(),
-            selected: scene.app.row(self.name()),
-            sorted: None,
-            styles: (theme.dim, theme.row),
-        };
-        table.paint(on);
+        scene.table(
+            on,
+            self.name(),
+            if scene.app.options().against.is_some() { DIFFERENCES_TO } else { DIFFERENCES },
+            rows.collect(),
+            None,
+        );
     }
 
     fn differences<'a>(&self, scene: &Scene<'a>) -> Vec<&'a DiffRow> {
         let pattern = Pattern::new(scene.app.search());
-        let Some(Ok(d)) = &scene.memo.difference else { return vec![] };
+        let Some(Ok(d)) = &scene.memo.stacks.difference else { return vec![] };
         d.rows.iter().filter(|r| pattern.is_empty() || pattern.matches(&r.symbol)).collect()
     }
 
@@ -114,8 +114,8 @@ impl Symbols {
     fn shown<'a>(&self, scene: &Scene<'a>) -> Vec<Entry<'a>> {
         let pattern = Pattern::new(scene.app.search());
         let mut all: Vec<Entry<'_>> = match scene.app.profile().by_line {
-            true => scene.memo.lines.iter().map(Entry::of_line).collect(),
-            false => scene.memo.hot.iter().map(Entry::of).collect(),
+            true => scene.memo.stacks.lines.iter().map(Entry::of_line).collect(),
+            false => scene.memo.stacks.hot.iter().map(Entry::of).collect(),
         };
         all.retain(|e| pattern.is_empty() || pattern.matches(e.symbol));
         if scene.app.focused() == self.name() && scene.app.sort() % 2 == 1 {
@@ -170,10 +170,10 @@ impl Pane for Symbols {
 
     fn title(&self, scene: &Scene<'_>) -> (String, String) {
         let over = match super::flame::over(scene) {
-            over if scene.memo.hot.is_empty() => over,
-            over => format!("{over}, {} samples", units::count(scene.memo.weights.samples)),
+            over if scene.memo.stacks.hot.is_empty() => over,
+            over => format!("{over}, {} samples", units::count(scene.memo.stacks.weights.samples)),
         };
-        let what = match &scene.memo.difference {
+        let what = match &scene.memo.stacks.difference {
             Some(Ok(_)) => "what differs",
             _ if scene.app.profile().by_line => "hot lines",
             _ => "hot symbols",
@@ -186,14 +186,14 @@ impl Pane for Symbols {
     }
 
     fn rows(&self, scene: &Scene<'_>) -> usize {
-        match &scene.memo.difference {
+        match &scene.memo.stacks.difference {
             Some(Ok(_)) => self.differences(scene).len(),
             _ => self.shown(scene).len(),
         }
     }
 
     fn open(&self, scene: &Scene<'_>, row: usize) -> Option<Narrow> {
-        let symbol = match &scene.memo.difference {
+        let symbol = match &scene.memo.stacks.difference {
             Some(Ok(_)) => self.differences(scene).get(row)?.symbol.to_string(),
             _ => self.shown(scene).get(row)?.symbol.to_string(),
         };
@@ -201,7 +201,7 @@ impl Pane for Symbols {
     }
 
     fn draw(&self, scene: &Scene<'_>, on: &mut Canvas<'_>) {
-        if let Some(Ok(difference)) = &scene.memo.difference {
+        if let Some(Ok(difference)) = &scene.memo.stacks.difference {
             return self.compared(scene, on, difference);
         }
         let theme = scene.theme;
@@ -209,9 +209,9 @@ impl Pane for Symbols {
         if shown.is_empty() {
             return self.busy_processes(scene, on);
         }
-        let all = scene.memo.weights.total.max(1) as f64;
-        let is_known = scene.memo.us_per_request(0).is_some();
-        let per_request = |h: &Entry<'_>| scene.memo.us_per_request(h.self_weight).unwrap_or_else(|| "–".into());
+        let all = scene.memo.stacks.weights.total.max(1) as f64;
+        let is_known = scene.memo.stacks.us_per_request(0).is_some();
+        let per_request = |h: &Entry<'_>| scene.memo.stacks.us_per_request(h.self_weight).unwrap_or_else(|| "–".into());
         let rows = shown.iter().map(|h| {
             let own = 100.0 * h.self_weight as f64 / all;
             let chosen = scene.view.selection.symbol.as_deref() == Some(h.symbol);
@@ -232,14 +232,13 @@ impl Pane for Symbols {
             }
             row
         });
-        let table = Table {
-            columns: if is_known { COLUMNS } else { COLUMNS_WITHOUT },
-            rows: rows.collect(),
-            selected: scene.app.row(self.name()),
-            sorted: Some(scene.app.sort() % 2).filter(|_| scene.app.focused() == self.name()),
-            styles: (theme.dim, theme.row),
-        };
-        table.paint(on);
+        scene.table(
+            on,
+            self.name(),
+            if is_known { COLUMNS } else { COLUMNS_WITHOUT },
+            rows.collect(),
+            Some(scene.app.sort() % 2).filter(|_| scene.app.focused() == self.name()),
+        );
     }
 }
 

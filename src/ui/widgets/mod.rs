@@ -15,6 +15,6 @@ pub use braille::Dots;
 pub use canvas::Canvas;
 pub use frame::Grid;
 pub use heat::{Heat, HeatColumn};
-pub use table::{Column, Table};
+pub use table::{Column, Row, Table};
 
 pub(super) use canvas::to_ascii;
