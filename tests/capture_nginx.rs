@@ -129,7 +129,7 @@ fn a_session_without_a_capture_says_how_to_take_one() {
     folder.run(&[&*demo.url, "--replay", &log(), "--requests", "50", "--no-profile", "--record", &session]).fine();
     for more in [&[][..], &["--folded"], &["--from", "1"]] {
         let line = folder.run(&[&["flamegraph", &session], more].concat()).refused(1);
-        assert!(line.contains("press c") && line.contains("--capture AT,FOR"), "{line}");
+        assert!(line.contains("without the flight recorder") && line.contains("--capture AT,FOR"), "{line}");
     }
     assert!(!folder.path("none.svg").exists());
 }

@@ -136,6 +136,12 @@ fn two_parts_of_one_session_are_compared() {
     let halves = json(&folder, &[&file, "--a", "2s-7s", "--b", "7s-12s"]);
     assert_eq!(changed(&halves), Vec::<&str>::new());
     assert!(near(&halves["a"]["seconds"], 5.0) && near(&halves["b"]["requests"], 250.0), "{halves}");
+    // One stretch against the rest of its session.
+    let rest = json(&folder, &[&file, "--b", "2s-7s"]);
+    assert!(near(&rest["a"]["seconds"], 15.0) && near(&rest["b"]["seconds"], 5.0), "{rest}");
+    // One stretch against the rest of its session.
+    let rest = json(&folder, &[&file, "--b", "2s-7s"]);
+    assert!(near(&rest["a"]["seconds"], 15.0) && near(&rest["b"]["seconds"], 5.0), "{rest}");
     let one = json(&folder, &[&file, "--a-capture", "1", "--b-capture", "2", "--symbol", "LOG|log", "--process", "7"]);
     assert_eq!(one["functions"].as_array().unwrap().len(), 2, "{one}");
 }
@@ -152,12 +158,13 @@ fn what_can_not_be_compared_is_told_in_a_line() {
     for (words, code, what) in [
         (&[file][..], 2, "are the same samples"),
         (&[file, file], 2, "are the same samples"),
+        (&[file, "--a", "2s-6s", "--b", "5s-12s"], 2, "have 0:05.0 to 0:06.0 in common"),
         (&[file, "missing.perfbench"], 2, "missing.perfbench"),
         (&[file, &none, "--a-capture", "1"], 1, "no samples were taken in what B selects: the session has no stacks"),
         (&[file, "--a-capture", "1", "--b-capture", "2"], 2, "cpu-clock (ns) and B by cycles (cycles)"),
         (&[file, &idle], 2, "A holds samples that can't be added up"),
         (&[file, &idle, "--a-capture", "1", "--per", "request"], 1, "B has no request that was completed"),
-        (&[file, &idle, "--a-capture", "9"], 1, "no capture 9 with samples, but 1, 2"),
+        (&[file, &idle, "--a-capture", "9"], 1, "there is no capture 9 with samples, but 1, 2"),
         (&[file, &idle, "--event", "bytes"], 1, "nothing was sampled by bytes, but by cpu-clock, cycles"),
         (&[file, "--a", "13s-14s", "--b", "2s-12s"], 1, "no stacks in that stretch"),
         (&[file, "--a", "2s-6s", "--b", "6s-12s", "--thread", "db"], 1, "of the --thread given"),

@@ -123,8 +123,13 @@ fn a_session_is_made_beside_the_profile_and_never_replaced_unasked() {
     assert!(line.ends_with("there are no samples of `cpu`; there are samples"), "{line}");
     let sum = folder.run(&["profile", &session, "--sum", "hot|work"]).fine().stdout;
     assert!(sum.starts_with("7 count of 8 count, 87.50 %"), "{sum}");
-    for words in [["profile", &session, "--cpu", "3"], ["profile", &session, "--process", "1"]] {
-        assert!(folder.run(&words).refused(1).contains("none of the samples"));
+    for (words, why) in [
+        (["profile", &session, "--cpu", "3"], "no sample is of CPU 3; most are of CPU 0"),
+        (["profile", &session, "--process", "1"], "no sample is of process 1; most are of "),
+        (["profile", &session, "--thread", "web"], "no sample is of a thread named web; most are of "),
+    ] {
+        let line = folder.run(&words).refused(1);
+        assert!(line.contains(why), "{line}");
     }
     assert!(folder.run(&["import", &session]).refused(2).contains("no profile of a format known"));
 }

@@ -135,6 +135,14 @@ fn a_target_without_profiles_is_told_and_the_run_goes_on() {
     // Whatever the demo target answers there, it is no profile.
     let no_profiles = run(&demo.url);
     assert!(!no_profiles.is_empty() && no_profiles.iter().all(|f| !f.contains('\n')), "{no_profiles:?}");
+    let words = ["http://127.0.0.1:1", "--replay", log.to_str().unwrap(), "--record", &session];
+    for (more, why) in [
+        (&["--pprof", "http://127.0.0.1:1"][..], "--pprof fetches with captures"),
+        (&["--off-cpu", "--no-profile"], "--off-cpu with --no-profile"),
+    ] {
+        let line = folder.run(&[&words[..], more].concat()).refused(2);
+        assert!(line.contains(why) && line.contains("--capture AT,FOR"), "{line}");
+    }
     let wrong = folder.run(&[
         "http://127.0.0.1:1",
         "--replay",

@@ -34,7 +34,7 @@ pub(super) enum Sub {
     /// Print what a session comes to
     Report(ReportArgs),
     /// Draw the stacks of a session as an SVG flame graph, or print them folded
-    Flamegraph(FlamegraphArgs),
+    Flamegraph(super::flamegraph::FlamegraphArgs),
     /// Print the functions of a session's stacks by what they cost, of any sample type
     Profile(super::profile::PrintArgs),
     /// Make a session of profiles that others took: pprof, perf, folded stacks, speedscope
@@ -266,27 +266,6 @@ pub(super) struct ReportArgs {
     #[arg(long, value_name = "FORM", default_value = crate::report::REPORTS[0].0,
           value_parser = PossibleValuesParser::new(crate::report::REPORTS.iter().map(|r| r.0)))]
     pub(super) format: String,
-}
-
-#[derive(Debug, clap::Args)]
-pub(super) struct FlamegraphArgs {
-    /// The session file
-    pub(super) file: PathBuf,
-    /// Only samples from this time of the session on: 12.5 or 12.5s
-    #[arg(long, value_name = "S", value_parser = duration)]
-    pub(super) from: Option<Duration>,
-    /// Only samples before this time of the session
-    #[arg(long, value_name = "S", value_parser = duration)]
-    pub(super) to: Option<Duration>,
-    /// Where the SVG goes; by default FILE with .svg for its ending
-    #[arg(short, long, value_name = "FILE", conflicts_with = "folded")]
-    pub(super) output: Option<PathBuf>,
-    /// Print folded stacks instead
-    #[arg(long)]
-    pub(super) folded: bool,
-    /// Idle CPUs too
-    #[arg(long)]
-    pub(super) idle: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

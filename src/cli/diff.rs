@@ -3,11 +3,11 @@
 //! Must not: take a profile, or judge what differs.
 
 use super::args::{DiffArgs, PerName, SideName};
+use super::no_samples::why_none;
 use super::{Failure, failed, print, tell, usage};
 use crate::model::{At, CaptureId, Span};
 use crate::report::diff::{DiffReport, diff_json, diff_text};
 use crate::report::diff_svg::diff_svg;
-use crate::timeline::Timeline;
 use crate::timeline::stacks::diff::{Comparison, DiffError, Per, Side, Which};
 use crate::timeline::stacks::{Order, Pattern, StackFilter};
 use crate::workbench::{Playback, Workbench};
@@ -18,11 +18,9 @@ use std::path::Path;
 /// Compares the stacks of two sessions, or of two parts of one.
 pub(super) fn diff(args: &DiffArgs) -> Result<(), Failure> {
     let (path_a, path_b) = (&args.before, args.after.as_ref().unwrap_or(&args.before));
-    let (filter_a, filter_b) = (filter(args, Which::Before), filter(args, Which::After));
-    if path_a == path_b && filter_a == filter_b {
-        return Err(usage(anyhow!(
-            "A and B are the same samples: give two sessions, or two parts of one by --a 10s-20s --b 40s-50s or --a-capture 1 --b-capture 2"
-        )));
+    let (mut filter_a, mut filter_b) = (filter(args, Which::Before), filter(args, Which::After));
+    if path_a == path_b {
+        keep_apart(&mut filter_a, &mut filter_b)?;
     }
     if let Some(svg) = &args.svg
         && (svg == path_a || svg == path_b)
@@ -67,6 +65,33 @@ pub(super) fn diff(args: &DiffArgs) -> Result<(), Failure> {
     print(&if args.json { diff_json(&report) } else { diff_text(&report) })
 }
 
+/// Two parts of one session have no sample in common. Where a stretch is given of one side only, the other is
+/// the rest.
+fn keep_apart(a: &mut StackFilter, b: &mut StackFilter) -> Result<(), Failure> {
+    let is_alike = StackFilter { span: None, ..a.clone() } == StackFilter { span: None, ..b.clone() };
+    let rest_of = |span: Span| (Some([span].into()), true);
+    match (a.span, b.span) {
+        _ if !is_alike => {}
+        (None, None) => {
+            return Err(usage(anyhow!(
+                "A and B are the same samples: give two sessions, or two parts of one by --a 10s-20s --b 40s-50s or --a-capture 1 --b-capture 2"
+            )));
+        }
+        (Some(span), None) => (b.within, b.outside) = rest_of(span),
+        (None, Some(span)) => (a.within, a.outside) = rest_of(span),
+        (Some(x), Some(y)) => {
+            let (from, to) = (x.from.max(y.from), x.to.min(y.to));
+            if from < to {
+                let to = if to.0 == u64::MAX { "the end".into() } else { to.to_string() };
+                return Err(usage(anyhow!(
+                    "A and B have {from} to {to} in common, which can't differ: give stretches apart"
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Which samples of a side are meant.
 fn filter(args: &DiffArgs, which: Which) -> StackFilter {
     let (range, capture, process) = match which {
@@ -93,6 +118,9 @@ fn name(path: &Path, filter: &StackFilter) -> String {
             u64::MAX => write!(name, ", from {}", span.from),
             _ => write!(name, ", {} to {}", span.from, span.to),
         };
+    }
+    if filter.outside {
+        name.push_str(", the rest");
     }
     match filter.capture {
         Some(CaptureId::RECORDER) => name.push_str(", flight recorder"),
@@ -139,22 +167,5 @@ fn nothing_passes(args: &DiffArgs, c: &Comparison<'_>) -> String {
         (n, _) => {
             format!("all {n} samples lie in slots of load that were not sampled as a whole; --per second counts them")
         }
-    }
-}
-
-fn why_none(t: &Timeline, filter: &StackFilter) -> String {
-    let profile = t.profile();
-    let has = |event: &str| profile.sample_types().iter().any(|t| *t.event == *event);
-    match (filter.capture, &filter.event) {
-        (_, Some(event)) if !has(event) && !profile.is_empty() => {
-            let known: Vec<&str> = profile.sample_types().iter().map(|t| &*t.event).collect();
-            format!("nothing was sampled by {event}, but by {}", known.join(", "))
-        }
-        (Some(id), _) if !profile.is_empty() && profile.captures().all(|(known, _)| known != id) => {
-            let mut known: Vec<String> = profile.captures().map(|(id, _)| id.0.to_string()).collect();
-            known.dedup();
-            format!("there is no capture {} with samples, but {}", id.0, known.join(", "))
-        }
-        _ => super::flamegraph::why_empty(t, filter.span),
     }
 }

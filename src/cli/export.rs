@@ -2,14 +2,15 @@
 //!
 //! Must not: know a format.
 
-use super::stack_args::{StackArgs, why_empty};
+use super::no_samples::why_none;
+use super::stack_args::StackArgs;
 use super::{Failure, failed, print, tell, usage};
 use crate::report::export::{Chosen, EXPORTS, ExportError};
 use crate::workbench::Playback;
 use anyhow::{Context as _, anyhow};
 use clap::builder::PossibleValuesParser;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct ExportArgs {
@@ -36,17 +37,22 @@ pub(super) fn export(args: &ExportArgs) -> Result<(), Failure> {
         let list = EXPORTS.iter().map(|e| format!("{:10}  .{:15}  {}\n", e.name(), e.ending(), e.about()));
         return print(&list.collect::<String>());
     };
-    let Some(export) = EXPORTS.iter().find(|e| e.name() == *format) else {
+    write(file, format, &args.samples, args.output.clone())
+}
+
+/// Writes the samples that are meant in a format, by default beside the session.
+pub(super) fn write(file: &Path, format: &str, samples: &StackArgs, output: Option<PathBuf>) -> Result<(), Failure> {
+    let Some(export) = EXPORTS.iter().find(|e| e.name() == format) else {
         return Err(usage(anyhow!("there is no format `{format}`")));
     };
     let workbench = Playback::load(file).map_err(usage)?;
     let t = workbench.timeline();
-    let filter = args.samples.filter(t)?;
+    let filter = samples.filter(t)?;
     let bytes = export.write(&Chosen { timeline: t, filter: &filter }).map_err(|e| match e {
-        ExportError::Empty => failed(anyhow!(why_empty(t, args.samples.narrows() || filter.event.is_some()))),
+        ExportError::Empty => failed(anyhow!(why_none(t, &filter))),
         other => failed(other),
     })?;
-    let output = args.output.clone().unwrap_or_else(|| file.with_extension(export.ending()));
+    let output = output.unwrap_or_else(|| file.with_extension(export.ending()));
     if output.as_os_str() == "-" {
         return match std::io::stdout().lock().write_all(&bytes) {
             Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(failed(e)),

@@ -22,6 +22,7 @@ mod engine;
 mod export;
 mod flamegraph;
 mod import;
+mod no_samples;
 mod pace;
 mod play;
 mod profile;

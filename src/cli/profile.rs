@@ -2,7 +2,8 @@
 //!
 //! Must not: add up stacks itself.
 
-use super::stack_args::{StackArgs, why_empty};
+use super::no_samples::why_none;
+use super::stack_args::StackArgs;
 use super::{Failure, failed, print, usage};
 use crate::model::{FrameKind, OFF_CPU, SourceLine, clean};
 use crate::timeline::Timeline;
@@ -56,7 +57,7 @@ pub(super) fn profile(args: &PrintArgs) -> Result<(), Failure> {
     let filter = args.samples.filter(t)?;
     let weights = t.profile().weights(&filter);
     if weights.samples == 0 {
-        return Err(failed(anyhow!(why_empty(t, args.samples.narrows() || filter.event.is_some()))));
+        return Err(failed(anyhow!(why_none(t, &filter))));
     }
     let what = What { t, filter: &filter, weights: &weights };
     if let Some(text) = args.sum.as_ref().or(args.peek.as_ref()) {

@@ -101,6 +101,23 @@ impl ProfileArgs {
         })
     }
 
+    /// Options that would do nothing in a run in which nobody can press the capture key.
+    ///
+    /// # Errors
+    /// When there is one: what to give besides.
+    pub(super) fn check_without_screen(&self) -> anyhow::Result<()> {
+        let takes_captures = !self.capture.is_empty() || !self.capture_if.is_empty();
+        if self.pprof.is_some() && !takes_captures {
+            bail!(
+                "--pprof fetches with captures, and nothing takes one: add --capture AT,FOR or --capture-if CONDITION"
+            );
+        }
+        if self.off_cpu && self.no_profile && !takes_captures {
+            bail!("--off-cpu with --no-profile waits for captures, and nothing takes one: add --capture AT,FOR");
+        }
+        Ok(())
+    }
+
     /// What takes profiles by itself.
     pub(super) fn triggers(&self) -> Vec<Trigger> {
         let conditions = self.capture_if.iter().flat_map(|o| o.conditions()).cloned();

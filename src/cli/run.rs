@@ -48,6 +48,9 @@ pub(super) fn run(mut args: RunArgs) -> Result<(), Failure> {
     if let Some(server) = args.profile.pprof.take() {
         args.profile.pprof = Some(args.connect.served(server).map_err(usage)?);
     }
+    if args.record.is_some() {
+        args.profile.check_without_screen().map_err(usage)?;
+    }
     let profiling = args.profile.profiling().map_err(usage)?;
     let curve = args.pace.scale_to.map(|_| Replay::rate_curve(&args)).transpose().map_err(usage)?;
     let (target, Found { way, address }, lab) = find_target(&args)?;

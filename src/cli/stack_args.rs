@@ -2,6 +2,7 @@
 //!
 //! Must not: print.
 
+use super::no_samples::why_none;
 use super::{Failure, args, failed, usage};
 use crate::model::{At, CaptureId, Span, clean};
 use crate::timeline::Timeline;
@@ -69,7 +70,11 @@ impl StackArgs {
         let event = match &self.sample_type {
             None => None,
             Some(name) if profile.sample_types().is_empty() => {
-                return Err(failed(anyhow!("no samples of {}: {}", clean(name, 60), why_empty(t, false))));
+                return Err(failed(anyhow!(
+                    "no samples of {}: {}",
+                    clean(name, 60),
+                    why_none(t, &StackFilter::default())
+                )));
             }
             Some(name) => Some(named(profile, name)?),
         };
@@ -88,13 +93,6 @@ impl StackArgs {
             ..StackFilter::default()
         })
     }
-
-    /// Whether only a part of the samples of a type is meant.
-    pub(super) fn narrows(&self) -> bool {
-        let of_time = self.from.is_some() || self.to.is_some() || self.cpu.is_some();
-        let of_whom = self.process.is_some() || self.thread.is_some() || self.capture.is_some();
-        of_time || of_whom || self.ring.is_some() || self.symbol.is_some()
-    }
 }
 
 /// The sample type of that name.
@@ -105,15 +103,4 @@ fn named(profile: &Profile, name: &str) -> Result<std::sync::Arc<str>, Failure> 
         let all: Vec<String> = types.iter().map(|t| clean(&t.event, 60)).collect();
         usage(anyhow!("there are no samples of `{}`; there are {}", clean(name, 60), all.join(", ")))
     })
-}
-
-/// Why there are no samples, and what to do. `narrowed`: only a part of them was asked for.
-pub(super) fn why_empty(t: &Timeline, narrowed: bool) -> String {
-    match t.profile().span() {
-        Some(all) if narrowed => {
-            let (from, to) = (all.from, all.to);
-            format!("none of the samples is meant by these options; the session has some from {from} to {to}")
-        }
-        _ => super::flamegraph::why_empty(t, None),
-    }
 }

@@ -42,6 +42,15 @@ impl Frame {
     pub fn new(symbol: impl Into<Arc<str>>, module: impl Into<Arc<str>>, kind: FrameKind) -> Frame {
         Frame { symbol: symbol.into(), module: module.into(), kind, line: None }
     }
+
+    /// A frame out of a name whose end says of what kind it is (see [`FrameKind::suffix`]), as files of
+    /// tools that know no kinds have it.
+    pub fn marked(text: &str) -> Frame {
+        let marked = FrameKind::ALL.into_iter().filter(|k| !k.suffix().is_empty());
+        let found = marked.filter_map(|kind| Some((text.strip_suffix(kind.suffix())?, kind)));
+        let (symbol, kind) = found.last().filter(|(s, _)| !s.is_empty()).unwrap_or((text, FrameKind::User));
+        Frame::new(if symbol.is_empty() { "[unknown]" } else { symbol }, "", kind)
+    }
 }
 
 /// A line of source.

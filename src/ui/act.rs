@@ -27,6 +27,8 @@ impl App {
     /// Carries out an action: the only way the state of the screen changes by a user.
     pub fn act(&mut self, action: Action, workbench: &Workbench) {
         let end = workbench.timeline().end();
+        // An answer to the step before this one.
+        self.message.take_if(|m| m.tone == Tone::Plain);
         match action {
             Action::Quit => self.quit = true,
             Action::Redraw => self.redraw = true,
@@ -243,6 +245,11 @@ impl App {
     }
 
     fn look(&mut self, look: Look, workbench: &Workbench) {
+        if workbench.timeline().profile().is_empty() {
+            let why =
+                if self.options.playback.is_some() { "this session has no stacks" } else { "there are no stacks yet" };
+            return self.tell(why, Tone::Plain);
+        }
         let p = &mut self.profile;
         match look {
             Look::SampleType => {

@@ -143,7 +143,7 @@ impl StackMemo {
 
     /// A weight in CPU time per completed request, as text; `None` where that is not known.
     pub fn us_per_request(&self, weight: u64) -> Option<String> {
-        self.per_request.map(|one| units::time(weight as f64 * one))
+        self.per_request.map(|one| if weight == 0 { "0".into() } else { units::time(weight as f64 * one) })
     }
 }
 

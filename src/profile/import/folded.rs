@@ -7,8 +7,8 @@
 //! Must not: take the first frame for a thread's name; nothing says whether it is one.
 
 use super::fold::{Fold, Thread, Type};
-use super::{Head, Imported, Importer, Input, Obstacle, name, wrong};
-use crate::model::{Frame, FrameId, FrameKind};
+use super::{Head, Imported, Importer, Input, Obstacle, wrong};
+use crate::model::{Frame, FrameId};
 use std::collections::HashMap;
 
 /// Lines of the head that are looked at.
@@ -59,7 +59,7 @@ impl Importer for Folded {
                 let id = match known.get(part) {
                     Some(&id) => id,
                     None => {
-                        let id = fold.table.frame(frame(part));
+                        let id = fold.table.frame(Frame::marked(&super::name(part)));
                         known.insert(part.into(), id);
                         id
                     }
@@ -106,14 +106,4 @@ fn parts(line: &[u8]) -> Option<(&[u8], u64)> {
 fn has_weight(stack: &[u8]) -> bool {
     let innermost = stack.rsplit(|b| *b == b';').next().unwrap_or(stack);
     parts(innermost).is_some_and(|(name, _)| !name.contains(&b' '))
-}
-
-fn frame(text: &[u8]) -> Frame {
-    let text = name(text);
-    for kind in [FrameKind::Kernel, FrameKind::Jit, FrameKind::Inlined] {
-        if let Some(symbol) = text.strip_suffix(kind.suffix()).filter(|s| !s.is_empty()) {
-            return Frame::new(symbol, "", kind);
-        }
-    }
-    Frame::new(if text.is_empty() { "[unknown]" } else { &text }, "", FrameKind::User)
 }

@@ -8,7 +8,7 @@
 
 use super::fold::DEEPEST;
 use super::{Head, Imported, Importer, Input, MOST_SAMPLES, Obstacle, UNKNOWN, wrong};
-use crate::model::{At, CaptureId, Frame, FrameId, FrameKind, Sample, SourceLine, StackId, StackTable, Stacks};
+use crate::model::{At, CaptureId, Frame, FrameId, Sample, SourceLine, StackId, StackTable, Stacks};
 use serde::Deserialize;
 use serde_json::Number;
 use std::borrow::Cow;
@@ -197,8 +197,7 @@ fn read(file: &File<'_>) -> Result<Imported, Obstacle> {
 }
 
 fn frame(f: &WireFrame<'_>) -> Frame {
-    let symbol = super::name(f.name.as_bytes());
-    let mut frame = Frame::new(if symbol.is_empty() { "[unknown]" } else { &symbol }, "", FrameKind::User);
+    let mut frame = Frame::marked(&super::name(f.name.as_bytes()));
     let line = f.line.filter(|l| *l >= 0.0 && *l <= f64::from(u32::MAX)).unwrap_or(0.0) as u32;
     let file = f.file.as_deref().filter(|file| !file.is_empty());
     frame.line = file.map(|file| SourceLine { file: super::name(file.as_bytes()).into(), line });

@@ -45,6 +45,9 @@ impl Export for Svg {
     fn write(&self, chosen: &Chosen<'_>) -> Result<Vec<u8>, ExportError> {
         let profile = chosen.timeline.profile();
         let lines = profile.folded(chosen.filter, true);
+        if lines.is_empty() {
+            return Err(ExportError::Empty);
+        }
         let weights = profile.weights(chosen.filter);
         let span = chosen.span();
         let event = weights.event.as_deref().map(|e| format!("{}, ", crate::model::clean(e, 60))).unwrap_or_default();

@@ -103,7 +103,10 @@ impl Pane for Callers {
         on.put(9, y, &units::cut(&scene.memo.stacks.peek_of, usize::from(width.saturating_sub(9))), theme.accent);
         let mut x = scene.field(on, 9, y + 1, "self", &format!("{} %", share(peek.self_weight)), theme.dim) + 2;
         if let Some(us) = scene.memo.stacks.us_per_request(peek.total) {
-            x = scene.field(on, x, y + 1, "per request", &us, theme.dim) + 2;
+            let us = format!("{us}/req");
+            if usize::from(width.saturating_sub(x)) >= us.chars().count() {
+                x = on.put(x, y + 1, &us, theme.dim) + 2;
+            }
         }
         let hidden = peek.callers.len() + peek.callees.len() - callers - callees;
         if hidden > 0 && width.saturating_sub(x) > 10 {

@@ -21,10 +21,10 @@ pub struct Symbols;
 /// Where it is known how many requests were completed meanwhile.
 const COLUMNS: &[Column] = &[
     Column::number("self %", 6, 0),
-    Column::number("total %", 7, 2),
-    Column::number("per req", 7, 3),
-    Column::wide("function", 30),
-    Column::name("module", 12, 1),
+    Column::number("total %", 7, 3),
+    Column::number("per req", 7, 1),
+    Column::wide("function", 28),
+    Column::name("module", 12, 2),
 ];
 
 /// Where it is not.

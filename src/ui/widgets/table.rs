@@ -106,7 +106,7 @@ impl Table<'_> {
         }
     }
 
-    /// The width of each column; 0 for those that had to go.
+    /// The width of each column; 0 for those that had to go, which the one that rows are sorted by never has.
     fn widths(&self, total: u16) -> Vec<u16> {
         let mut keep: Vec<bool> = vec![true; self.columns.len()];
         let need = |keep: &[bool]| -> u16 {
@@ -115,7 +115,7 @@ impl Table<'_> {
         };
         while need(&keep) > total {
             let last = (0..keep.len())
-                .filter(|n| keep[*n] && self.columns[*n].spare > 0)
+                .filter(|n| keep[*n] && self.columns[*n].spare > 0 && self.sorted != Some(*n))
                 .max_by_key(|n| self.columns[*n].spare);
             let Some(n) = last else { break };
             keep[n] = false;

@@ -1,0 +1,98 @@
+//! Why no sample of a session is meant by what was asked, and what there is instead: one answer for
+//! every command that takes samples.
+//!
+//! Must not: print.
+
+use crate::model::{CaptureState, clean};
+use crate::timeline::Timeline;
+use crate::timeline::stacks::{StackFilter, Taken};
+use std::collections::BTreeMap;
+
+/// What there is instead is told of so many at most.
+const TOLD: usize = 6;
+
+/// Why a filter lets no sample of a session through, and what to do, in one line.
+pub(super) fn why_none(t: &Timeline, filter: &StackFilter) -> String {
+    let profile = t.profile();
+    let Some(all) = profile.span() else { return why_no_stacks(t) };
+    let types = profile.sample_types();
+    if let Some(event) = filter.event.as_ref().filter(|e| types.iter().all(|t| t.event != **e)) {
+        let known: Vec<String> = types.iter().map(|t| clean(&t.event, 60)).collect();
+        return format!("nothing was sampled by {}, but by {}", clean(event, 60), known.join(", "));
+    }
+    // Each thing that was asked for, alone: the first that nothing was sampled of is why.
+    let any = StackFilter { event: filter.event.clone(), idle: true, ..StackFilter::default() };
+    let is_none = |only: StackFilter| profile.samples(&only).next().is_none();
+    let most = |name: fn(&Taken<'_>) -> String| most_sampled(profile.samples(&any), name);
+    match filter {
+        StackFilter { capture: Some(id), .. } if is_none(StackFilter { capture: filter.capture, ..any.clone() }) => {
+            let mut known: Vec<String> = profile.captures().map(|(id, _)| id.0.to_string()).collect();
+            known.dedup();
+            format!("there is no capture {} with samples, but {}", id.0, known.join(", "))
+        }
+        StackFilter { pid: Some(pid), .. } if is_none(StackFilter { pid: Some(*pid), ..any.clone() }) => {
+            format!("no sample is of process {pid}; most are of {}", most(|s| numbered(s.pid, s.comm)))
+        }
+        StackFilter { tid: Some(tid), .. } if is_none(StackFilter { tid: Some(*tid), ..any.clone() }) => {
+            format!("no sample is of thread {tid}; most are of {}", most(|s| numbered(s.tid, s.comm)))
+        }
+        StackFilter { comm: Some(comm), .. } if is_none(StackFilter { comm: Some(comm.clone()), ..any.clone() }) => {
+            let comm = clean(comm, 60);
+            format!("no sample is of a thread named {comm}; most are of {}", most(|s| named(s.comm)))
+        }
+        StackFilter { cpu: Some(cpu), .. } if is_none(StackFilter { cpu: Some(*cpu), ..any.clone() }) => {
+            format!("no sample is of CPU {cpu}; most are of {}", most(|s| format!("CPU {}", s.cpu)))
+        }
+        StackFilter { symbol: Some(p), .. } if is_none(StackFilter { symbol: Some(p.clone()), ..any.clone() }) => {
+            let text = clean(p.text(), 200);
+            format!("no stack has a function like {text}; `perfbench profile` lists those there are")
+        }
+        StackFilter { span: Some(_), .. } if is_none(StackFilter { span: filter.span, ..any.clone() }) => {
+            format!("no stacks in that stretch; the session has some from {} to {}", all.from, all.to)
+        }
+        _ if is_none(StackFilter { idle: true, ..filter.clone() }) => {
+            "there are samples of each thing asked for, but none of all of them together".into()
+        }
+        _ => "all samples that are meant are of idle CPUs; --idle shows them".into(),
+    }
+}
+
+/// The name of a thread.
+fn named(comm: &str) -> String {
+    if comm.is_empty() { "[unnamed]".into() } else { clean(comm, 30) }
+}
+
+/// A process or thread with its name.
+fn numbered(id: u32, comm: &str) -> String {
+    let name = named(comm);
+    if id == u32::MAX { format!("{name} (no number known)") } else { format!("{id} ({name})") }
+}
+
+/// The names with the most samples.
+fn most_sampled<'a>(samples: impl Iterator<Item = Taken<'a>>, name: fn(&Taken<'_>) -> String) -> String {
+    let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+    for sample in samples {
+        *counts.entry(name(&sample)).or_default() += 1;
+    }
+    let mut names: Vec<(String, u64)> = counts.into_iter().collect();
+    names.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
+    names.truncate(TOLD);
+    names.into_iter().map(|(name, _)| name).collect::<Vec<_>>().join(", ")
+}
+
+/// Why a session has no stacks at all.
+fn why_no_stacks(t: &Timeline) -> String {
+    let failure = t.captures().flat_map(|(_, news)| news).chain(t.recorder()).find_map(|n| match &n.state {
+        CaptureState::Failed { what, mend } => Some((what, mend)),
+        _ => None,
+    });
+    match failure {
+        Some((what, mend)) => {
+            let mend = mend.as_ref().map(|m| format!("; {m}")).unwrap_or_default();
+            format!("the session has no stacks, its capture failed: {what}{mend}")
+        }
+        None => "the session has no stacks: it was recorded without the flight recorder and without a capture \
+                 (--capture AT,FOR, or c on the screen)"
+            .into(),
+    }
+}
