@@ -95,6 +95,20 @@ pub struct CaptureSum {
     pub lost: u64,
     /// From the first sample to the last.
     pub span: Span,
+    /// Samples that are not idle, and the sum of their weights.
+    pub busy: (u64, u64),
+}
+
+impl CaptureSum {
+    /// What weights are multiplied by to make up for lost samples, which are taken to have been like the others.
+    /// A lost sample stands for what a busy one does: idle ones come joined, one for many.
+    fn made_up(&self) -> f64 {
+        let (samples, weight) = if self.busy.1 > 0 { self.busy } else { (self.samples, self.weight) };
+        let one = weight as f64 / samples.max(1) as f64;
+        // Of waits records were lost, not samples.
+        let lost = if self.sample_type.is_on_cpu() { self.lost as f64 * one } else { 0.0 };
+        if self.weight == 0 { 1.0 } else { 1.0 + lost / self.weight as f64 }
+    }
 }
 
 /// Which samples are meant. The default: those on a CPU, of all time, except idle CPUs.
@@ -296,6 +310,11 @@ impl Profile {
                 weight: sample.weight,
                 idle: is_idle(&stacks.event, sample.pid, self.innermost(stack)),
             };
+            if !row.idle
+                && let Some(sum) = self.captures.get_mut(&(stacks.capture, number))
+            {
+                sum.busy = (sum.busy.0 + 1, sum.busy.1.saturating_add(row.weight));
+            }
             self.rows.push(row);
         }
         let from = sorted.saturating_sub(1);

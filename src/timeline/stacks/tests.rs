@@ -153,6 +153,16 @@ fn captures_of_different_units_are_counted_in_samples() {
 }
 
 #[test]
+fn a_lost_sample_stands_for_as_much_as_a_busy_one_and_not_for_idle_ones_that_were_joined() {
+    let made_up = |samples: &[(u64, u32, &str, &str, u64)]| profile(samples).captures().next().unwrap().1.made_up();
+    // Nine idle samples in one; one more was lost of eleven.
+    assert_eq!(made_up(&[(1, 1, "x", "a", 10), (2, 0, "swapper", "", 90)]), 1.1);
+    assert_eq!(made_up(&[(1, 1, "x", "a", 10), (2, 1, "x", "b", 10)]), 1.5);
+    // With nothing busy the mean of what there is, and nothing of nothing.
+    assert_eq!((made_up(&[(2, 0, "swapper", "", 90)]), made_up(&[(1, 1, "x", "a", 0)])), (2.0, 1.0));
+}
+
+#[test]
 fn the_flight_recorder_counts_where_no_capture_was_taken() {
     let mut p = Profile::default();
     p.apply(&batch(0, "ns", &[(10, 1, "x", "a", 20), (30, 1, "x", "a", 20), (50, 1, "x", "b", 20)]));

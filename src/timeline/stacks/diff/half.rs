@@ -166,10 +166,7 @@ impl<'a> Half<'a> {
             };
             let sum = &self.profile.captures[&(row.capture, row.sample_type)];
             lost_of.insert((row.capture, row.sample_type), sum.lost);
-            // What was lost is taken to have been like what was not. Of waits records were lost, not samples.
-            let lost = if sum.sample_type.is_on_cpu() { sum.lost as f64 } else { 0.0 };
-            let made_up = (sum.samples as f64 + lost) / sum.samples.max(1) as f64;
-            let weight = row.weight as f64 * made_up;
+            let weight = row.weight as f64 * sum.made_up();
             let cell = self.cells.entry((row.comm, row.stack)).or_insert_with(|| vec![0.0; axis.slices]);
             cell[slice] += weight;
             self.sum.samples += 1;
