@@ -30,6 +30,9 @@ const MOST_THIN: usize = 100_000;
 const NAMED_AHEAD: usize = 500;
 /// How long the target's processes may stay unknown before that is told.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long the reader has at the end of a run.
+const LAST_TURN: Duration = Duration::from_millis(5);
+const LAST_TURNS: usize = 100;
 /// How often the list of CPUs is looked at.
 const CPUS_EVERY: Duration = Duration::from_secs(10);
 
@@ -53,6 +56,12 @@ impl Outbox {
     pub(super) fn send(&mut self, event: Event) {
         self.waiting.push_back(event);
         self.flush();
+    }
+
+    /// Sends what is left, the reader having some time to take it.
+    pub(super) fn end(&mut self) {
+        let turns = (0..LAST_TURNS).take_while(|_| !self.flush());
+        turns.for_each(|_| std::thread::sleep(LAST_TURN));
     }
 
     /// Sends what there is room for; whether nothing waits any more.
@@ -102,13 +111,32 @@ impl Thinning {
     }
 }
 
+/// How many samples were lost until when.
+#[derive(Debug, Default)]
+struct Losses(VecDeque<(At, u64)>);
+
+impl Losses {
+    fn note(&mut self, at: At, lost: u64) {
+        if lost > 0 {
+            self.0.push_back((at, lost));
+        }
+    }
+
+    fn forget_before(&mut self, at: At) {
+        self.0.retain(|(until, _)| *until >= at);
+    }
+
+    /// Lost in a stretch that ends now. What was lost across its beginning counts as a whole.
+    fn since(&self, from: At) -> u64 {
+        self.0.iter().filter(|(until, _)| *until >= from).fold(0, |n, (_, lost)| n.saturating_add(*lost))
+    }
+}
+
 /// A capture under way.
 #[derive(Debug)]
 struct Under {
     id: CaptureId,
     span: Span,
-    /// Lost in the kernel during it.
-    lost: u64,
     /// Java processes are writing their maps; sampling is over.
     maps: Option<MapJobs>,
 }
@@ -135,6 +163,8 @@ pub(super) struct Flight {
     /// When that is told.
     tell_at: Option<At>,
     dense: VecDeque<Taken>,
+    /// As far back as the dense ones are kept.
+    losses: Losses,
     thin: Vec<Taken>,
     /// Dense samples that were lost since the last batch of the thin stream.
     lost: u64,
@@ -155,6 +185,7 @@ impl Flight {
             obstacle: None,
             tell_at: None,
             dense: VecDeque::new(),
+            losses: Losses::default(),
             thin: Vec::new(),
             lost: 0,
             thin_due: now + EVERY,
@@ -177,7 +208,7 @@ impl Flight {
         self.cancel();
         self.drain();
         self.send_thin();
-        self.outbox.flush();
+        self.outbox.end();
     }
 
     /// How long nothing is to be done.
@@ -197,6 +228,8 @@ impl Flight {
 
     /// Begins to sample, or samples anew with what is asked for now.
     fn open(&mut self) {
+        // By the tables they were taken with, which are gone when the new ones can't be had.
+        self.send_thin();
         let around = &self.request.around;
         let plan = inspect_built_in(around).plan(around, &self.request.pids, self.request.want);
         let dense_hz = self.request.hz.max(1).saturating_mul(DENSER);
@@ -270,7 +303,7 @@ impl Flight {
         let from = Span::ending(asked, u64::try_from(before.as_nanos()).unwrap_or(u64::MAX)).from;
         let (from, to) = (from.max(running.since), (asked + after).max(running.since));
         let span = Span { from, to };
-        self.under = Some(Under { id, span, lost: 0, maps: None });
+        self.under = Some(Under { id, span, maps: None });
         let for_ns = span.to.since_ns(now);
         let (hz, how) = (running.sampling.events.hz, running.sampling.how());
         self.outbox.news(now, id, CaptureState::Sampling { for_ns, hz, how });
@@ -322,20 +355,21 @@ impl Flight {
         join_idle(&mut batch);
         let lost = running.sampling.take_lost();
         self.lost = self.lost.saturating_add(lost);
-        if let Some(under) = &mut self.under {
-            under.lost = under.lost.saturating_add(lost);
+        self.losses.note(now, lost);
+        if self.under.is_some() {
             running.sampling.name_ahead(&batch, NAMED_AHEAD);
         }
         self.dense.extend(batch);
         let kept_from = Span::ending(now, u64::try_from(self.request.keep.as_nanos()).unwrap_or(u64::MAX)).from;
         let kept_from = self.under.as_ref().map_or(kept_from, |u| u.span.from.min(kept_from));
+        let mut given_up = (At::START, 0);
         while self.dense.front().is_some_and(|t| t.at < kept_from) || self.dense.len() > MOST_DENSE {
-            if self.dense.pop_front().is_some_and(|t| t.at >= kept_from)
-                && let Some(under) = &mut self.under
-            {
-                under.lost = under.lost.saturating_add(1);
+            if let Some(oldest) = self.dense.pop_front().filter(|t| t.at >= kept_from) {
+                given_up = (oldest.at, given_up.1 + 1);
             }
         }
+        self.losses.note(given_up.0, given_up.1);
+        self.losses.forget_before(kept_from);
         if self.thin.len() > MOST_THIN {
             let over = self.thin.len() - MOST_THIN / 2;
             self.thin.drain(..over);
@@ -385,7 +419,8 @@ impl Flight {
 
     fn send_capture(&mut self, under: Under) {
         let Some(running) = &mut self.running else { return };
-        let Under { id, span, lost, maps } = under;
+        let Under { id, span, maps } = under;
+        let lost = self.losses.since(span.from);
         let samples: Vec<Taken> = self.dense.iter().filter(|t| span.contains(t.at)).cloned().collect();
         let mut notes = running.plan.notes.clone();
         notes.extend(maps.map(MapJobs::end).unwrap_or_default());
@@ -423,6 +458,17 @@ mod tests {
         assert_eq!(picked.len(), 10);
         assert_eq!(picked.iter().map(|t| t.weight).sum::<u64>(), all.iter().map(|t| t.weight).sum::<u64>());
         assert_eq!((picked[0].at, picked[0].cpu, picked[0].weight), (At(6), 0, 10 + 12 + 14 + 16));
+    }
+
+    #[test]
+    fn what_was_lost_before_the_key_is_in_the_captures_count() {
+        let mut losses = Losses::default();
+        [(10, 3), (20, 0), (30, 5), (40, u64::MAX)].map(|(at, n)| losses.note(At(at), n));
+        assert_eq!((losses.0.len(), losses.since(At(31))), (3, u64::MAX));
+        losses.0.pop_back();
+        assert_eq!((losses.since(At(5)), losses.since(At(10)), losses.since(At(11))), (8, 8, 5));
+        losses.forget_before(At(11));
+        assert_eq!((losses.since(At(0)), losses.0.len()), (5, 1));
     }
 
     fn mark(n: u64) -> Event {

@@ -85,7 +85,7 @@ impl Watcher {
         }
         self.close_turn();
         self.send_thin();
-        self.outbox.flush();
+        self.outbox.end();
     }
 
     /// Whose waits are meant.
