@@ -362,6 +362,34 @@ fn the_flame_graph_is_walked_zoomed_and_searched() {
 }
 
 #[test]
+fn two_stretches_are_compared_when_one_is_kept() {
+    let w = session();
+    let mut app = app(w);
+    let span = |from: u64, to: u64| Span { from: At(from * 1_000_000_000), to: At(to * 1_000_000_000) };
+    press(&mut app, w, &[KeyCode::Char('5'), KeyCode::Char('b')]);
+    assert!(text(&draw(&mut app, w, 160, 50)).contains("select a stretch of time first"));
+    app.act(Action::SelectSpan(span(60, 62)), w);
+    press(&mut app, w, &[KeyCode::Char('b')]);
+    let kept = text(&draw(&mut app, w, 160, 50));
+    assert!(kept.contains("1:00.0–1:02.0 is kept") && kept.contains("kept to compare with: 1:00.0–1:02.0"), "{kept}");
+    app.act(Action::SelectSpan(span(62, 65)), w);
+    press(&mut app, w, &[KeyCode::Char('v')]);
+    let compared = text(&draw(&mut app, w, 160, 50));
+    for part in ["flame graph against 1:00.0–1:02.0", "what differs", "before", "may be chance"] {
+        assert!(compared.contains(part), "{part}: {compared}");
+    }
+    app.act(Action::SelectSpan(span(61, 64)), w);
+    let overlapping = text(&draw(&mut app, w, 160, 50));
+    assert!(overlapping.contains("1:01.0–1:02.0 is in both sides"), "{overlapping}");
+    // Pressed without a selection it is dropped, and v compares with the rest again.
+    press(&mut app, w, &[KeyCode::Esc, KeyCode::Char('b')]);
+    app.act(Action::SelectSpan(span(62, 65)), w);
+    press(&mut app, w, &[KeyCode::Char('v')]);
+    let rest = text(&draw(&mut app, w, 160, 50));
+    assert!(rest.contains("against the rest") && !rest.contains("kept to compare"), "{rest}");
+}
+
+#[test]
 fn the_mouse_focuses_selects_and_points() {
     let w = session();
     let mut app = app(w);

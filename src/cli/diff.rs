@@ -80,8 +80,7 @@ fn keep_apart(a: &mut StackFilter, b: &mut StackFilter) -> Result<(), Failure> {
         (Some(span), None) => (b.within, b.outside) = rest_of(span),
         (None, Some(span)) => (a.within, a.outside) = rest_of(span),
         (Some(x), Some(y)) => {
-            let (from, to) = (x.from.max(y.from), x.to.min(y.to));
-            if from < to {
+            if let Some(Span { from, to }) = x.common(y) {
                 let to = if to.0 == u64::MAX { "the end".into() } else { to.to_string() };
                 return Err(usage(anyhow!(
                     "A and B have {from} to {to} in common, which can't differ: give stretches apart"

@@ -94,6 +94,12 @@ impl Span {
         self.len_ns() as f64 / 1e9
     }
 
+    /// What lies in both; `None` when nothing does.
+    pub fn common(self, other: Span) -> Option<Span> {
+        let both = Span { from: self.from.max(other.from), to: self.to.min(other.to) };
+        (both.from < both.to).then_some(both)
+    }
+
     /// Stretches in order and apart that cover what these cover; those without length are left out.
     pub fn joined(mut spans: Vec<Span>) -> Vec<Span> {
         spans.retain(|s| !s.is_empty());
@@ -130,6 +136,9 @@ mod tests {
         let s = Span::new(At(9), At(3));
         assert!(s.contains(At(3)) && !s.contains(At(9)));
         assert_eq!(Span::ending(At(5), 9), Span::new(At(0), At(5)));
+        let common = |a, b, c, d| Span::new(At(a), At(b)).common(Span::new(At(c), At(d)));
+        assert_eq!(common(1, 5, 3, 9), Some(Span::new(At(3), At(5))));
+        assert_eq!((common(1, 3, 3, 9), common(3, 9, 1, 2), common(4, 4, 1, 9)), (None, None, None));
         let spans = [(7, 9), (1, 3), (3, 4), (2, 3), (5, 5)].map(|(a, b)| Span::new(At(a), At(b)));
         assert_eq!(Span::joined(spans.to_vec()), [(1, 4), (7, 9)].map(|(a, b)| Span::new(At(a), At(b))));
     }

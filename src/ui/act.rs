@@ -6,7 +6,9 @@ use super::action::{Action, Look, Narrow, Screen};
 use super::app::{App, Tone};
 use super::axis;
 use super::keymap::KEYMAP;
+use super::memo::steady;
 use super::panes;
+use super::profile_state::Held;
 use super::scene::{Scene, clock};
 use crate::model::{At, Mark, MarkKind, Span, clean};
 use crate::timeline::stacks::{Pattern, Ring};
@@ -259,8 +261,9 @@ impl App {
                     self.tell("the session has one sample type; --off-cpu and --pprof bring others", Tone::Plain);
                 }
             }
+            Look::Hold => self.hold(workbench),
             Look::Rest if p.rest => p.rest = false,
-            Look::Against if self.options.against.is_some() => p.against = !p.against,
+            Look::Against if self.options.against.is_some() && p.held.is_none() => p.against = !p.against,
             Look::Rest | Look::Against if self.selection.span.is_none() && self.selection.band.is_none() => {
                 self.tell("select a stretch of time first (⇧←→), or slow requests (w)", Tone::Plain);
             }
@@ -269,6 +272,22 @@ impl App {
             Look::Upward => p.upward = !p.upward,
             Look::Merged => p.merged = !p.merged,
             Look::ByLine => p.by_line = !p.by_line,
+        }
+    }
+
+    /// Keeps what is selected as what the next selection is compared with, or nothing any more.
+    fn hold(&mut self, workbench: &Workbench) {
+        let is_selected = self.selection.span.is_some() || self.selection.band.is_some();
+        let selected = Held { span: steady(&self.view(workbench)), band: self.selection.band };
+        let had = self.profile.held.take();
+        (self.profile.rest, self.profile.against) = (false, self.options.against.is_some());
+        if is_selected && had != Some(selected) {
+            self.profile.held = Some(selected);
+            self.tell(format!("{} is kept: select another stretch, v compares them", selected.name()), Tone::Plain);
+        } else if had.is_some() {
+            self.tell("nothing is kept to compare with", Tone::Plain);
+        } else {
+            self.tell("select a stretch of time first (⇧←→), or slow requests (w)", Tone::Plain);
         }
     }
 
@@ -370,6 +389,7 @@ impl App {
             (self.profile.rest, self.profile.against) = (false, self.options.against.is_some());
         } else if !self.search.is_empty() {
             self.search.clear();
+        } else if self.profile.held.take().is_some() {
         } else {
             self.message = None;
         }

@@ -65,6 +65,8 @@ pub enum Look {
     Rest,
     /// What is selected as its difference to the rest, or as it is.
     Against,
+    /// What is selected kept as what the next selection is compared with.
+    Hold,
     /// Callees on their callers, or below them.
     Upward,
     /// Threads of different names put together, or told apart.

@@ -421,12 +421,9 @@ impl App {
                 needs.add(pane.needs(place.inner.width, place.inner.height));
             }
         }
-        let view = View {
-            timeline: workbench.timeline(),
-            cursor: self.cursor,
-            selection: &self.selection,
-            window_ns: self.window_ns,
-        };
+        let timeline = workbench.timeline();
+        // Field by field: what is computed of it is kept beside it.
+        let view = View { timeline, cursor: self.cursor, selection: &self.selection, window_ns: self.window_ns };
         let pointed = self.pointed_symbol(workbench);
         let look = ProfileLook { state: &self.profile, pointed, other: self.options.against.as_deref() };
         self.memo.prepare(workbench, &view, look, edge, moving, &needs);
@@ -454,7 +451,13 @@ impl App {
 
     /// Whether the line that says what is selected is shown.
     pub fn chips_shown(&self) -> bool {
-        self.selection != Selection::default() || !self.search.is_empty()
+        self.selection != Selection::default() || !self.search.is_empty() || self.profile.held.is_some()
+    }
+
+    /// The session as it is looked at.
+    pub(super) fn view<'a>(&'a self, workbench: &'a Workbench) -> View<'a> {
+        let timeline = workbench.timeline();
+        View { timeline, cursor: self.cursor, selection: &self.selection, window_ns: self.window_ns }
     }
 
     /// The right edge of the time axes, and whether it moves with the latest event.

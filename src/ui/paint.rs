@@ -308,6 +308,7 @@ fn chips(scene: &Scene<'_>, on: &mut Canvas<'_>) {
     if scene.app.profile().rest {
         chips.push("stacks of the rest".into());
     }
+    chips.extend(scene.app.profile().held.map(|h| format!("kept to compare with: {}", h.name())));
     chips.extend(s.symbol.as_ref().map(|r| format!("symbol {}", units::cut(r, 40))));
     if !scene.app.search().is_empty() && scene.app.typing().is_none() {
         chips.push(format!("find {}", units::cut(scene.app.search(), 30)));

@@ -2,6 +2,8 @@
 //!
 //! Must not: draw, or hold what the timeline knows.
 
+use crate::model::Span;
+use crate::timeline::Band;
 use crate::timeline::stacks::SampleType;
 use std::sync::Arc;
 
@@ -12,8 +14,10 @@ pub struct ProfileState {
     pub event: Option<Arc<str>>,
     /// Whether the samples that are not selected are shown.
     pub rest: bool,
-    /// Whether what is selected is shown as its difference to the rest.
+    /// Whether what is selected is shown as its difference to something else.
     pub against: bool,
+    /// The time it is compared with, instead of the rest or of another session.
+    pub held: Option<Held>,
     /// Whether callees stand on their callers, as in a flame graph with its roots at the bottom.
     pub upward: bool,
     /// Whether stacks of threads of different names are put together.
@@ -22,6 +26,23 @@ pub struct ProfileState {
     pub by_line: bool,
     /// Patterns that are summed up, the latest first.
     pub sums: Vec<String>,
+}
+
+/// A stretch of time, or of slow requests in it, that was selected and is kept.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Held {
+    /// The stretch.
+    pub span: Span,
+    /// Only while such requests were under way.
+    pub band: Option<Band>,
+}
+
+impl Held {
+    /// `0:10.0–0:20.0`, for titles.
+    pub fn name(&self) -> String {
+        let slow = if self.band.is_some() { "slow requests, " } else { "" };
+        format!("{slow}{}–{}", self.span.from, self.span.to)
+    }
 }
 
 /// Patterns that are remembered.

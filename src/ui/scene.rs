@@ -32,9 +32,7 @@ pub struct Scene<'a> {
 impl<'a> Scene<'a> {
     /// The scene of an app over a workbench.
     pub fn new(app: &'a App, workbench: &'a Workbench) -> Scene<'a> {
-        let timeline = workbench.timeline();
-        let view = View { timeline, cursor: app.cursor(), selection: app.selection(), window_ns: app.window_ns() };
-        Scene { view, timeline, memo: app.memo(), app, theme: app.theme() }
+        Scene { view: app.view(workbench), timeline: workbench.timeline(), memo: app.memo(), app, theme: app.theme() }
     }
 
     /// The shared time axis over so many columns.

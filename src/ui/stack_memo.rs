@@ -4,12 +4,12 @@
 //! Must not: be filled while drawing.
 
 use super::memo::{Needs, steady};
-use super::profile_state::ProfileState;
+use super::profile_state::{Held, ProfileState};
 use super::units;
 use crate::model::Metric;
 use crate::timeline::stacks::diff::{self, Change, Comparison, DiffRow, Per, Side, SideSum, Which};
 use crate::timeline::stacks::{FlameGraph, Hot, HotLine, Order, Pattern, Peek, StackFilter, Subsecond, Weights};
-use crate::timeline::{Timeline, View};
+use crate::timeline::{Selection, Timeline, View};
 
 /// Made of the samples that the view means.
 #[derive(Debug, Default)]
@@ -28,8 +28,10 @@ pub struct StackMemo {
     pub sums: Vec<(String, u64)>,
     /// Samples within each second.
     pub subsecond: Subsecond,
-    /// What is selected against the rest, or why that can't be told.
+    /// What is selected against something else, or why that can't be told.
     pub difference: Option<Result<Difference, String>>,
+    /// What that is.
+    pub with: With,
     /// The flame graph, callers above callees.
     pub flame: Option<FlameGraph>,
     /// What a weight of one nanosecond is per completed request, ns; `None` when that is not known.
@@ -59,7 +61,16 @@ struct Made {
     sums: Option<Vec<String>>,
     subsecond: Option<u32>,
     per_request: bool,
-    difference: Option<bool>,
+    difference: Option<(bool, Option<Held>)>,
+}
+
+/// What selected samples are compared with.
+#[derive(Debug, Default)]
+pub struct With {
+    /// For a column: `rest`, `before`.
+    pub column: &'static str,
+    /// For a title (untrusted).
+    pub name: String,
 }
 
 impl StackMemo {
@@ -89,16 +100,33 @@ impl StackMemo {
         }
         let after = Side { timeline: view.timeline, filter: filter.clone() };
         let is_compared = needs.flame && state.against;
-        if self.made.difference.replace(is_compared) != Some(is_compared) {
+        let other = other.filter(|_| state.held.is_none());
+        if self.made.difference.replace((is_compared, state.held)) != Some((is_compared, state.held)) {
             self.made.flame = None;
+            let selected = view.selection;
             // While slow requests were under way hardly any ended: what the machine did is asked, by
             // the second.
-            let per = view.selection.band.map(|_| Per::Second);
-            let before = || match other {
-                Some(timeline) => counterpart(view.timeline, timeline, &filter).map(|filter| Side { timeline, filter }),
-                None => Ok(Side { timeline: view.timeline, filter: filter_of(true) }),
+            let band = selected.band.or(state.held.and_then(|h| h.band));
+            let compare = |column, name: String, before: Result<Side<'_>, String>| {
+                let told = before.and_then(|b| Difference::new(b, &after, band.map(|_| Per::Second)));
+                (With { column, name }, told)
             };
-            self.difference = is_compared.then(|| before().and_then(|b| Difference::new(b, &after, per)));
+            let told = is_compared.then(|| match (state.held, other) {
+                (Some(held), _) => compare(
+                    "before",
+                    held.name(),
+                    kept(view, held, &filter).map(|filter| Side { filter, ..after.clone() }),
+                ),
+                (None, Some(other)) => {
+                    let before = counterpart(view.timeline, other, &filter);
+                    let before = before.map(|filter| Side { timeline: other, filter });
+                    compare("before", other.opening().target.clone(), before)
+                }
+                (None, None) => {
+                    compare("rest", "the rest".into(), Ok(Side { filter: filter_of(true), ..after.clone() }))
+                }
+            });
+            (self.with, self.difference) = told.map_or_else(Default::default, |(with, told)| (with, Some(told)));
         }
         if needs.flame && self.made.flame.replace(state.merged) != Some(state.merged) {
             self.flame = match &mut self.difference {
@@ -147,7 +175,7 @@ impl StackMemo {
     }
 }
 
-/// What is selected against the rest.
+/// What is selected against something else.
 #[derive(Debug)]
 pub struct Difference {
     /// What costs are divided by.
@@ -201,6 +229,21 @@ pub struct ProfileLook<'a> {
 
 /// How many hot symbols are kept.
 const KEPT_HOT: usize = 5000;
+
+/// The samples of the time that was kept, of the same processes, CPUs and symbols.
+fn kept(view: &View<'_>, held: Held, filter: &StackFilter) -> Result<StackFilter, String> {
+    if let Some(both) =
+        view.selection.span.and_then(|s| s.common(held.span)).filter(|_| view.selection.band == held.band)
+    {
+        return Err(format!(
+            "{}–{} is in both sides: select a stretch apart from the one that is kept",
+            both.from, both.to
+        ));
+    }
+    let selection = Selection { span: Some(held.span), band: held.band, ..view.selection.clone() };
+    let view = View { selection: &selection, ..*view };
+    Ok(StackFilter { event: filter.event.clone(), ..view.stack_filter(None, false) })
+}
 
 /// The samples of all of another session that these are compared with. A process has another id there and
 /// is found by its name.

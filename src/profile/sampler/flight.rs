@@ -463,7 +463,7 @@ mod tests {
     #[test]
     fn what_was_lost_before_the_key_is_in_the_captures_count() {
         let mut losses = Losses::default();
-        [(10, 3), (20, 0), (30, 5), (40, u64::MAX)].map(|(at, n)| losses.note(At(at), n));
+        [(10, 3), (20, 0), (30, 5), (40, u64::MAX)].iter().for_each(|&(at, n)| losses.note(At(at), n));
         assert_eq!((losses.0.len(), losses.since(At(31))), (3, u64::MAX));
         losses.0.pop_back();
         assert_eq!((losses.since(At(5)), losses.since(At(10)), losses.since(At(11))), (8, 8, 5));

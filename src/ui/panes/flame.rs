@@ -25,11 +25,9 @@ impl Pane for Flame {
 
     fn title(&self, scene: &Scene<'_>) -> (String, String) {
         let way = if scene.app.profile().upward { "callees above callers" } else { "callers above callees" };
-        let against = match (&scene.memo.stacks.difference, &scene.app.options().against) {
-            (None, _) => String::new(),
-            (Some(_), None) => " against the rest".into(),
-            (Some(_), Some(t)) => format!(" against {}", units::cut(&t.opening().target, 30)),
-        };
+        let stacks = &scene.memo.stacks;
+        let against = stacks.difference.as_ref().map(|_| format!(" against {}", units::cut(&stacks.with.name, 40)));
+        let against = against.unwrap_or_default();
         (format!("flame graph{}{against}, {way}", of_type(scene)), over(scene))
     }
 
@@ -184,7 +182,7 @@ impl Flame {
         let theme = scene.theme;
         let unit = &scene.memo.stacks.weights.unit;
         let shown = |v: f64| cost(v, d.per, unit);
-        let before = if scene.app.options().against.is_some() { "before" } else { "rest" };
+        let before = scene.memo.stacks.with.column;
         let mut x = scene.field(on, 0, 0, "here", &shown(change.after), theme.strong) + 2;
         x = scene.field(on, x, 0, before, &shown(change.before), theme.text) + 2;
         let told = match (change.is_noise, change.ratio()) {

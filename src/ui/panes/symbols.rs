@@ -30,18 +30,14 @@ const COLUMNS: &[Column] = &[
 /// Where it is not.
 const COLUMNS_WITHOUT: &[Column] = &[COLUMNS[0], COLUMNS[1], COLUMNS[3], COLUMNS[4]];
 
-/// Where what is selected is shown against the rest.
+/// Where what is selected is shown against something else, whose column is named after it.
 const DIFFERENCES: &[Column] = &[
     Column::number("here", 15, 0),
-    Column::number("rest", 15, 1),
+    Column::number("", 15, 1),
     Column::number("", 7, 0),
     Column::wide("function", 24),
     Column::name("module", 12, 2),
 ];
-
-/// Where it is shown against another session.
-const DIFFERENCES_TO: &[Column] =
-    &[DIFFERENCES[0], Column::number("before", 15, 1), DIFFERENCES[2], DIFFERENCES[3], DIFFERENCES[4]];
 
 impl Symbols {
     /// Until there is a profile, who is busy is the best answer there is.
@@ -95,13 +91,9 @@ impl Symbols {
                 (r.module.to_string(), theme.dim),
             ]
         });
-        scene.table(
-            on,
-            self.name(),
-            if scene.app.options().against.is_some() { DIFFERENCES_TO } else { DIFFERENCES },
-            rows.collect(),
-            None,
-        );
+        let mut columns = DIFFERENCES.to_vec();
+        columns[1].title = scene.memo.stacks.with.column;
+        scene.table(on, self.name(), &columns, rows.collect(), None);
     }
 
     fn differences<'a>(&self, scene: &Scene<'a>) -> Vec<&'a DiffRow> {
