@@ -1,9 +1,10 @@
-//! What sampling all the time costs, on an nginx from idle to busy.
+//! What sampling all the time costs, on an nginx from idle to busy, and what `--off-cpu` does besides.
 //!
 //! Run: `cargo bench --bench recorder` (behind `--`: `--pairs N`, 30; `--hz N`, 49). Machines are shared
 //! and noisy, so each measure with the recorder stands beside one without it, in turns, and the medians
 //! of the pairs' ratios are quoted with their quartiles. It fails when the recorder takes 2 % of the
-//! machine or more, or costs 2 % of the requests per second or more.
+//! machine or more, or costs 2 % of the requests per second or more. What `--off-cpu` costs is not
+//! promised to be little but to be known: its pairs are with and without it, both with the recorder.
 //!
 //! CPU time is the kernel's own account in ns (schedstat): of nginx and the client for a request, which
 //! has the timer's interrupts and the walks over stacks in it, and of the recorder's thread.
@@ -15,7 +16,10 @@ mod nginx;
 
 use perfbench::clock::Clock;
 use perfbench::model::{CaptureId, Event};
-use perfbench::profile::{Capture, CaptureRequest, Recorder, RecorderRequest, Source, Want, record, start};
+use perfbench::profile::{
+    Capture, CaptureRequest, OffCpu, OffCpuRequest, Recorder, RecorderRequest, Source, Want, record, start,
+    watch_off_cpu,
+};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -57,29 +61,14 @@ fn main() -> Outcome<()> {
     let mut broken = Vec::new();
     for &(name, connections, pause_us) in LEVELS {
         let client = Client::start(nginx.port, connections, pause_us)?;
-        std::thread::sleep(Duration::from_millis(300));
-        let (mut costs, mut rates, mut threads, mut plain) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        for pair in 0..pairs {
-            let mut runs = [None, None];
-            for with in if pair % 2 == 0 { [true, false] } else { [false, true] } {
-                let recorder = with.then(|| Recording::start(hz));
-                std::thread::sleep(if with { WARM } else { Duration::from_millis(100) });
-                runs[usize::from(with)] = Some(measure(&client, worker, recorder.as_ref())?);
-            }
-            let [Some(without), Some(with)] = runs else { unreachable!("both were run") };
-            costs.push(with.ns_per_request() / without.ns_per_request());
-            rates.push(with.per_s() / without.per_s());
-            threads.push(with.thread_ns as f64 / (with.wall * 1e9 * cpus));
-            plain.push(without.per_s());
-        }
+        let ways = [Way::Nothing, Way::Recorder { hz }];
+        let Ratios { cost, rate, thread, per_s, .. } = Ratios::of(pairs, cpus, &client, worker, ways)?;
         client.end();
-        let (cost, rate, thread) = (quartiles(&mut costs), quartiles(&mut rates), quartiles(&mut threads));
         // Every CPU takes the timer's interrupt, busy or not.
         let kernel = f64::from(hz * 4) * per_sample / 1e9;
         let machine = thread[1] + kernel;
         println!(
-            "{name:<6} {:>10.0}   {:<15} {:>8.3} % {:>8.3} % {:>8.3} %   {}",
-            quartiles(&mut plain)[1],
+            "{name:<6} {per_s:>10.0}   {:<15} {:>8.3} % {:>8.3} % {:>8.3} %   {}",
             shown(cost),
             thread[1] * 100.0,
             kernel * 100.0,
@@ -92,6 +81,25 @@ fn main() -> Outcome<()> {
         if pause_us == 0 && 1.0 - rate[1] >= PROMISED {
             broken.push(format!("{name}: {:.2} % of the requests per second", (1.0 - rate[1]) * 100.0));
         }
+    }
+    println!("--off-cpu");
+    println!("level   requests/s  switches/s  CPU a request   µs a switch         thread of machine  requests/s");
+    println!("                                with/without    (of all that works) with/without       with/without");
+    for &(name, connections, pause_us) in LEVELS {
+        let client = Client::start(nginx.port, connections, pause_us)?;
+        let ways = [Way::Recorder { hz }, Way::OffCpu { hz, worker }];
+        let r = Ratios::of(pairs, cpus, &client, worker, ways)?;
+        client.end();
+        let more_us = r.per_switch.map(|ns| ns / 1e3);
+        println!(
+            "{name:<6} {:>10.0}  {:>10.0}  {:<15} {:<19} {:>8.3} %         {}",
+            r.per_s,
+            r.switches_per_s,
+            shown(r.cost),
+            shown(more_us),
+            r.thread[1] * 100.0,
+            shown(r.rate),
+        );
     }
     if broken.is_empty() { Ok(()) } else { Err(broken.join("; ").into()) }
 }
@@ -110,25 +118,97 @@ fn options() -> Outcome<(usize, u32)> {
     Ok((pairs, hz))
 }
 
-/// A flight recorder whose events are taken and thrown away.
+/// Pairs of runs, compared: quartiles of with / without.
+struct Ratios {
+    cost: [f64; 3],
+    rate: [f64; 3],
+    /// The added thread, of the machine.
+    thread: [f64; 3],
+    /// CPU time in ns that each switch of nginx and the client cost more.
+    per_switch: [f64; 3],
+    /// Without: medians.
+    per_s: f64,
+    switches_per_s: f64,
+}
+
+impl Ratios {
+    fn of(pairs: usize, cpus: f64, client: &Client, worker: i32, ways: [Way; 2]) -> Outcome<Ratios> {
+        std::thread::sleep(Duration::from_millis(300));
+        let mut all: [Vec<f64>; 6] = std::array::from_fn(|_| Vec::new());
+        for pair in 0..pairs {
+            let mut runs = [None, None];
+            for n in if pair % 2 == 0 { [1, 0] } else { [0, 1] } {
+                let recording = Recording::start(ways[n]);
+                std::thread::sleep(if recording.thread.is_some() { WARM } else { Duration::from_millis(100) });
+                runs[n] = Some(measure(client, worker, Some(&recording))?);
+            }
+            let [Some(without), Some(with)] = runs else { unreachable!("both were run") };
+            let more_ns = (with.ns_per_request() - without.ns_per_request()) * with.requests as f64;
+            let found = [
+                with.ns_per_request() / without.ns_per_request(),
+                with.per_s() / without.per_s(),
+                with.thread_ns as f64 / (with.wall * 1e9 * cpus),
+                more_ns / with.switches.max(1) as f64,
+                without.per_s(),
+                without.switches as f64 / without.wall,
+            ];
+            all.iter_mut().zip(found).for_each(|(all, value)| all.push(value));
+        }
+        let [cost, rate, thread, per_switch, per_s, switches] = all.map(|mut all| quartiles(&mut all));
+        Ok(Ratios { cost, rate, thread, per_switch, per_s: per_s[1], switches_per_s: switches[1] })
+    }
+}
+
+/// What watches meanwhile.
+#[derive(Clone, Copy)]
+enum Way {
+    Nothing,
+    Recorder {
+        hz: u32,
+    },
+    /// The recorder and `--off-cpu`, of nginx's worker and the client.
+    OffCpu {
+        hz: u32,
+        worker: i32,
+    },
+}
+
+/// What watches; its events are taken and thrown away.
 struct Recording {
     recorder: Option<Recorder>,
+    off_cpu: Option<OffCpu>,
     reader: Option<JoinHandle<()>>,
+    /// The thread whose CPU time is told.
+    thread: Option<&'static str>,
 }
 
 impl Recording {
-    fn start(hz: u32) -> Recording {
+    fn start(way: Way) -> Recording {
         let (out, events): (_, Receiver<Event>) = sync_channel(1024);
-        let request = RecorderRequest { hz, want: Want::AllCpus, ..RecorderRequest::new(vec![]) };
-        let recorder = record(request, Clock::start(), out);
+        let (hz, thread) = match way {
+            Way::Nothing => (None, None),
+            Way::Recorder { hz } => (Some(hz), Some("recorder")),
+            Way::OffCpu { hz, .. } => (Some(hz), Some("off-cpu")),
+        };
+        let recorder = hz.map(|hz| {
+            let request = RecorderRequest { hz, want: Want::AllCpus, ..RecorderRequest::new(vec![]) };
+            record(request, Clock::start(), out.clone())
+        });
+        let off_cpu = match way {
+            Way::OffCpu { worker, .. } => {
+                let pids = vec![worker.unsigned_abs(), std::process::id()];
+                Some(watch_off_cpu(OffCpuRequest::new(pids), Clock::start(), out))
+            }
+            _ => None,
+        };
         let reader = std::thread::spawn(move || events.iter().for_each(drop));
-        Recording { recorder: Some(recorder), reader: Some(reader) }
+        Recording { recorder, off_cpu, reader: Some(reader), thread }
     }
 }
 
 impl Drop for Recording {
     fn drop(&mut self) {
-        self.recorder = None;
+        (self.recorder, self.off_cpu) = (None, None);
         if let Some(reader) = self.reader.take() {
             let _ = reader.join();
         }
@@ -140,6 +220,7 @@ struct Run {
     requests: u64,
     cpu_ns: u64,
     thread_ns: u64,
+    switches: u64,
     wall: f64,
 }
 
@@ -154,20 +235,22 @@ impl Run {
 }
 
 fn measure(client: &Client, worker: i32, recording: Option<&Recording>) -> Outcome<Run> {
-    if recording.is_some_and(|r| !r.recorder.as_ref().is_some_and(Recorder::is_sampling)) {
+    if recording.and_then(|r| r.recorder.as_ref()).is_some_and(|r| !r.is_sampling()) {
         return Err("the recorder does not sample here: see `perfbench doctor`".into());
     }
-    let read = || -> Outcome<(u64, u64, u64)> {
-        let client_ns: u64 =
-            client.tids.iter().map(|tid| cpu_of(&format!("/proc/self/task/{tid}"))).sum::<Outcome<u64>>()?;
-        let thread_ns = if recording.is_some() { thread_cpu("recorder")? } else { 0 };
-        let requests = client.requests.load(Ordering::Relaxed);
-        Ok((requests, client_ns + cpu_of(&format!("/proc/{worker}"))?, thread_ns))
+    let mut watched: Vec<String> = client.tids.iter().map(|tid| format!("/proc/self/task/{tid}")).collect();
+    watched.push(format!("/proc/{worker}"));
+    let read = || -> Outcome<[u64; 4]> {
+        let cpu_ns: u64 = watched.iter().map(|folder| cpu_of(folder)).sum::<Outcome<u64>>()?;
+        let switches: u64 = watched.iter().map(|folder| switches_of(folder)).sum::<Outcome<u64>>()?;
+        let thread_ns = recording.and_then(|r| r.thread).map_or(Ok(0), thread_cpu)?;
+        Ok([client.requests.load(Ordering::Relaxed), cpu_ns, thread_ns, switches])
     };
     let (before, began) = (read()?, Instant::now());
     std::thread::sleep(MEASURED);
     let (after, wall) = (read()?, began.elapsed().as_secs_f64());
-    Ok(Run { requests: after.0 - before.0, cpu_ns: after.1 - before.1, thread_ns: after.2 - before.2, wall })
+    let [requests, cpu_ns, thread_ns, switches] = std::array::from_fn(|n| after[n] - before[n]);
+    Ok(Run { requests, cpu_ns, thread_ns, switches, wall })
 }
 
 /// Threads that ask nginx for the same thing all the time.
@@ -243,6 +326,13 @@ fn ns_per_sample(client: &Client, worker: i32) -> Outcome<[f64; 3]> {
 fn cpu_of(folder: &str) -> Outcome<u64> {
     let text = std::fs::read_to_string(format!("{folder}/schedstat"))?;
     Ok(text.split_whitespace().next().and_then(|w| w.parse().ok()).ok_or("no time in schedstat")?)
+}
+
+/// How often a process's main thread or a thread was taken off its CPU, by itself or not.
+fn switches_of(folder: &str) -> Outcome<u64> {
+    let text = std::fs::read_to_string(format!("{folder}/status"))?;
+    let counts = text.lines().filter_map(|l| l.split_once("voluntary_ctxt_switches:")?.1.trim().parse::<u64>().ok());
+    Ok(counts.sum())
 }
 
 fn thread_cpu(name: &str) -> Outcome<u64> {
