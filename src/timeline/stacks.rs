@@ -16,6 +16,7 @@ mod observed;
 mod odds;
 mod pattern;
 mod peek;
+mod rows;
 mod samples;
 
 pub use flame::{FlameGraph, FlameNode, NodeId, Order, Search, Step};
@@ -27,9 +28,11 @@ pub use peek::{Edge, Peek};
 pub use samples::Taken;
 
 use crate::model::{
-    At, CaptureId, FastMap, Frame, FrameId, FrameKind, OFF_CPU, Span, StackId, StackTable, Stacks, is_idle, is_on_cpu,
+    At, CaptureId, FastMap, Frame, FrameId, FrameKind, OFF_CPU, Sample, Span, StackId, StackTable, Stacks, is_idle,
+    is_on_cpu,
 };
 use flame::Tree;
+use rows::{Row, Rows, Source, Thread};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -45,7 +48,7 @@ pub struct Profile {
     functions: Numbered<Function>,
     comms: Numbered<Arc<str>>,
     types: Numbered<SampleType>,
-    rows: Vec<Row>,
+    rows: Rows,
     captures: BTreeMap<(CaptureId, u32), CaptureSum>,
     /// The stretches that captures told when they were done: several where several sources served one.
     done: BTreeMap<CaptureId, Vec<Span>>,
@@ -186,20 +189,6 @@ pub struct Weights {
     pub unit: Arc<str>,
 }
 
-#[derive(Clone, Debug, PartialEq)]
-struct Row {
-    at: At,
-    capture: CaptureId,
-    cpu: u32,
-    pid: u32,
-    tid: u32,
-    comm: u32,
-    sample_type: u32,
-    stack: Option<StackId>,
-    weight: u64,
-    idle: bool,
-}
-
 /// What a flame graph calls one frame: functions of one name are one box.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Name {
@@ -286,7 +275,7 @@ impl Profile {
             sum.weight = sum.weight.saturating_add(sample.weight);
         }
         let mut known = vec![None; stacks.table.nodes.len()];
-        let sorted = self.rows.len();
+        let mut rows = Vec::with_capacity(stacks.samples.len());
         for sample in &stacks.samples {
             // In the samples' order, so that the outcome does not depend on how a batch numbered its frames.
             let stack = sample.stack.and_then(|s| self.table.adopt(&stacks.table, &mut known, s));
@@ -298,29 +287,16 @@ impl Profile {
                 let kind = if kind == FrameKind::Inlined { FrameKind::User } else { kind };
                 self.function_of.push(self.functions.number(&Function { symbol, module, kind }));
             }
-            let row = Row {
-                at: sample.at,
-                capture: stacks.capture,
-                cpu: sample.cpu,
-                pid: sample.pid,
-                tid: sample.tid,
-                comm: self.comms.number(&sample.comm),
-                sample_type: number,
-                stack,
-                weight: sample.weight,
-                idle: is_idle(&stacks.event, sample.pid, self.innermost(stack)),
-            };
-            if !row.idle
-                && let Some(sum) = self.captures.get_mut(&(stacks.capture, number))
-            {
-                sum.busy = (sum.busy.0 + 1, sum.busy.1.saturating_add(row.weight));
+            let Sample { at, cpu, pid, tid, weight, .. } = *sample;
+            let thread = Thread { pid, tid, comm: self.comms.number(&sample.comm) };
+            let idle = is_idle(&stacks.event, pid, self.innermost(stack));
+            if !idle && let Some(sum) = self.captures.get_mut(&(stacks.capture, number)) {
+                sum.busy = (sum.busy.0 + 1, sum.busy.1.saturating_add(weight));
             }
-            self.rows.push(row);
+            let source = Source { capture: stacks.capture, sample_type: number, idle };
+            rows.push(Row { at, weight, stack, cpu, thread, source });
         }
-        let from = sorted.saturating_sub(1);
-        if !self.rows[from..].is_sorted_by_key(|r| r.at) {
-            self.rows.sort_by_key(|r| r.at);
-        }
+        self.rows.extend(rows);
     }
 
     /// The name of the innermost function.
@@ -331,7 +307,7 @@ impl Profile {
 
     /// Whether there is no sample.
     pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
+        self.rows.len() == 0
     }
 
     /// Whether a function of that name was sampled at all.
@@ -351,7 +327,7 @@ impl Profile {
 
     /// From the first sample to the last, when there is one.
     pub fn span(&self) -> Option<Span> {
-        Some(Span { from: self.rows.first()?.at, to: At(self.rows.last()?.at.0.saturating_add(1)) })
+        self.rows.span()
     }
 
     /// What each capture brought, by sample type.
@@ -492,30 +468,22 @@ impl Profile {
     }
 
     /// The samples a filter lets through, idle ones whatever it says of them.
-    fn passing<'a, 'f>(&'a self, filter: &'f StackFilter) -> impl Iterator<Item = &'a Row> + use<'a, 'f> {
+    fn passing<'a, 'f>(&'a self, filter: &'f StackFilter) -> impl Iterator<Item = Row> + use<'a, 'f> {
         let comm = filter.comm.as_deref().map(|c| self.comms.find(c));
-        let rows = match filter.span {
-            _ if comm == Some(None) => &[],
-            Some(span) => {
-                let from = self.rows.partition_point(|r| r.at < span.from);
-                let to = self.rows.partition_point(|r| r.at < span.to);
-                &self.rows[from..to.max(from)]
-            }
-            None => &self.rows[..],
-        };
-        let comm = comm.flatten();
         let hit = filter.symbol.as_ref().map(|p| self.stacks_with(p));
         let types = self.types_meant(filter.event.as_deref());
         let covered = if filter.capture.is_none() { self.covered(&types) } else { Vec::new() };
-        rows.iter().filter(move |row| {
-            types[row.sample_type as usize]
-                && filter.within.as_deref().is_none_or(|spans| is_within(spans, row.at) != filter.outside)
-                && (row.capture != CaptureId::RECORDER || !is_within(&covered, row.at))
+        let is_thread = move |t: &Thread| {
+            filter.pid.is_none_or(|pid| t.pid == pid)
+                && filter.tid.is_none_or(|tid| t.tid == tid)
+                && comm.is_none_or(|comm| Some(t.comm) == comm)
+        };
+        let is_source =
+            move |s: &Source| types[s.sample_type as usize] && filter.capture.is_none_or(|c| s.capture == c);
+        self.rows.select(filter.span, (is_thread, is_source)).filter(move |row| {
+            filter.within.as_deref().is_none_or(|spans| is_within(spans, row.at) != filter.outside)
+                && (row.source.capture != CaptureId::RECORDER || !is_within(&covered, row.at))
                 && filter.cpu.is_none_or(|cpu| row.cpu == cpu)
-                && filter.pid.is_none_or(|pid| row.pid == pid)
-                && filter.tid.is_none_or(|tid| row.tid == tid)
-                && filter.capture.is_none_or(|capture| row.capture == capture)
-                && comm.is_none_or(|comm| row.comm == comm)
                 && filter.ring.is_none_or(|ring| self.ring(row.stack) == Some(ring))
                 && hit.as_ref().is_none_or(|hit| row.stack.is_some_and(|s| hit[s.0 as usize]))
         })
@@ -527,10 +495,11 @@ impl Profile {
         let mut sums: FastMap<(u32, Option<StackId>), (u64, u64)> = FastMap::default();
         let (mut units, mut idle) = (Vec::new(), (0u64, 0u64));
         for row in self.passing(filter) {
-            if !units.contains(&row.sample_type) {
-                units.push(row.sample_type);
+            if !units.contains(&row.source.sample_type) {
+                units.push(row.source.sample_type);
             }
-            let sum = if row.idle && !filter.idle { &mut idle } else { sums.entry((row.comm, row.stack)).or_default() };
+            let is_left_out = row.source.idle && !filter.idle;
+            let sum = if is_left_out { &mut idle } else { sums.entry((row.thread.comm, row.stack)).or_default() };
             *sum = (sum.0.saturating_add(row.weight), sum.1 + 1);
         }
         let unit = |n: &u32| self.types.values[*n as usize].unit.clone();

@@ -50,7 +50,7 @@ impl Profile {
         let unit = self.select(filter).1.unit;
         let is_counted = &*unit == "samples";
         let mut columns: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
-        for row in self.passing(filter).filter(|r| filter.idle || !r.idle) {
+        for row in self.passing(filter).filter(|r| filter.idle || !r.source.idle) {
             let (second, ns) = (row.at.0 / 1_000_000_000, row.at.0 % 1_000_000_000);
             let part = ns * u64::from(rows) / 1_000_000_000;
             let cell = &mut columns.entry(second).or_insert_with(|| vec![0; rows as usize])[part as usize];

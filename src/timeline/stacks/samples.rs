@@ -35,13 +35,13 @@ impl Profile {
 
     /// The samples a filter lets through, in time order.
     pub fn samples<'a, 'f>(&'a self, filter: &'f StackFilter) -> impl Iterator<Item = Taken<'a>> + use<'a, 'f> {
-        self.passing(filter).filter(move |row| filter.idle || !row.idle).map(|row| Taken {
+        self.passing(filter).filter(move |row| filter.idle || !row.source.idle).map(|row| Taken {
             at: row.at,
             cpu: row.cpu,
-            pid: row.pid,
-            tid: row.tid,
-            comm: &self.comms.values[row.comm as usize],
-            sample_type: &self.types.values[row.sample_type as usize],
+            pid: row.thread.pid,
+            tid: row.thread.tid,
+            comm: &self.comms.values[row.thread.comm as usize],
+            sample_type: &self.types.values[row.source.sample_type as usize],
             stack: row.stack,
             weight: row.weight,
         })

@@ -308,7 +308,7 @@ proptest! {
         // Each batch of these tests has lost one.
         graph.weights.lost = whole_graph.weights.lost;
         prop_assert_eq!(graph, whole_graph);
-        let times: Vec<_> = split.rows.iter().map(|r| r.at).collect();
+        let times: Vec<_> = split.samples(&filter).map(|s| s.at).collect();
         prop_assert!(times.is_sorted());
     }
 

@@ -37,7 +37,8 @@ impl Pane for Findings {
     fn draw(&self, scene: &Scene<'_>, on: &mut Canvas<'_>) {
         let theme = scene.theme;
         if scene.memo.findings.is_empty() {
-            return scene.nothing(on, "none yet");
+            let is_over = scene.timeline.closing().is_some();
+            return scene.nothing(on, if is_over { "none" } else { "none yet" });
         }
         let roomy = on.height() >= 14;
         let selected = scene.app.row(self.name());

@@ -66,7 +66,7 @@ impl Axis {
 
     /// Which slice a sample falls into; none when it was taken outside of what was observed.
     fn slice(&self, row: &Row) -> Option<usize> {
-        let spans = self.by_capture.get(&row.capture)?;
+        let spans = self.by_capture.get(&row.source.capture)?;
         let n = spans.partition_point(|(s, ..)| s.from <= row.at).checked_sub(1)?;
         let (span, before, is_timed) = spans[n];
         // A profile from elsewhere may have all its samples at its very end.
@@ -159,15 +159,16 @@ impl<'a> Half<'a> {
     fn gather(&mut self, side: &Side<'_>, axis: &Axis) {
         let (mut square, mut divisor_of_all) = (0.0, 0u64);
         let mut lost_of: BTreeMap<(CaptureId, u32), u64> = BTreeMap::new();
-        for row in self.profile.passing(&side.filter).filter(|r| side.filter.idle || !r.idle) {
-            let Some(slice) = axis.slice(row) else {
+        for row in self.profile.passing(&side.filter).filter(|r| side.filter.idle || !r.source.idle) {
+            let Some(slice) = axis.slice(&row) else {
                 self.sum.outside += 1;
                 continue;
             };
-            let sum = &self.profile.captures[&(row.capture, row.sample_type)];
-            lost_of.insert((row.capture, row.sample_type), sum.lost);
+            let of = (row.source.capture, row.source.sample_type);
+            let sum = &self.profile.captures[&of];
+            lost_of.insert(of, sum.lost);
             let weight = row.weight as f64 * sum.made_up();
-            let cell = self.cells.entry((row.comm, row.stack)).or_insert_with(|| vec![0.0; axis.slices]);
+            let cell = self.cells.entry((row.thread.comm, row.stack)).or_insert_with(|| vec![0.0; axis.slices]);
             cell[slice] += weight;
             self.sum.samples += 1;
             self.sum.weight += weight;
