@@ -5,7 +5,7 @@
 
 use super::text::{bytes, time};
 use crate::model::{Finding, clean};
-use crate::timeline::{ClientLateness, ClientUse, Timeline};
+use crate::timeline::{ClientLateness, ClientUse, ON_TIME_P50_NS, ON_TIME_P99_NS, Timeline};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 
@@ -76,6 +76,14 @@ pub(super) fn text(t: &Timeline, findings: &[Finding], out: &mut String) {
         ));
     }
     line(schedule(&late));
+    if late.is_on_time() == Some(false) {
+        line(format!(
+            "  not on time: on an idle core p50 is under {} and p99 under {}; this machine, its CPUs' other work or too few \
+             connections kept requests from leaving when they fell due",
+            time(ON_TIME_P50_NS as f64),
+            time(ON_TIME_P99_NS as f64)
+        ));
+    }
     if let Some(now) = ledger.memory {
         let peak = ledger.memory_peak.map_or("?".into(), |n| bytes(n as f64));
         let limit = ledger.memory_limit.map_or(String::new(), |n| format!(" of {}", bytes(n as f64)));
@@ -127,6 +135,7 @@ pub(super) fn json(t: &Timeline, findings: &[Finding], into: &mut Value) {
         "file_descriptor_limit": ledger.fd_limit,
         "scheduled": round(late.scheduled),
         "offered": late.offered,
+        "on_time": late.is_on_time(),
         "short_percent": round(late.short_percent()),
         "dropped": late.dropped,
         "limits_run": match limits {

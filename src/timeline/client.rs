@@ -103,6 +103,14 @@ pub struct ClientLateness {
     pub scheduled: Option<f64>,
 }
 
+/// Send lag that an idle core keeps at 20 000/s, ns, and the part of the requests that may be missing: what
+/// is worse is told.
+pub const ON_TIME_P50_NS: u64 = 50_000;
+/// See [`ON_TIME_P50_NS`].
+pub const ON_TIME_P99_NS: u64 = 200_000;
+/// See [`ON_TIME_P50_NS`].
+pub const ON_TIME_MISSING: f64 = 0.001;
+
 impl ClientLateness {
     /// What the load of a stretch and the plan of its session say.
     pub fn of(t: &Timeline, sum: &LoadSum) -> ClientLateness {
@@ -115,6 +123,14 @@ impl ClientLateness {
         let seconds = ends.since_ns(sum.span.from) as f64 / 1e9;
         let scheduled = plan.rate_per_s.filter(|_| is_steady).map(|per_s| per_s * seconds);
         ClientLateness { lag: sum.lag, offered: sum.offered, dropped: sum.dropped, scheduled }
+    }
+
+    /// Whether requests left when they fell due, as they do on an idle core; `None` in a closed loop.
+    pub fn is_on_time(&self) -> Option<bool> {
+        // One more or less is where the stretch was cut.
+        let is_whole = self.scheduled.is_none_or(|n| (n - self.offered as f64).abs() <= 1.0 + n * ON_TIME_MISSING);
+        let is_prompt = self.lag.p50 < ON_TIME_P50_NS && self.lag.p99 < ON_TIME_P99_NS;
+        (self.lag.count > 0).then_some(is_whole && is_prompt && self.dropped == 0)
     }
 
     /// By how much less was offered than scheduled, per cent; negative when it was more.
@@ -289,6 +305,14 @@ mod tests {
         let mut t = opened();
         let late = ClientLateness::of(&t, &t.load().sum(t.whole()));
         assert_eq!(late.scheduled.map(f64::round), Some(50.0));
+        let lag = |p50, p99, count| Quantiles { p50, p99, count, ..Quantiles::default() };
+        let on_time = |lag, dropped| ClientLateness { lag, dropped, offered: 50, scheduled: Some(50.0) }.is_on_time();
+        assert_eq!(on_time(lag(49_999, 199_999, 9), 0), Some(true));
+        for (lag, dropped) in [(lag(50_000, 60_000, 9), 0), (lag(1, 200_000, 9), 0), (lag(1, 2, 9), 1)] {
+            assert_eq!(on_time(lag, dropped), Some(false));
+        }
+        let few = ClientLateness { lag: lag(1, 2, 9), dropped: 0, offered: 48, scheduled: Some(50.0) };
+        assert_eq!((few.is_on_time(), on_time(lag(0, 0, 0), 0)), (Some(false), None));
         assert_eq!(late.short_percent().map(f64::round), Some((100.0 * (50.0 - late.offered as f64) / 50.0).round()));
         t.apply(&Event::Mark(Mark { at: At(SECOND), kind: MarkKind::Rate, label: "rate".into() }));
         assert_eq!(ClientLateness::of(&t, &t.load().sum(t.whole())).scheduled, None);
