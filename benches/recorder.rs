@@ -141,6 +141,7 @@ impl Ratios {
                 let recording = Recording::start(ways[n]);
                 std::thread::sleep(if recording.thread.is_some() { WARM } else { Duration::from_millis(100) });
                 runs[n] = Some(measure(client, worker, Some(&recording))?);
+                recording.end()?;
             }
             let [Some(without), Some(with)] = runs else { unreachable!("both were run") };
             let more_ns = (with.ns_per_request() - without.ns_per_request()) * with.requests as f64;
@@ -177,7 +178,7 @@ enum Way {
 struct Recording {
     recorder: Option<Recorder>,
     off_cpu: Option<OffCpu>,
-    reader: Option<JoinHandle<()>>,
+    reader: Option<JoinHandle<Option<String>>>,
     /// The thread whose CPU time is told.
     thread: Option<&'static str>,
 }
@@ -201,8 +202,18 @@ impl Recording {
             }
             _ => None,
         };
-        let reader = std::thread::spawn(move || events.iter().for_each(drop));
+        // What stands in the way: a watch that only looks at /proc costs nothing.
+        let reader = std::thread::spawn(move || {
+            let faults = events.iter().filter_map(|e| if let Event::Fault(f) = e { Some(f.what) } else { None });
+            faults.reduce(|first, _| first)
+        });
         Recording { recorder, off_cpu, reader: Some(reader), thread }
+    }
+
+    fn end(mut self) -> Outcome<()> {
+        (self.recorder, self.off_cpu) = (None, None);
+        let fault = self.reader.take().and_then(|reader| reader.join().ok()).flatten();
+        fault.map_or(Ok(()), |what| Err(what.into()))
     }
 }
 

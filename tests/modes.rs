@@ -375,7 +375,13 @@ fn wrong_words_are_explained_with_exit_code_2() {
     ] {
         let ended = Running::start(bench.command(words)).end();
         assert_eq!((ended.status.code(), &*ended.stdout), (Some(2), ""), "{words:?}");
-        assert!(ended.stderr.starts_with("error: ") && !ended.stderr.contains("panicked"), "{}", ended.stderr);
+        assert!(
+            ended.stderr.starts_with("perfbench: ")
+                && ended.stderr.lines().count() == 1
+                && !ended.stderr.contains("panicked"),
+            "{}",
+            ended.stderr
+        );
     }
 }
 

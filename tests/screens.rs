@@ -381,12 +381,40 @@ fn two_stretches_are_compared_when_one_is_kept() {
     app.act(Action::SelectSpan(span(61, 64)), w);
     let overlapping = text(&draw(&mut app, w, 160, 50));
     assert!(overlapping.contains("1:01.0–1:02.0 is in both sides"), "{overlapping}");
+    // Slow requests of a time are in both sides of a comparison with that time.
+    press(&mut app, w, &[KeyCode::Esc, KeyCode::Char('w'), KeyCode::Char('v')]);
+    let slow = text(&draw(&mut app, w, 160, 50));
+    assert!(slow.contains("is in both sides"), "{slow}");
     // Pressed without a selection it is dropped, and v compares with the rest again.
     press(&mut app, w, &[KeyCode::Esc, KeyCode::Char('b')]);
     app.act(Action::SelectSpan(span(62, 65)), w);
     press(&mut app, w, &[KeyCode::Char('v')]);
     let rest = text(&draw(&mut app, w, 160, 50));
     assert!(rest.contains("against the rest") && !rest.contains("kept to compare"), "{rest}");
+}
+
+#[test]
+fn a_kept_stretch_takes_the_place_of_another_session() {
+    let w = session();
+    let other = std::sync::Arc::new(w.timeline().clone());
+    let mut app = app_with(w, Options { against: Some(other), ..Options::default() });
+    let span = |from: u64, to: u64| Span { from: At(from * 1_000_000_000), to: At(to * 1_000_000_000) };
+    let seen = |app: &mut App| text(&draw(app, w, 160, 50));
+    press(&mut app, w, &[KeyCode::Char('5')]);
+    app.act(Action::SelectSpan(span(60, 62)), w);
+    assert!(seen(&mut app).contains("flame graph against http://"));
+    press(&mut app, w, &[KeyCode::Char('b')]);
+    let kept = seen(&mut app);
+    assert!(kept.contains("is kept") && !kept.contains("flame graph against"), "{kept}");
+    app.act(Action::SelectSpan(span(62, 65)), w);
+    press(&mut app, w, &[KeyCode::Char('v')]);
+    assert!(seen(&mut app).contains("flame graph against 1:00.0–1:02.0"));
+    // Esc clears what is selected, then what is kept: the other session is back.
+    press(&mut app, w, &[KeyCode::Esc]);
+    let cleared = seen(&mut app);
+    assert!(cleared.contains("kept to compare with") && !cleared.contains("flame graph against"), "{cleared}");
+    press(&mut app, w, &[KeyCode::Esc]);
+    assert!(seen(&mut app).contains("flame graph against http://"));
 }
 
 #[test]

@@ -65,13 +65,25 @@ pub(super) fn diff(args: &DiffArgs) -> Result<(), Failure> {
     print(&if args.json { diff_json(&report) } else { diff_text(&report) })
 }
 
-/// Two parts of one session have no sample in common. Where a stretch is given of one side only, the other is
-/// the rest.
+/// Two parts of one session have no sample in common. Where a stretch is given of one side only, and nothing else
+/// tells the sides apart, the other is the rest.
 fn keep_apart(a: &mut StackFilter, b: &mut StackFilter) -> Result<(), Failure> {
-    let is_alike = StackFilter { span: None, ..a.clone() } == StackFilter { span: None, ..b.clone() };
+    let what = |f: &StackFilter| StackFilter { span: None, capture: None, ..f.clone() };
+    if what(a) != what(b) || a.capture.is_some() && b.capture.is_some() && a.capture != b.capture {
+        return Ok(());
+    }
     let rest_of = |span: Span| (Some([span].into()), true);
     match (a.span, b.span) {
-        _ if !is_alike => {}
+        (x, y) if a.capture != b.capture => {
+            let whole = Span { from: At::START, to: At(u64::MAX) };
+            if x.unwrap_or(whole).common(y.unwrap_or(whole)).is_some() {
+                let n = a.capture.or(b.capture).map_or(0, |id| id.0);
+                let other = if a.capture.is_some() { "--b-capture" } else { "--a-capture" };
+                return Err(usage(anyhow!(
+                    "both sides have samples of capture {n}: give {other} too, or stretches apart"
+                )));
+            }
+        }
         (None, None) => {
             return Err(usage(anyhow!(
                 "A and B are the same samples: give two sessions, or two parts of one by --a 10s-20s --b 40s-50s or --a-capture 1 --b-capture 2"

@@ -66,7 +66,11 @@ fn failed(e: impl Into<anyhow::Error>) -> Failure {
 
 /// Reads the arguments, does what they ask, and tells the exit code.
 pub fn main() -> ExitCode {
-    let args = Args::parse(); // wrong arguments end here, with exit code 2
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(e) if e.use_stderr() => return say(&anyhow::anyhow!(in_a_line(&e.to_string())), 2),
+        Err(help) => help.exit(),
+    };
     let done = match args.sub {
         None => run::run(args.run),
         Some(Sub::Play(a)) => play::play(&a),
@@ -89,6 +93,16 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// What clap says of wrong arguments: what is wrong and its tips, without the usage, which `--help` has.
+fn in_a_line(told: &str) -> String {
+    let about = told.split("\nUsage:").next().unwrap_or(told);
+    let about = about.split("\nFor more information").next().unwrap_or(about);
+    let about = about.strip_prefix("error: ").unwrap_or(about);
+    let parts = about.split("\n\n").map(|part| part.split_whitespace().collect::<Vec<_>>().join(" "));
+    let parts: Vec<String> = parts.filter(|part| !part.is_empty()).collect();
+    format!("{}; --help says what there is", parts.join("; "))
+}
+
 fn say(e: &anyhow::Error, code: u8) -> ExitCode {
     // One line: messages may quote lines of files, which are cleaned of line breaks here.
     say_err!("perfbench: {}", crate::model::clean(&format!("{e:#}"), 1000));
@@ -107,5 +121,29 @@ fn print(text: &str) -> Result<(), Failure> {
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(failed(e)),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_clap_says_fits_a_line() {
+        for (words, told) in [
+            (
+                &["--bogus"][..],
+                "unexpected argument '--bogus' found; tip: to pass '--bogus' as a value, use '-- --bogus'",
+            ),
+            (&["--replay"], "a value is required for '--replay <FILE>...' but none was supplied"),
+            (&["diff"], "the following required arguments were not provided: <A>"),
+            (&["--rate", "x"], "invalid value 'x' for '--rate <PER_S>': give a number above 0"),
+            (&["play", "x", "--format", "a"], "unexpected argument '--format' found"),
+        ] {
+            let e = Args::try_parse_from(std::iter::once("perfbench").chain(words.iter().copied())).unwrap_err();
+            let line = in_a_line(&e.to_string());
+            assert!(line.starts_with(told) && line.ends_with("; --help says what there is"), "{line}");
+            assert!(!line.contains('\n') && !line.contains("Usage"), "{line}");
+        }
     }
 }

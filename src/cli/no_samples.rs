@@ -3,9 +3,9 @@
 //!
 //! Must not: print.
 
-use crate::model::{CaptureState, clean};
+use crate::model::{CaptureId, CaptureState, clean};
 use crate::timeline::Timeline;
-use crate::timeline::stacks::{StackFilter, Taken};
+use crate::timeline::stacks::{Ring, StackFilter, Taken};
 use std::collections::BTreeMap;
 
 /// What there is instead is told of so many at most.
@@ -23,12 +23,11 @@ pub(super) fn why_none(t: &Timeline, filter: &StackFilter) -> String {
     // Each thing that was asked for, alone: the first that nothing was sampled of is why.
     let any = StackFilter { event: filter.event.clone(), idle: true, ..StackFilter::default() };
     let is_none = |only: StackFilter| profile.samples(&only).next().is_none();
-    let most = |name: fn(&Taken<'_>) -> String| most_sampled(profile.samples(&any), name);
+    let most = |name: fn(&Taken<'_>) -> (String, String)| most_sampled(profile.samples(&any), name);
     match filter {
         StackFilter { capture: Some(id), .. } if is_none(StackFilter { capture: filter.capture, ..any.clone() }) => {
-            let mut known: Vec<String> = profile.captures().map(|(id, _)| id.0.to_string()).collect();
-            known.dedup();
-            format!("there is no capture {} with samples, but {}", id.0, known.join(", "))
+            let known = most(|s| (s.capture.0.to_string(), String::new()));
+            format!("there is no capture {} with such samples, but {known}", id.0)
         }
         StackFilter { pid: Some(pid), .. } if is_none(StackFilter { pid: Some(*pid), ..any.clone() }) => {
             format!("no sample is of process {pid}; most are of {}", most(|s| numbered(s.pid, s.comm)))
@@ -38,10 +37,10 @@ pub(super) fn why_none(t: &Timeline, filter: &StackFilter) -> String {
         }
         StackFilter { comm: Some(comm), .. } if is_none(StackFilter { comm: Some(comm.clone()), ..any.clone() }) => {
             let comm = clean(comm, 60);
-            format!("no sample is of a thread named {comm}; most are of {}", most(|s| named(s.comm)))
+            format!("no sample is of a thread named {comm}; most are of {}", most(|s| (named(s.comm), String::new())))
         }
         StackFilter { cpu: Some(cpu), .. } if is_none(StackFilter { cpu: Some(*cpu), ..any.clone() }) => {
-            format!("no sample is of CPU {cpu}; most are of {}", most(|s| format!("CPU {}", s.cpu)))
+            format!("no sample is of CPU {cpu}; most are of {}", most(|s| (format!("CPU {}", s.cpu), String::new())))
         }
         StackFilter { symbol: Some(p), .. } if is_none(StackFilter { symbol: Some(p.clone()), ..any.clone() }) => {
             let text = clean(p.text(), 200);
@@ -49,6 +48,15 @@ pub(super) fn why_none(t: &Timeline, filter: &StackFilter) -> String {
         }
         StackFilter { span: Some(_), .. } if is_none(StackFilter { span: filter.span, ..any.clone() }) => {
             format!("no stacks in that stretch; the session has some from {} to {}", all.from, all.to)
+        }
+        StackFilter { ring: Some(ring), .. } if is_none(StackFilter { ring: Some(*ring), ..any.clone() }) => {
+            let place = if *ring == Ring::Kernel { "in the kernel" } else { "in user space" };
+            format!("no sample was taken {place}")
+        }
+        StackFilter { outside: true, within, .. }
+            if is_none(StackFilter { outside: true, within: within.clone(), ..any.clone() }) =>
+        {
+            format!("nothing is left of the session's samples ({} to {}) outside of that stretch", all.from, all.to)
         }
         _ if is_none(StackFilter { idle: true, ..filter.clone() }) => {
             "there are samples of each thing asked for, but none of all of them together".into()
@@ -63,34 +71,38 @@ fn named(comm: &str) -> String {
 }
 
 /// A process or thread with its name.
-fn numbered(id: u32, comm: &str) -> String {
-    let name = named(comm);
-    if id == u32::MAX { format!("{name} (no number known)") } else { format!("{id} ({name})") }
+fn numbered(id: u32, comm: &str) -> (String, String) {
+    let id = if id == u32::MAX { "no known number".into() } else { id.to_string() };
+    (id, format!(" ({})", named(comm)))
 }
 
-/// The names with the most samples.
-fn most_sampled<'a>(samples: impl Iterator<Item = Taken<'a>>, name: fn(&Taken<'_>) -> String) -> String {
-    let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+/// Who has the most samples, each with the first of what else it was called.
+fn most_sampled<'a>(samples: impl Iterator<Item = Taken<'a>>, name: fn(&Taken<'_>) -> (String, String)) -> String {
+    let mut counts: BTreeMap<String, (u64, String)> = BTreeMap::new();
     for sample in samples {
-        *counts.entry(name(&sample)).or_default() += 1;
+        let (who, more) = name(&sample);
+        counts.entry(who).or_insert((0, more)).0 += 1;
     }
-    let mut names: Vec<(String, u64)> = counts.into_iter().collect();
-    names.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
+    let mut names: Vec<(String, (u64, String))> = counts.into_iter().collect();
+    names.sort_by_key(|(_, (n, _))| std::cmp::Reverse(*n));
     names.truncate(TOLD);
-    names.into_iter().map(|(name, _)| name).collect::<Vec<_>>().join(", ")
+    names.into_iter().map(|(who, (_, more))| who + &more).collect::<Vec<_>>().join(", ")
 }
 
 /// Why a session has no stacks at all.
 fn why_no_stacks(t: &Timeline) -> String {
-    let failure = t.captures().flat_map(|(_, news)| news).chain(t.recorder()).find_map(|n| match &n.state {
-        CaptureState::Failed { what, mend } => Some((what, mend)),
+    let news: Vec<_> = t.captures().flat_map(|(_, news)| news).chain(t.recorder()).collect();
+    let failure = news.iter().find_map(|n| match &n.state {
+        CaptureState::Failed { what, mend } => Some((n.id, what, mend)),
         _ => None,
     });
     match failure {
-        Some((what, mend)) => {
+        Some((id, what, mend)) => {
+            let who = if id == CaptureId::RECORDER { "the flight recorder" } else { "its capture" };
             let mend = mend.as_ref().map(|m| format!("; {m}")).unwrap_or_default();
-            format!("the session has no stacks, its capture failed: {what}{mend}")
+            format!("the session has no stacks, {who} failed: {what}{mend}")
         }
+        None if !news.is_empty() => "the session has no stacks: nothing was sampled while it was recorded".into(),
         None => "the session has no stacks: it was recorded without the flight recorder and without a capture \
                  (--capture AT,FOR, or c on the screen)"
             .into(),

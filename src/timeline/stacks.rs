@@ -246,7 +246,8 @@ impl Profile {
     }
 
     /// The stretch in which the source sampled whose samples for a capture lie in `samples`: of those told
-    /// the shortest that holds them all. None where none does.
+    /// the shortest that holds them all, which may be another source's where this one's samples happen to lie
+    /// in both. None where none does.
     fn own_stretch(&self, capture: CaptureId, samples: Span) -> Option<Span> {
         // Samples without times all stand where their stretch begins or ends.
         let is_instant = samples.len_ns() <= 1;

@@ -30,7 +30,7 @@ impl App {
     pub fn act(&mut self, action: Action, workbench: &Workbench) {
         let end = workbench.timeline().end();
         // An answer to the step before this one.
-        self.message.take_if(|m| m.tone == Tone::Plain);
+        self.message.take_if(|m| m.is_answer);
         match action {
             Action::Quit => self.quit = true,
             Action::Redraw => self.redraw = true,
@@ -68,7 +68,7 @@ impl App {
                 let by_hand = |m: &&Mark| m.kind == MarkKind::User;
                 let n = workbench.timeline().marks().iter().filter(by_hand).count() + 1;
                 self.commands.push(Command::Mark(format!("mark {n}")));
-                self.tell(format!("mark {n} at {}", clock(end)), Tone::Plain);
+                self.answer(format!("mark {n} at {}", clock(end)));
             }
             Action::Rate(by) => self.commands.push(Command::Rate { factor: RATE_STEP.powi(by) }),
             Action::PauseLoad => self.commands.push(Command::Pause),
@@ -113,7 +113,7 @@ impl App {
             }
             Action::Speed(by) => {
                 self.speed = step_in(&SPEEDS, self.speed, by);
-                self.tell(format!("playback {}×", self.speed), Tone::Plain);
+                self.answer(format!("playback {}×", self.speed));
             }
             Action::Select(steps) => {
                 let from = match (self.anchor, self.cursor) {
@@ -172,11 +172,11 @@ impl App {
             }
             Action::Slow => match self.selection.band.take() {
                 Some(_) if self.selection.span.is_none() => {
-                    (self.profile.rest, self.profile.against) = (false, self.options.against.is_some());
+                    (self.profile.rest, self.profile.against) = (false, self.compares_by_itself());
                 }
                 Some(_) => {}
                 None if self.memo.focus.response.count == 0 => {
-                    self.tell("no response in this stretch, so none was slow", Tone::Plain);
+                    self.answer("no response in this stretch, so none was slow");
                 }
                 None => {
                     let low_ns = self.memo.focus.response.p99;
@@ -250,22 +250,23 @@ impl App {
         if workbench.timeline().profile().is_empty() {
             let why =
                 if self.options.playback.is_some() { "this session has no stacks" } else { "there are no stacks yet" };
-            return self.tell(why, Tone::Plain);
+            return self.answer(why);
         }
+        let by_itself = self.compares_by_itself();
         let p = &mut self.profile;
         match look {
             Look::SampleType => {
                 let types = workbench.timeline().profile().sample_types();
                 p.next_type(&types);
                 if types.len() < 2 {
-                    self.tell("the session has one sample type; --off-cpu and --pprof bring others", Tone::Plain);
+                    self.answer("the session has one sample type; --off-cpu and --pprof bring others");
                 }
             }
             Look::Hold => self.hold(workbench),
             Look::Rest if p.rest => p.rest = false,
-            Look::Against if self.options.against.is_some() && p.held.is_none() => p.against = !p.against,
+            Look::Against if by_itself => p.against = !p.against,
             Look::Rest | Look::Against if self.selection.span.is_none() && self.selection.band.is_none() => {
-                self.tell("select a stretch of time first (⇧←→), or slow requests (w)", Tone::Plain);
+                self.answer("select a stretch of time first (⇧←→), or slow requests (w)");
             }
             Look::Rest => (p.rest, p.against) = (!p.rest, false),
             Look::Against => (p.rest, p.against) = (false, !p.against),
@@ -275,20 +276,28 @@ impl App {
         }
     }
 
+    /// Whether stacks are shown as a difference without having been asked for: to another session.
+    fn compares_by_itself(&self) -> bool {
+        self.options.against.is_some() && self.profile.held.is_none()
+    }
+
     /// Keeps what is selected as what the next selection is compared with, or nothing any more.
     fn hold(&mut self, workbench: &Workbench) {
-        let is_selected = self.selection.span.is_some() || self.selection.band.is_some();
-        let selected = Held { span: steady(&self.view(workbench)), band: self.selection.band };
+        let Selection { span, band, .. } = self.selection;
+        // Captures alone have no present stretch that slow requests could be of.
+        let is_selected = span.is_some() || band.is_some() && workbench.timeline().profile().is_recorded_throughout();
+        let selected = Held { span: steady(&self.view(workbench)), band };
         let had = self.profile.held.take();
-        (self.profile.rest, self.profile.against) = (false, self.options.against.is_some());
-        if is_selected && had != Some(selected) {
+        let is_kept = |h: Held| h.band == band && span.is_none_or(|s| s == h.span);
+        if is_selected && !had.is_some_and(is_kept) {
             self.profile.held = Some(selected);
-            self.tell(format!("{} is kept: select another stretch, v compares them", selected.name()), Tone::Plain);
+            self.answer(format!("{} is kept: select another stretch, v compares them", selected.name()));
         } else if had.is_some() {
-            self.tell("nothing is kept to compare with", Tone::Plain);
+            self.answer("nothing is kept to compare with");
         } else {
-            self.tell("select a stretch of time first (⇧←→), or slow requests (w)", Tone::Plain);
+            self.answer("select a stretch of time first (⇧←→), or slow requests (w)");
         }
+        (self.profile.rest, self.profile.against) = (false, self.compares_by_itself());
     }
 
     fn narrow(&mut self, to: Narrow, end: At) {
@@ -386,10 +395,11 @@ impl App {
         } else if self.row.take().is_some() {
         } else if self.selection != Selection::default() {
             (self.selection, self.anchor) = (Selection::default(), None);
-            (self.profile.rest, self.profile.against) = (false, self.options.against.is_some());
+            (self.profile.rest, self.profile.against) = (false, self.compares_by_itself());
         } else if !self.search.is_empty() {
             self.search.clear();
         } else if self.profile.held.take().is_some() {
+            self.profile.against = self.compares_by_itself();
         } else {
             self.message = None;
         }

@@ -79,6 +79,8 @@ pub struct Message {
     pub tone: Tone,
     /// Until when, on the feed's clock.
     pub until: At,
+    /// Whether it answers a step of the user: the next step takes it away.
+    pub is_answer: bool,
 }
 
 /// The state of the screen.
@@ -303,7 +305,14 @@ impl App {
     /// Shows a line for some seconds.
     pub fn tell(&mut self, text: impl Into<String>, tone: Tone) {
         let seconds = if tone == Tone::Bad { 8 } else { 4 };
-        self.message = Some(Message { text: text.into(), tone, until: self.now + Duration::from_secs(seconds) });
+        let until = self.now + Duration::from_secs(seconds);
+        self.message = Some(Message { text: text.into(), tone, until, is_answer: false });
+    }
+
+    /// Answers a step of the user, until the next one.
+    pub(super) fn answer(&mut self, text: impl Into<String>) {
+        self.tell(text, Tone::Plain);
+        self.message.iter_mut().for_each(|m| m.is_answer = true);
     }
 
     /// Lets time pass: playback moves on, messages go, news are told. True when something

@@ -6,7 +6,7 @@
 use super::memo::{Needs, steady};
 use super::profile_state::{Held, ProfileState};
 use super::units;
-use crate::model::Metric;
+use crate::model::{Metric, Span};
 use crate::timeline::stacks::diff::{self, Change, Comparison, DiffRow, Per, Side, SideSum, Which};
 use crate::timeline::stacks::{FlameGraph, Hot, HotLine, Order, Pattern, Peek, StackFilter, Subsecond, Weights};
 use crate::timeline::{Selection, Timeline, View};
@@ -232,13 +232,10 @@ const KEPT_HOT: usize = 5000;
 
 /// The samples of the time that was kept, of the same processes, CPUs and symbols.
 fn kept(view: &View<'_>, held: Held, filter: &StackFilter) -> Result<StackFilter, String> {
-    if let Some(both) =
-        view.selection.span.and_then(|s| s.common(held.span)).filter(|_| view.selection.band == held.band)
-    {
-        return Err(format!(
-            "{}–{} is in both sides: select a stretch apart from the one that is kept",
-            both.from, both.to
-        ));
+    // Whatever else they are narrowed to: samples of one instant are no evidence against themselves.
+    if let Some(both) = filter.span.map_or(Some(held.span), |span| span.common(held.span)) {
+        let Span { from, to } = both;
+        return Err(format!("{from}–{to} is in both sides: select a stretch apart from the one that is kept"));
     }
     let selection = Selection { span: Some(held.span), band: held.band, ..view.selection.clone() };
     let view = View { selection: &selection, ..*view };

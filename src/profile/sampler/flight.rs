@@ -60,8 +60,13 @@ impl Outbox {
 
     /// Sends what is left, the reader having some time to take it.
     pub(super) fn end(&mut self) {
-        let turns = (0..LAST_TURNS).take_while(|_| !self.flush());
-        turns.for_each(|_| std::thread::sleep(LAST_TURN));
+        for _ in 0..LAST_TURNS {
+            if self.flush() {
+                return;
+            }
+            std::thread::sleep(LAST_TURN);
+        }
+        self.flush();
     }
 
     /// Sends what there is room for; whether nothing waits any more.
@@ -137,6 +142,8 @@ impl Losses {
 struct Under {
     id: CaptureId,
     span: Span,
+    /// Samples that were lost in it, when sampling is over.
+    lost: u64,
     /// Java processes are writing their maps; sampling is over.
     maps: Option<MapJobs>,
 }
@@ -303,7 +310,7 @@ impl Flight {
         let from = Span::ending(asked, u64::try_from(before.as_nanos()).unwrap_or(u64::MAX)).from;
         let (from, to) = (from.max(running.since), (asked + after).max(running.since));
         let span = Span { from, to };
-        self.under = Some(Under { id, span, maps: None });
+        self.under = Some(Under { id, span, lost: 0, maps: None });
         let for_ns = span.to.since_ns(now);
         let (hz, how) = (running.sampling.events.hz, running.sampling.how());
         self.outbox.news(now, id, CaptureState::Sampling { for_ns, hz, how });
@@ -408,6 +415,7 @@ impl Flight {
             let (Some(running), Some(under)) = (&self.running, &mut self.under) else { return };
             let span = under.span;
             let samples: Vec<Taken> = self.dense.iter().filter(|t| span.contains(t.at)).cloned().collect();
+            under.lost = self.losses.since(span.from);
             under.maps = Some(MapJobs::start(running.sampling.jvms(&samples)));
         }
         if self.under.as_ref().and_then(|u| u.maps.as_ref()).is_some_and(MapJobs::is_finished)
@@ -419,8 +427,7 @@ impl Flight {
 
     fn send_capture(&mut self, under: Under) {
         let Some(running) = &mut self.running else { return };
-        let Under { id, span, maps } = under;
-        let lost = self.losses.since(span.from);
+        let Under { id, span, lost, maps } = under;
         let samples: Vec<Taken> = self.dense.iter().filter(|t| span.contains(t.at)).cloned().collect();
         let mut notes = running.plan.notes.clone();
         notes.extend(maps.map(MapJobs::end).unwrap_or_default());

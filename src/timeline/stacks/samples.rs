@@ -3,7 +3,7 @@
 //! Must not: add samples up.
 
 use super::{Profile, SampleType, StackFilter};
-use crate::model::{At, StackId, StackTable};
+use crate::model::{At, CaptureId, StackId, StackTable};
 use std::sync::Arc;
 
 /// A sample as it was taken.
@@ -11,6 +11,8 @@ use std::sync::Arc;
 pub struct Taken<'a> {
     /// When.
     pub at: At,
+    /// For which capture.
+    pub capture: CaptureId,
     /// On which CPU.
     pub cpu: u32,
     /// Of which process.
@@ -37,6 +39,7 @@ impl Profile {
     pub fn samples<'a, 'f>(&'a self, filter: &'f StackFilter) -> impl Iterator<Item = Taken<'a>> + use<'a, 'f> {
         self.passing(filter).filter(move |row| filter.idle || !row.source.idle).map(|row| Taken {
             at: row.at,
+            capture: row.source.capture,
             cpu: row.cpu,
             pid: row.thread.pid,
             tid: row.thread.tid,

@@ -138,6 +138,10 @@ mod tests {
     use ratatui::layout::Rect;
 
     fn painted(width: u16, selected: Option<usize>) -> Vec<String> {
+        painted_sorted(width, selected, None)
+    }
+
+    fn painted_sorted(width: u16, selected: Option<usize>, sorted: Option<usize>) -> Vec<String> {
         const COLUMNS: &[Column] =
             &[Column::wide("route", 10), Column::number("n/s", 5, 0), Column::number("p99 ms", 6, 1)];
         let row = |a: &str, b: &str, c: &str| [a, b, c].map(|t| (t.to_string(), Style::new())).to_vec();
@@ -145,7 +149,7 @@ mod tests {
             columns: COLUMNS,
             rows: vec![row("/", "1", "2"), row("/a/long/path/indeed", "12.3k", "931"), row("/z", "3", "4")],
             selected,
-            sorted: None,
+            sorted,
             styles: (Style::new(), Style::new()),
         };
         let mut buf = Buffer::empty(Rect::new(0, 0, width, 3));
@@ -159,6 +163,7 @@ mod tests {
         let want = ["route           n/s  p99 ms", "/                 1       2", "/a/lon…ndeed  12.3k     931"];
         assert_eq!(painted(27, None), want);
         assert!(painted(18, None)[0].starts_with("route") && !painted(18, None)[0].contains("p99"));
+        assert!(painted_sorted(18, None, Some(2))[0].contains("p99"), "the column that is sorted by stays");
         painted(0, None);
     }
 
