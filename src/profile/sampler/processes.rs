@@ -11,6 +11,7 @@ use super::maps::{Backing, Maps, Told};
 use super::record::{MmapRecord, Record};
 use crate::profile::jit::Jvm;
 use std::collections::{HashMap, HashSet};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -79,6 +80,8 @@ pub(in crate::profile) struct Processes {
     /// Processes that run another program, or are others, later than what is being looked at:
     /// /proc tells of that already.
     ahead: HashSet<u32>,
+    /// Processes whose mappings only their user may read.
+    pub(super) closed: HashSet<u32>,
     lives: u32,
     turn: u64,
     swapper: Arc<str>,
@@ -94,6 +97,7 @@ impl Processes {
             comms: HashMap::new(),
             homes: HashMap::new(),
             ahead: HashSet::new(),
+            closed: HashSet::new(),
             lives: 0,
             turn: 0,
             swapper: "swapper".into(),
@@ -156,6 +160,7 @@ impl Processes {
     }
 
     fn begin(&mut self, pid: u32, maps: Arc<Maps>) {
+        self.closed.remove(&pid);
         if self.by_pid.len() >= MOST_PROCESSES {
             forget_oldest(&mut self.by_pid, |p| p.seen);
         }
@@ -200,7 +205,12 @@ impl Processes {
             if self.ahead.contains(&pid) {
                 return None;
             }
-            let text = std::fs::read(self.root.join(format!("proc/{pid}/maps"))).unwrap_or_default();
+            let text = std::fs::read(self.root.join(format!("proc/{pid}/maps")));
+            if matches!(&text, Err(e) if e.kind() == ErrorKind::PermissionDenied) && self.closed.len() < MOST_PROCESSES
+            {
+                self.closed.insert(pid);
+            }
+            let text = text.unwrap_or_default();
             let maps = Maps::read(&String::from_utf8_lossy(&text), pid, &mut self.files);
             if maps.is_empty() && text.is_empty() {
                 return None;

@@ -26,6 +26,8 @@ pub(super) struct Tally {
     in_kernel: u64,
     in_user: u64,
     in_user_unnamed: u64,
+    /// In user space of processes that nobody but their user may look into.
+    closed: u64,
     truncated: u64,
     cut: u64,
     by_pid: BTreeMap<u32, OfProcess>,
@@ -39,6 +41,7 @@ struct OfProcess {
     compiled: u64,
     compiled_unnamed: u64,
     cut: u64,
+    closed: u64,
 }
 
 /// What the counts are to be held against.
@@ -68,7 +71,9 @@ impl Tally {
         let unnamed = innermost.is_none_or(|f| f.symbol.starts_with('[') && &*f.symbol != "[vdso]");
         self.in_kernel += u64::from(kernel);
         self.in_user += u64::from(!kernel);
-        self.in_user_unnamed += u64::from(!kernel && unnamed);
+        let closed = u64::from(!kernel && unnamed && processes.closed.contains(&taken.pid));
+        self.in_user_unnamed += u64::from(!kernel && unnamed) - closed;
+        self.closed += closed;
         let (truncated, cut) = match taken.chain.last() {
             Some(Site::Truncated) => (1, 0),
             Some(Site::NoFramePointers) => (0, 1),
@@ -86,6 +91,7 @@ impl Tally {
         of.runtime = of.runtime.or_else(|| processes.runtime(taken.pid));
         of.samples += 1;
         of.cut += cut;
+        of.closed += closed;
         if let Some(frame) = innermost.filter(|f| f.kind == FrameKind::Jit) {
             of.compiled += 1;
             of.compiled_unnamed += u64::from(&*frame.symbol == COMPILED);
@@ -116,6 +122,18 @@ impl Tally {
         if self.in_user > 0 && unnamed >= 10.0 {
             notes.push(format!(
                 "{unnamed:.0} % of the samples in user space are in functions without a name: install debug symbols"
+            ));
+        }
+        if percent(self.closed, self.in_user) >= 1.0 {
+            let mut of: Vec<&OfProcess> = self.by_pid.values().filter(|p| p.closed > 0).collect();
+            of.sort_by_key(|p| std::cmp::Reverse(p.closed));
+            let mut names: Vec<&str> = of.iter().map(|p| &*p.comm).collect();
+            names.dedup();
+            names.truncate(3);
+            notes.push(format!(
+                "{:.0} % of the samples in user space are of processes of other users, whose functions have no names ({}): run as root, or with CAP_SYS_PTRACE",
+                percent(self.closed, self.in_user),
+                names.join(", ")
             ));
         }
         if self.in_kernel > 0 && !of.kernel_names {
@@ -245,10 +263,32 @@ mod tests {
     }
 
     #[test]
+    fn processes_that_only_their_user_may_look_into_are_told_by_name() {
+        let mut processes = Processes::new(Path::new("/nonexistent"));
+        processes.closed.insert(8);
+        let mut tally = Tally::default();
+        for pid in [7, 7, 8, 8] {
+            tally.count(&taken(1, 0, pid, 1), Some(&Frame::new("[unknown]", "", FrameKind::User)), &processes);
+        }
+        let scope = Scope::Processes { pids: Vec::new(), user_only: true };
+        let notes = tally.notes(Circumstances { scope: &scope, ..of(1) });
+        assert!(notes[0].starts_with("50 % of the samples in user space are in functions without a name"), "{notes:?}");
+        assert!(notes[1].starts_with("50 % of the samples in user space are of processes of other users"), "{notes:?}");
+        assert!(notes[1].contains("(x)") && notes.len() == 2, "{notes:?}");
+    }
+
+    #[test]
     fn each_runtime_has_its_hint() {
         let of = |runtime, compiled, compiled_unnamed, cut| {
-            let p =
-                OfProcess { comm: "x".into(), runtime: Some(runtime), samples: 10, compiled, compiled_unnamed, cut };
+            let p = OfProcess {
+                comm: "x".into(),
+                runtime: Some(runtime),
+                samples: 10,
+                compiled,
+                compiled_unnamed,
+                cut,
+                closed: 0,
+            };
             Tally { working: 10, by_pid: BTreeMap::from([(7, p)]), ..Tally::default() }.hints().join("|")
         };
         assert!(of(Runtime::Jvm, 9, 9, 0).contains("JDK 17"));
