@@ -360,14 +360,14 @@ fn digits(text: &str) -> Option<(&str, &str)> {
 }
 
 /// `cpu-clock` of `cpu-clock:u`; a PMU's event such as `cpu_core/cycles/u` stays whole.
-fn event_name(event: &str) -> &str {
+pub(super) fn event_name(event: &str) -> &str {
     match event.rsplit_once(':') {
         Some((name, modifiers)) if !name.is_empty() && modifiers.bytes().all(|b| b.is_ascii_alphabetic()) => name,
         _ => event,
     }
 }
 
-fn unit_of(event: &str) -> &str {
+pub(super) fn unit_of(event: &str) -> &str {
     if event.contains("clock") {
         "ns"
     } else if event.contains("cycles") {
@@ -431,7 +431,7 @@ fn split_dso(text: &str) -> (&str, &str) {
     }
 }
 
-fn module_of(dso: &str) -> &str {
+pub(super) fn module_of(dso: &str) -> &str {
     let dso = dso.strip_suffix(" (deleted)").unwrap_or(dso);
     match dso {
         // What perf writes where it has nothing to write.

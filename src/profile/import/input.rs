@@ -137,6 +137,17 @@ impl Input {
         Ok(bytes)
     }
 
+    /// All of it in order, never more than is read by the line.
+    ///
+    /// # Errors
+    /// When its beginning could not be read.
+    pub(super) fn stream(self) -> Result<Box<dyn BufRead>, Obstacle> {
+        if let Some(e) = self.error {
+            return Err(cut(&e));
+        }
+        Ok(Box::new(BufReader::with_capacity(256 << 10, Cursor::new(self.head).chain(self.rest).take(LINES))))
+    }
+
     /// Its lines.
     pub(super) fn lines(self) -> Lines {
         let rest: Box<dyn Read + Send> = match self.error {
@@ -148,7 +159,7 @@ impl Input {
     }
 }
 
-fn cut(e: &io::Error) -> Obstacle {
+pub(super) fn cut(e: &io::Error) -> Obstacle {
     match e.kind() {
         io::ErrorKind::UnexpectedEof => wrong("it ends in the middle: it was cut off"),
         _ => wrong(format!("it can't be unpacked: {e}")),

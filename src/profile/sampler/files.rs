@@ -42,7 +42,7 @@ pub(super) struct Place<'a> {
 
 /// All files seen.
 #[derive(Debug)]
-pub(super) struct Files {
+pub(in crate::profile) struct Files {
     root: PathBuf,
     numbers: HashMap<Inode, u32>,
     known: Vec<Known>,
@@ -54,7 +54,7 @@ pub(super) struct Files {
 
 impl Files {
     /// `root`: below it is proc; `/` but in tests.
-    pub(super) fn new(root: &Path) -> Files {
+    pub(in crate::profile) fn new(root: &Path) -> Files {
         let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
         let most_open =
             limit.map_or(MOST_OPEN, |n| usize::try_from(n / SHARE).unwrap_or(MOST_OPEN).clamp(1, MOST_OPEN));
@@ -83,11 +83,7 @@ impl Files {
         if self.known.len() >= MOST {
             return None;
         }
-        if self.open >= self.most_open {
-            self.known.iter_mut().for_each(|k| k.file = None);
-            self.open = 0;
-            self.generation += 1;
-        }
+        self.make_room();
         let opened = open(&self.root, inode.2, place);
         self.open += usize::from(opened.is_some());
         let (file, state) = opened.map_or((None, (0, 0, 0)), |(file, state)| (Some(file), state));
@@ -98,13 +94,31 @@ impl Files {
         Some(number)
     }
 
+    /// A file that was opened already, by nothing but its number; `None` when there are too many.
+    pub(in crate::profile) fn adopt(&mut self, module: Arc<str>, file: File) -> Option<u32> {
+        let number = u32::try_from(self.known.len()).ok().filter(|_| self.known.len() < MOST)?;
+        self.make_room();
+        self.open += 1;
+        let state = state(&file).unwrap_or_default();
+        self.known.push(Known { module, path: PathBuf::new(), file: Some(file), state });
+        Some(number)
+    }
+
+    fn make_room(&mut self) {
+        if self.open >= self.most_open {
+            self.known.iter_mut().for_each(|k| k.file = None);
+            self.open = 0;
+            self.generation += 1;
+        }
+    }
+
     /// A file by its number.
     pub(super) fn get(&self, number: u32) -> Option<&Known> {
         self.known.get(number as usize)
     }
 
     /// The descriptor of a file, unless it could not be opened.
-    pub(super) fn file(&self, number: u32) -> Option<&File> {
+    pub(in crate::profile) fn file(&self, number: u32) -> Option<&File> {
         self.get(number)?.file.as_ref()
     }
 }

@@ -14,7 +14,7 @@ const FARTHEST: u64 = 1 << 18;
 
 /// The kernel's functions by address.
 #[derive(Debug, Default)]
-pub(super) struct Kallsyms {
+pub(in crate::profile) struct Kallsyms {
     rows: Vec<Row>,
     names: String,
     modules: Vec<Arc<str>>,
@@ -31,7 +31,7 @@ struct Row {
 
 impl Kallsyms {
     /// Reads the text; empty when it has no addresses.
-    pub(super) fn read(text: &str) -> Kallsyms {
+    pub(in crate::profile) fn read(text: &str) -> Kallsyms {
         let mut k = Kallsyms { modules: vec![KERNEL.into()], ..Kallsyms::default() };
         let mut numbers: HashMap<&str, u16> = HashMap::from([("", 0)]);
         for line in text.lines() {
@@ -54,12 +54,12 @@ impl Kallsyms {
     }
 
     /// Whether there is not one address.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::profile) fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
 
     /// The function at an address, and its module.
-    pub(super) fn name(&self, address: u64) -> Option<(&str, &Arc<str>)> {
+    pub(in crate::profile) fn name(&self, address: u64) -> Option<(&str, &Arc<str>)> {
         let n = self.rows.partition_point(|r| r.address <= address);
         let row = self.rows.get(n.checked_sub(1)?)?;
         if address - row.address >= FARTHEST {
@@ -70,9 +70,15 @@ impl Kallsyms {
     }
 
     /// The frame of an address.
-    pub(super) fn frame(&self, address: u64) -> Option<Frame> {
+    pub(in crate::profile) fn frame(&self, address: u64) -> Option<Frame> {
         self.name(address).map(|(name, module)| Frame::new(name, module.clone(), FrameKind::Kernel))
     }
+}
+
+/// Where the text says that a symbol is; `None` without the right to see addresses.
+pub(in crate::profile) fn address_of(text: &str, symbol: &str) -> Option<u64> {
+    let of = |line| parts(line).filter(|&(_, _, name, module)| name == symbol && module.is_empty());
+    text.lines().find_map(of).map(|(address, ..)| address).filter(|a| *a != 0)
 }
 
 /// Of several names of one address the one a reader knows: global before local, and before those
@@ -117,6 +123,7 @@ rubbish
         assert_eq!(name(0xffff_ffff_8100_0250), "global_name [kernel.kallsyms]");
         assert_eq!(name(0xffff_ffff_c020_1004), "nf_hook [nf_conntrack]");
         assert_eq!(name(0xffff_ffff_c030_0004), "bpf_prog_6deef7357e7b4530_x [bpf]");
+        assert_eq!((address_of(TEXT, "_text"), address_of(TEXT, "nf_hook")), (Some(0xffff_ffff_8100_0000), None));
         assert_eq!((name(0x1000), name(0xffff_ffff_8200_0000), name(u64::MAX)), Default::default());
         assert_eq!(k.frame(0xffff_ffff_8100_0301).unwrap().kind, FrameKind::Kernel);
     }

@@ -18,19 +18,19 @@
 mod built_in;
 mod chains;
 pub(in crate::profile) mod events;
-mod files;
+pub(in crate::profile) mod files;
 mod flight;
-mod kallsyms;
+pub(in crate::profile) mod kallsyms;
 mod maps;
 mod naming;
 mod off_cpu;
-mod perf_map;
+pub(in crate::profile) mod perf_map;
 mod processes;
 mod quality;
-mod ranges;
+pub(in crate::profile) mod ranges;
 pub(in crate::profile) mod record;
 mod recorder;
-mod symbols;
+pub(in crate::profile) mod symbols;
 
 pub(super) use built_in::BuiltIn;
 pub use off_cpu::{OffCpu, OffCpuRequest, watch_off_cpu};

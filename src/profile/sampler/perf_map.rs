@@ -67,16 +67,31 @@ impl PerfMaps {
     }
 }
 
+/// The map in a file, as of now; `None` when there is none that may be believed: it must be a plain
+/// file.
+pub(in crate::profile) fn of_file(path: &Path) -> Option<Ranges<Arc<str>>> {
+    let mut file = open_plain(path)?;
+    let mut text = Vec::new();
+    file.by_ref().take(MOST_BYTES).read_to_end(&mut text).ok()?;
+    Some(read(&text))
+}
+
+/// Without waiting for whoever writes a pipe, nor following a link.
+fn open_plain(path: &Path) -> Option<File> {
+    let flags = (OFlags::NONBLOCK | OFlags::NOFOLLOW).bits() as i32;
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).ok()?;
+    file.metadata().is_ok_and(|m| m.is_file()).then_some(file)
+}
+
 fn open(root: &Path, home: &Home) -> Option<(File, (u64, i64, i64))> {
     let name = format!("tmp/perf-{}.map", home.inner_pid);
     let within = root.join(format!("proc/{}/root/{name}", home.pid));
     // Of a process that is gone the map stays, and is ours to see when the process saw our files.
     let ours = home.same_root.then(|| root.join(&name));
     std::iter::once(within).chain(ours).find_map(|path| {
-        let flags = (OFlags::NONBLOCK | OFlags::NOFOLLOW).bits() as i32;
-        let file = OpenOptions::new().read(true).custom_flags(flags).open(path).ok()?;
+        let file = open_plain(&path)?;
         let m = file.metadata().ok()?;
-        let believed = m.is_file() && (m.uid() == home.uid || m.uid() == 0);
+        let believed = m.uid() == home.uid || m.uid() == 0;
         believed.then(|| (file, (m.size(), m.mtime(), m.mtime_nsec())))
     })
 }

@@ -374,7 +374,17 @@ mod tests {
 
     fn mmap(pid: u32, addr: u64, inode: u64, path: &'static [u8]) -> Record<'static> {
         let inode = (8, 1, inode);
-        Record::Mmap(MmapRecord { pid, addr, len: 0x1000, pgoff: 0, inode, executable: true, path, time_ns: 1 })
+        Record::Mmap(MmapRecord {
+            pid,
+            addr,
+            len: 0x1000,
+            pgoff: 0,
+            inode,
+            build_id: &[],
+            executable: true,
+            path,
+            time_ns: 1,
+        })
     }
 
     fn at(processes: &mut Processes, pid: u32, address: u64) -> String {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 /// Ranges that never overlap.
 #[derive(Clone, Debug)]
-pub(super) struct Ranges<V> {
+pub(in crate::profile) struct Ranges<V> {
     by_start: BTreeMap<u64, (u64, V)>,
 }
 
@@ -18,7 +18,7 @@ impl<V> Default for Ranges<V> {
 
 impl<V: Clone> Ranges<V> {
     /// Puts a value at `start..end`; what was there before keeps what lies outside.
-    pub(super) fn insert(&mut self, start: u64, end: u64, value: V) {
+    pub(in crate::profile) fn insert(&mut self, start: u64, end: u64, value: V) {
         if end <= start {
             return;
         }
@@ -38,21 +38,21 @@ impl<V: Clone> Ranges<V> {
     }
 
     /// The value at an address.
-    pub(super) fn get(&self, at: u64) -> Option<&V> {
+    pub(in crate::profile) fn get(&self, at: u64) -> Option<&V> {
         let (_, (end, value)) = self.by_start.range(..=at).next_back()?;
         (at < *end).then_some(value)
     }
 
     /// All values, by address.
-    pub(super) fn values(&self) -> impl Iterator<Item = &V> {
+    pub(in crate::profile) fn values(&self) -> impl Iterator<Item = &V> {
         self.by_start.values().map(|(_, value)| value)
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::profile) fn len(&self) -> usize {
         self.by_start.len()
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::profile) fn is_empty(&self) -> bool {
         self.by_start.is_empty()
     }
 }

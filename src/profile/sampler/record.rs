@@ -15,15 +15,19 @@ const MISC_SWITCH_OUT_PREEMPT: u16 = 1 << 14;
 const MISC_COMM_EXEC: u16 = 1 << 13;
 /// `PERF_RECORD_MISC_MMAP_BUILD_ID`: a build id stands in the file's place.
 const MISC_MMAP_BUILD_ID: u16 = 1 << 14;
+/// `PERF_RECORD_MISC_MMAP_DATA`, in the older record of a mapping: it is not of code.
+const MISC_MMAP_DATA: u16 = 1 << 13;
+/// Bytes of a build id at the most (`BUILD_ID_SIZE_MAX`).
+const MOST_BUILD_ID: usize = 20;
 /// `PROT_EXEC` of mmap(2).
 const PROT_EXEC: u32 = 4;
 
 /// `PERF_CONTEXT_MAX`: from here on a chain's words are marks, not addresses.
-pub(super) const CONTEXT_MAX: u64 = (-4095i64) as u64;
+pub(in crate::profile) const CONTEXT_MAX: u64 = (-4095i64) as u64;
 /// `PERF_CONTEXT_KERNEL`: kernel frames follow.
-pub(super) const CONTEXT_KERNEL: u64 = (-128i64) as u64;
+pub(in crate::profile) const CONTEXT_KERNEL: u64 = (-128i64) as u64;
 /// `PERF_CONTEXT_USER`: user frames follow.
-pub(super) const CONTEXT_USER: u64 = (-512i64) as u64;
+pub(in crate::profile) const CONTEXT_USER: u64 = (-512i64) as u64;
 
 /// One record, borrowing from the ring.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,7 +36,7 @@ pub(in crate::profile) enum Record<'a> {
     Sample(SampleRecord<'a>),
     /// PERF_RECORD_COMM: a thread has a name; `exec`: because its process runs another program.
     Comm { pid: u32, tid: u32, exec: bool, name: &'a [u8], time_ns: u64 },
-    /// PERF_RECORD_MMAP2 of executable memory.
+    /// PERF_RECORD_MMAP2, or PERF_RECORD_MMAP, which does not tell the inode.
     Mmap(MmapRecord<'a>),
     /// PERF_RECORD_FORK: a new thread, or a new process when `pid` is not `ppid`.
     Fork { pid: u32, ppid: u32, tid: u32, ptid: u32, time_ns: u64 },
@@ -63,6 +67,12 @@ impl<'a> Raw<'a> {
     pub(in crate::profile) fn record(self) -> Option<Record<'a>> {
         decode(self.kind, self.misc, self.body)
     }
+
+    /// What a record of tasks and mappings says whose body ends before the trailer, as in recordings
+    /// of any sample type; `time_ns` is what the trailer has.
+    pub(in crate::profile) fn of_task(self, time_ns: u64) -> Option<Record<'a>> {
+        of_task(self.kind, self.misc, Words(self.body), time_ns)
+    }
 }
 
 /// PERF_RECORD_SAMPLE.
@@ -89,6 +99,8 @@ pub(in crate::profile) struct MmapRecord<'a> {
     pub(in crate::profile) pgoff: u64,
     /// Device (major, minor) and inode; zeros for memory without a file.
     pub(in crate::profile) inode: (u32, u32, u64),
+    /// What the file calls itself, where that was recorded in the inode's place; else empty.
+    pub(in crate::profile) build_id: &'a [u8],
     pub(in crate::profile) executable: bool,
     pub(in crate::profile) path: &'a [u8],
     pub(in crate::profile) time_ns: u64,
@@ -100,6 +112,11 @@ pub(in crate::profile) struct MmapRecord<'a> {
 pub(in crate::profile) struct Chain<'a>(&'a [u8]);
 
 impl<'a> Chain<'a> {
+    /// Of whole words of 8 bytes each.
+    pub(in crate::profile) fn of(bytes: &'a [u8]) -> Chain<'a> {
+        Chain(bytes)
+    }
+
     /// Its words.
     pub(in crate::profile) fn iter(self) -> impl Iterator<Item = u64> + 'a {
         self.0.chunks_exact(8).map(|c| u64::from_ne_bytes(c.try_into().unwrap_or_default()))
@@ -183,25 +200,7 @@ fn decode(kind: u32, misc: u16, body: &[u8]) -> Option<Record<'_>> {
             w.u64()?;
             Record::Lost { lost: w.u64()? }
         }
-        3 => {
-            let (pid, tid) = (w.u32()?, w.u32()?);
-            Record::Comm { pid, tid, exec: misc & MISC_COMM_EXEC != 0, name: until_zero(w.0), time_ns: id.time_ns }
-        }
-        4 | 7 => {
-            let (pid, ppid, tid, ptid) = (w.u32()?, w.u32()?, w.u32()?, w.u32()?);
-            let time_ns = w.u64()?;
-            if kind == 4 { Record::Exit { pid, tid, time_ns } } else { Record::Fork { pid, ppid, tid, ptid, time_ns } }
-        }
-        10 => {
-            let (pid, _tid) = (w.u32()?, w.u32()?);
-            let (addr, len, pgoff) = (w.u64()?, w.u64()?, w.u64()?);
-            let mut place = Words(w.bytes(24)?);
-            let inode = (place.u32()?, place.u32()?, place.u64()?);
-            let inode = if misc & MISC_MMAP_BUILD_ID == 0 { inode } else { (0, 0, 0) };
-            let (prot, _flags) = (w.u32()?, w.u32()?);
-            let (executable, path) = (prot & PROT_EXEC != 0, until_zero(w.0));
-            Record::Mmap(MmapRecord { pid, addr, len, pgoff, inode, executable, path, time_ns: id.time_ns })
-        }
+        1 | 3 | 4 | 7 | 10 => return of_task(kind, misc, w, id.time_ns),
         13 => Record::Lost { lost: w.u64()? },
         14 | 15 => Record::Switch {
             out: misc & MISC_SWITCH_OUT != 0,
@@ -213,6 +212,57 @@ fn decode(kind: u32, misc: u16, body: &[u8]) -> Option<Record<'_>> {
         },
         _ => Record::Other,
     })
+}
+
+/// Of the types 1, 3, 4, 7 and 10, without the trailer.
+fn of_task(kind: u32, misc: u16, mut w: Words<'_>, time_ns: u64) -> Option<Record<'_>> {
+    Some(match kind {
+        1 => {
+            let (pid, _tid) = (w.u32()?, w.u32()?);
+            let (addr, len, pgoff) = (w.u64()?, w.u64()?, w.u64()?);
+            let (executable, path) = (misc & MISC_MMAP_DATA == 0, until_zero(w.0));
+            Record::Mmap(MmapRecord {
+                pid,
+                addr,
+                len,
+                pgoff,
+                inode: (0, 0, 0),
+                build_id: &[],
+                executable,
+                path,
+                time_ns,
+            })
+        }
+        3 => {
+            let (pid, tid) = (w.u32()?, w.u32()?);
+            Record::Comm { pid, tid, exec: misc & MISC_COMM_EXEC != 0, name: until_zero(w.0), time_ns }
+        }
+        4 | 7 => {
+            let (pid, ppid, tid, ptid) = (w.u32()?, w.u32()?, w.u32()?, w.u32()?);
+            let time_ns = w.u64()?;
+            if kind == 4 { Record::Exit { pid, tid, time_ns } } else { Record::Fork { pid, ppid, tid, ptid, time_ns } }
+        }
+        10 => {
+            let (pid, _tid) = (w.u32()?, w.u32()?);
+            let (addr, len, pgoff) = (w.u64()?, w.u64()?, w.u64()?);
+            let place = w.bytes(24)?;
+            let (inode, build_id) = match misc & MISC_MMAP_BUILD_ID {
+                0 => (inode_of(place)?, &[][..]),
+                // Its length, three spare bytes, itself.
+                _ => ((0, 0, 0), place.get(4..4 + usize::from(place[0]).min(MOST_BUILD_ID))?),
+            };
+            let (prot, _flags) = (w.u32()?, w.u32()?);
+            let (executable, path) = (prot & PROT_EXEC != 0, until_zero(w.0));
+            Record::Mmap(MmapRecord { pid, addr, len, pgoff, inode, build_id, executable, path, time_ns })
+        }
+        _ => Record::Other,
+    })
+}
+
+/// Device (major, minor) and inode; what follows is its generation.
+fn inode_of(place: &[u8]) -> Option<(u32, u32, u64)> {
+    let mut place = Words(place);
+    Some((place.u32()?, place.u32()?, place.u64()?))
 }
 
 #[cfg(test)]
@@ -283,7 +333,9 @@ mod tests {
         assert_eq!((m.pid, m.addr, m.len, m.pgoff, m.inode), (7, 0x40_0000, 0x1000, 0x2000, (254, 1, 77)));
         assert!(m.executable && m.path == b"/usr/bin/x" && m.time_ns == 900);
         assert!(matches!(decode(10, 0, &bytes(1)), Some(Record::Mmap(m)) if !m.executable));
-        assert!(matches!(decode(10, MISC_MMAP_BUILD_ID, &bytes(5)), Some(Record::Mmap(m)) if m.inode == (0, 0, 0)));
+        assert!(
+            matches!(decode(10, MISC_MMAP_BUILD_ID, &bytes(5)), Some(Record::Mmap(m)) if m.inode == (0, 0, 0) && m.build_id.len() == 20)
+        );
     }
 
     #[test]

@@ -59,10 +59,15 @@ impl Symbols {
     /// Reads the kernel's names. `root`: below it is proc.
     pub(in crate::profile) fn new(root: &Path) -> Symbols {
         let text = std::fs::read(root.join("proc/kallsyms")).unwrap_or_default();
+        Symbols { kernel: Kallsyms::read(&String::from_utf8_lossy(&text)), ..Symbols::of_files() }
+    }
+
+    /// Knows files only: nothing of the kernel that runs here.
+    pub(in crate::profile) fn of_files() -> Symbols {
         Symbols {
             symbolizer: symbolizer(),
             generation: 0,
-            kernel: Kallsyms::read(&String::from_utf8_lossy(&text)),
+            kernel: Kallsyms::default(),
             frames: HashMap::new(),
             modules: HashMap::new(),
             perf_maps: PerfMaps::default(),
@@ -133,24 +138,26 @@ impl Symbols {
         let module = self.modules.entry(number);
         let module =
             module.or_insert_with(|| files.get(number).map_or_else(|| "".into(), |f| f.module.clone())).clone();
+        let name = self.name_in_file(number, offset, files).unwrap_or_else(|| format!("[{module}]").into());
+        Frame::new(name, module, FrameKind::User)
+    }
+
+    /// The function at a place in a file, asked of the file each time.
+    pub(in crate::profile) fn name_in_file(&mut self, number: u32, offset: u64, files: &Files) -> Option<Arc<str>> {
         if self.generation != files.generation {
             // Its descriptors were closed, and their numbers are other files' now.
             self.generation = files.generation;
             self.symbolizer = symbolizer();
         }
-        let name = files.file(number).and_then(|file| {
-            let mut elf = Elf::new(format!("/proc/self/fd/{}", file.as_raw_fd()));
-            [false, true].into_iter().find_map(|debug_syms| {
-                elf.debug_syms = debug_syms;
-                let found = self.symbolizer.symbolize_single(&Source::Elf(elf.clone()), Input::FileOffset(offset));
-                let found = found.ok()?;
-                let sym = found.as_sym()?;
-                let near = sym.size.is_some_and(|size| size > 0) || sym.offset < NEAR;
-                (near && !sym.name.is_empty()).then(|| bounded(&sym.name).into())
-            })
-        });
-        let name: Arc<str> = name.unwrap_or_else(|| format!("[{module}]").into());
-        Frame::new(name, module, FrameKind::User)
+        let mut elf = Elf::new(format!("/proc/self/fd/{}", files.file(number)?.as_raw_fd()));
+        [false, true].into_iter().find_map(|debug_syms| {
+            elf.debug_syms = debug_syms;
+            let found = self.symbolizer.symbolize_single(&Source::Elf(elf.clone()), Input::FileOffset(offset));
+            let found = found.ok()?;
+            let sym = found.as_sym()?;
+            let near = sym.size.is_some_and(|size| size > 0) || sym.offset < NEAR;
+            (near && !sym.name.is_empty()).then(|| bounded(&sym.name).into())
+        })
     }
 }
 

@@ -2,8 +2,9 @@
 //!
 //! Must not: read the recording; its format is perf's, and so are the symbols on this machine.
 
-use super::input::Lines;
-use super::{Head, Imported, Importer, Input, Obstacle, script};
+use crate::profile::Obstacle;
+use crate::profile::import::input::Lines;
+use crate::profile::import::{Imported, script, wrong};
 use crate::profile::preflight::{Surroundings, inspect};
 use std::io::{BufReader, Read};
 use std::path::Path;
@@ -18,41 +19,26 @@ const FIELDS: [&str; 3] = [
     "comm,pid,tid,event,ip,sym,dso",
 ];
 
-/// See the top of the file.
-pub(super) struct PerfData;
-
-impl Importer for PerfData {
-    fn name(&self) -> &'static str {
-        "perf-data"
-    }
-
-    fn about(&self) -> &'static str {
-        "recording of `perf record` (perf.data), read through the perf binary"
-    }
-
-    fn recognises(&self, head: &Head<'_>) -> Option<String> {
-        // tools/perf/util/header.c: the magic of version 2, in either order of bytes.
-        let magic = [&b"PERFILE2"[..], b"2ELIFREP", b"PERFFILE"];
-        magic.iter().any(|m| head.bytes.starts_with(m)).then(|| "it begins as perf.data does".to_owned())
-    }
-
-    fn read(&self, input: Input) -> Result<Imported, Obstacle> {
-        let Some(path) = input.path() else {
-            return Err(super::wrong("perf reads its recording from a file: give its path"));
-        };
-        let perf = inspect(&Surroundings::here())
-            .perf
-            .map_err(|o| Obstacle::new(format!("perf.data is read by perf, and {}", o.what), o.mend))?
-            .ok_or_else(|| super::wrong("perf.data is read by perf, which was not looked for"))?;
-        let mut first = None;
-        for fields in FIELDS {
-            match read(&perf, path, fields) {
-                Ok(imported) => return Ok(imported),
-                Err(o) => first = first.or(Some(o)),
-            }
+/// Has perf read it; `why` is why it is not read here.
+///
+/// # Errors
+/// What is in the way, with that reason.
+pub(super) fn read(path: Option<&Path>, why: &str) -> Result<Imported, Obstacle> {
+    let Some(path) = path else {
+        return Err(wrong(format!("it is read by perf, since {why}, and perf reads from a file: give its path")));
+    };
+    let perf = inspect(&Surroundings::here())
+        .perf
+        .map_err(|o| Obstacle::new(format!("it is read by perf, since {why}, and {}", o.what), o.mend))?
+        .ok_or_else(|| wrong(format!("it is read by perf, since {why}, which was not looked for")))?;
+    let mut first = None;
+    for fields in FIELDS {
+        match read_fields(&perf, path, fields) {
+            Ok(imported) => return Ok(imported),
+            Err(o) => first = first.or(Some(o)),
         }
-        Err(first.unwrap_or_else(|| super::wrong("perf read nothing")))
     }
+    Err(first.unwrap_or_else(|| wrong("perf read nothing")))
 }
 
 /// A perf that does not outlive its reader.
@@ -65,12 +51,12 @@ impl Drop for Reaped {
     }
 }
 
-fn read(perf: &Path, path: &Path, fields: &str) -> Result<Imported, Obstacle> {
+fn read_fields(perf: &Path, path: &Path, fields: &str) -> Result<Imported, Obstacle> {
     let mut command = Command::new(perf);
     command.env("LC_ALL", "C").env("PERF_CONFIG", "/dev/null").env_remove("DEBUGINFOD_URLS");
     command.args(["script", "--force", "--ns", "--no-inline", "--show-lost-events", "-F", fields, "-i"]).arg(path);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let child = command.spawn().map_err(|e| super::wrong(format!("{} does not start: {e}", perf.display())))?;
+    let child = command.spawn().map_err(|e| wrong(format!("{} does not start: {e}", perf.display())))?;
     let mut perf = Reaped(child);
     let stderr = perf.0.stderr.take();
     let words = std::thread::Builder::new().name("import-stderr".into()).spawn(move || {
@@ -101,6 +87,6 @@ fn read(perf: &Path, path: &Path, fields: &str) -> Result<Imported, Obstacle> {
             Ok(imported)
         }
         Err(none) if ended_well => Err(none),
-        Err(_) => Err(super::wrong(format!("perf script could not read it: {said}"))),
+        Err(_) => Err(wrong(format!("perf script could not read it: {said}"))),
     }
 }

@@ -1,0 +1,348 @@
+//! Sites of a recording to frames, with what the built-in sampler names places by: symbol tables and
+//! debug files, the kernel's list, maps of compiled code.
+//!
+//! Frames are written as [`profile::script`](crate::profile::script) writes those of `perf script`.
+//!
+//! Must not: take a name from a file, a kernel or a map that is not the recorded one.
+
+use super::features::Features;
+use super::tasks::{MappedFile, Site, Tasks};
+use crate::model::{FastMap, Frame, FrameKind};
+use crate::profile::import::base_name;
+use crate::profile::sampler::files::Files;
+use crate::profile::sampler::kallsyms::{Kallsyms, address_of};
+use crate::profile::sampler::perf_map;
+use crate::profile::sampler::ranges::Ranges;
+use crate::profile::sampler::symbols::Symbols;
+use crate::profile::script::is_kernel;
+use blazesym::helper::read_elf_build_id;
+use rustix::fs::OFlags;
+use std::fs::{File, OpenOptions};
+use std::io::{Seek, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// What the kernel proper is called as a module, as perf has it.
+const KERNEL: &str = "[kernel.kallsyms]";
+/// Files that a note names.
+const SHOWN: usize = 4;
+/// Maps of compiled code that are read.
+const MOST_MAPS: usize = 1024;
+/// Bytes of a vdso at the most; it has two pages.
+const MOST_VDSO: u64 = 1 << 20;
+
+/// Names of all sites, in their order, and what the reader should know of them.
+pub(super) fn frames(tasks: &Tasks, features: &Features, sites: &[Site]) -> (Vec<Frame>, Vec<String>) {
+    let mut naming = Naming::new(tasks, features);
+    let mut order: Vec<usize> = (0..sites.len()).collect();
+    // File by file, so that few are open at a time.
+    order.sort_by_key(|&n| if let Site::File { number, .. } = sites[n] { number } else { u32::MAX });
+    let mut frames = vec![Frame::new("", "", FrameKind::User); sites.len()];
+    for n in order {
+        frames[n] = naming.frame(sites[n]);
+    }
+    (frames, naming.notes())
+}
+
+/// What became of a file that was mapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Found {
+    /// Open, by its number there.
+    Open(u32),
+    /// It is not one that has names.
+    Nameless,
+    Missing,
+    Another,
+}
+
+struct Naming<'a> {
+    tasks: &'a Tasks,
+    features: &'a Features,
+    symbols: Symbols,
+    files: Files,
+    found: FastMap<u32, Found>,
+    modules: FastMap<u32, (Arc<str>, FrameKind)>,
+    maps: FastMap<u32, Option<Ranges<Arc<str>>>>,
+    /// The kernel's names, and what is added (wrapping) to a recorded address for its place in them.
+    kernel: Option<(Kallsyms, u64)>,
+    /// Why there are none.
+    no_kernel: Option<String>,
+    /// Whether the recording is of the machine that this is.
+    is_here: bool,
+    kernel_asked: bool,
+    missing: Vec<String>,
+    another: Vec<String>,
+    no_maps: bool,
+}
+
+impl<'a> Naming<'a> {
+    fn new(tasks: &'a Tasks, features: &'a Features) -> Naming<'a> {
+        let here = rustix::system::uname();
+        let is_here = features.host.as_deref().is_none_or(|h| h.as_bytes() == here.nodename().to_bytes());
+        Naming {
+            tasks,
+            features,
+            symbols: Symbols::of_files(),
+            files: Files::new(Path::new("/")),
+            found: FastMap::default(),
+            modules: FastMap::default(),
+            maps: FastMap::default(),
+            kernel: None,
+            no_kernel: None,
+            is_here,
+            kernel_asked: false,
+            missing: Vec::new(),
+            another: Vec::new(),
+            no_maps: false,
+        }
+    }
+
+    fn frame(&mut self, site: Site) -> Frame {
+        match site {
+            Site::Kernel(address) => self.in_kernel(address),
+            Site::Module { number, address } => self.in_module(number, address),
+            Site::File { number, offset } => self.in_file(number, offset),
+            Site::Memory { pid, address } => self.compiled(pid, address),
+            Site::Nowhere { upper } => {
+                Frame::new("[unknown]", "", if upper { FrameKind::Kernel } else { FrameKind::User })
+            }
+        }
+    }
+
+    fn in_kernel(&mut self, address: u64) -> Frame {
+        self.ask_kernel();
+        let found = self.kernel.as_ref().and_then(|(names, moved)| names.frame(address.wrapping_add(*moved)));
+        found.unwrap_or_else(|| Frame::new(KERNEL, KERNEL, FrameKind::Kernel))
+    }
+
+    /// Of a module its names are where it lies now, which is where it was unless the machine was
+    /// started anew. A BPF program is its own name.
+    fn in_module(&mut self, number: u32, address: u64) -> Frame {
+        self.ask_kernel();
+        let (module, _) = self.module(number);
+        if module.starts_with("bpf_") {
+            return Frame::new(module.clone(), module, FrameKind::Kernel);
+        }
+        let name = self.kernel.as_ref().filter(|(_, moved)| *moved == 0);
+        let name = name.and_then(|(names, _)| names.name(address).filter(|(_, of)| **of == module));
+        let name: Arc<str> = match name {
+            Some((name, _)) => name.into(),
+            None if module.starts_with('[') => module.clone(),
+            None => format!("[{module}]").into(),
+        };
+        Frame::new(name, module, FrameKind::Kernel)
+    }
+
+    fn in_file(&mut self, number: u32, offset: u64) -> Frame {
+        let (module, kind) = self.module(number);
+        let name = match self.found(number) {
+            Found::Open(file) => self.symbols.name_in_file(file, offset, &self.files),
+            _ => None,
+        };
+        let name = name.unwrap_or_else(|| match module.starts_with('[') {
+            true => module.clone(),
+            false => format!("[{module}]").into(),
+        });
+        Frame::new(name, module, kind)
+    }
+
+    fn compiled(&mut self, pid: u32, address: u64) -> Frame {
+        let module = format!("perf-{pid}.map");
+        if !self.maps.contains_key(&pid) && self.maps.len() < MOST_MAPS {
+            // A number is another process's on another machine.
+            let map = if self.is_here { perf_map::of_file(&Path::new("/tmp").join(&module)) } else { None };
+            self.maps.insert(pid, map);
+        }
+        let name = self.maps.get(&pid).and_then(|m| m.as_ref()?.get(address).cloned());
+        self.no_maps |= name.is_none() && !self.is_here;
+        let name = name.unwrap_or_else(|| format!("[{module}]").into());
+        Frame::new(name, module, FrameKind::Jit)
+    }
+
+    fn module(&mut self, number: u32) -> (Arc<str>, FrameKind) {
+        let file = &self.tasks.files[number as usize];
+        let of = || {
+            let path = String::from_utf8_lossy(&file.path);
+            let name = base_name(&path);
+            // A module of the kernel is called by its name, not by its file's.
+            let kernel = is_kernel(&path);
+            let name = match name.split_once(".ko").filter(|_| kernel && path.starts_with('/')) {
+                Some((name, _)) => format!("[{}]", name.replace('-', "_")),
+                None => name.to_owned(),
+            };
+            (name.into(), if kernel { FrameKind::Kernel } else { FrameKind::User })
+        };
+        self.modules.entry(number).or_insert_with(of).clone()
+    }
+
+    fn found(&mut self, number: u32) -> Found {
+        if let Some(&found) = self.found.get(&number) {
+            return match found {
+                // Its descriptor was closed since: places of one file follow each other.
+                Found::Open(file) if self.files.file(file).is_none() => Found::Nameless,
+                found => found,
+            };
+        }
+        let (module, _) = self.module(number);
+        let file = &self.tasks.files[number as usize];
+        let opened = match &file.path[..] {
+            b"[vdso]" if self.is_here => vdso(self.wanted(file)).map_err(|()| Found::Another),
+            _ if !file.executable || !file.path.starts_with(b"/") || file.path.starts_with(b"//") => {
+                Err(Found::Nameless)
+            }
+            _ => open(file, self.wanted(file)),
+        };
+        let found = match opened {
+            Ok(opened) => self.files.adopt(module.clone(), opened).map_or(Found::Nameless, Found::Open),
+            Err(why) => why,
+        };
+        match found {
+            Found::Missing => self.missing.push(module.to_string()),
+            Found::Another => self.another.push(module.to_string()),
+            Found::Open(_) | Found::Nameless => {}
+        }
+        self.found.insert(number, found);
+        found
+    }
+
+    /// The build id that a file had then.
+    fn wanted<'f>(&'f self, file: &'f MappedFile) -> Option<&'f [u8]> {
+        let recorded = (!file.build_id.is_empty()).then_some(&file.build_id);
+        recorded.or_else(|| self.features.build_ids.get(&file.path)).map(|id| &**id)
+    }
+
+    /// Reads the kernel's names when they are those of the recorded kernel.
+    fn ask_kernel(&mut self) {
+        if std::mem::replace(&mut self.kernel_asked, true) {
+            return;
+        }
+        let recorded = self.features.build_ids.get(KERNEL.as_bytes()).map(|id| &**id);
+        let same = match recorded {
+            Some(id) => running_build_id().is_some_and(|running| is_same(id, &running)),
+            None => {
+                let here = rustix::system::uname();
+                let release = self.features.release.as_deref().map(str::as_bytes);
+                self.features.host.is_some() && self.is_here && release == Some(here.release().to_bytes())
+            }
+        };
+        if !same {
+            self.no_kernel = Some("it was recorded on another kernel than the one that runs here".into());
+            return;
+        }
+        let text = std::fs::read("/proc/kallsyms").unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let names = Kallsyms::read(&text);
+        if names.is_empty() {
+            self.no_kernel = Some("the kernel's symbols can't be read here: sudo sysctl kernel.kptr_restrict=0".into());
+            return;
+        }
+        let then = self.tasks.kernel_symbol.as_ref();
+        let moved = then.and_then(|(symbol, then)| Some(address_of(&text, symbol)?.wrapping_sub(*then)));
+        self.kernel = Some((names, moved.unwrap_or(0)));
+    }
+
+    fn notes(self) -> Vec<String> {
+        let mut notes = Vec::new();
+        let mut note = |files: &[String], what: &str| {
+            if !files.is_empty() {
+                let more =
+                    if files.len() > SHOWN { format!(" and {} more", files.len() - SHOWN) } else { String::new() };
+                let shown = files.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
+                notes.push(format!("without names: {shown}{more}: {what}"));
+            }
+        };
+        note(&self.another, "not the files that were recorded (replaced since, or another machine's)");
+        note(&self.missing, "not here");
+        notes.extend(self.no_kernel.map(|why| format!("kernel functions have no names: {why}")));
+        if self.no_maps {
+            notes.push("compiled code has no names: it was recorded on another machine".into());
+        }
+        notes
+    }
+}
+
+/// Opens the file that was mapped: where it was, or as perf has kept it.
+fn open(file: &MappedFile, wanted: Option<&[u8]>) -> Result<File, Found> {
+    let shown = file.path.strip_suffix(b" (deleted)").unwrap_or(&file.path);
+    let path = Path::new(std::ffi::OsStr::from_bytes(shown));
+    let there = open_plain(path);
+    let missing = there.is_none();
+    let same = |opened: &File| match wanted {
+        Some(id) => build_id_of(opened).is_some_and(|has| is_same(id, &has)),
+        // Nothing but the inode tells; where it was not recorded, the name has to do.
+        None => file.inode == 0 || opened.metadata().is_ok_and(|m| m.ino() == file.inode),
+    };
+    if let Some(opened) = there.filter(|o| same(o)) {
+        return Ok(opened);
+    }
+    let kept = wanted.and_then(kept).and_then(|kept| open_plain(&kept)).filter(|o| same(o));
+    kept.ok_or(if missing { Found::Missing } else { Found::Another })
+}
+
+/// Never waits for the writer of a pipe.
+fn open_plain(path: &Path) -> Option<File> {
+    let flags = OFlags::NONBLOCK.bits() as i32;
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).ok()?;
+    file.metadata().is_ok_and(|m| m.is_file()).then_some(file)
+}
+
+/// Where `perf record` keeps the programs it saw: perf-buildid-cache(1).
+fn kept(id: &[u8]) -> Option<PathBuf> {
+    let hex: String = id.iter().map(|b| format!("{b:02x}")).collect();
+    let (first, rest) = hex.split_at_checked(2)?;
+    let home = PathBuf::from(std::env::var_os("HOME")?);
+    Some(home.join(".debug/.build-id").join(first).join(rest).join("elf"))
+}
+
+fn build_id_of(file: &File) -> Option<Vec<u8>> {
+    let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+    read_elf_build_id(&path).ok().flatten().map(|id| id.to_vec())
+}
+
+/// Whether two build ids are the same; perf fills up shorter ones with zeros.
+fn is_same(a: &[u8], b: &[u8]) -> bool {
+    let (short, long) = if a.len() < b.len() { (a, b) } else { (b, a) };
+    !short.is_empty() && long.starts_with(short) && long[short.len()..].iter().all(|b| *b == 0)
+}
+
+/// The running kernel's build id: an ELF note of type 3 and name GNU (elf(5)).
+fn running_build_id() -> Option<Vec<u8>> {
+    build_id_in_notes(&std::fs::read("/sys/kernel/notes").ok()?)
+}
+
+fn build_id_in_notes(notes: &[u8]) -> Option<Vec<u8>> {
+    let mut b = super::bytes::Bytes(notes);
+    loop {
+        let (name, id, kind) = (b.u32()? as usize, b.u32()? as usize, b.u32()?);
+        let (name, id) = (b.take(name.next_multiple_of(4))?, (b.take(id.checked_next_multiple_of(4)?)?, id));
+        if kind == 3 && name == b"GNU\0" {
+            return id.0.get(..id.1).map(<[u8]>::to_vec);
+        }
+    }
+}
+
+/// What the kernel maps into every process, as a file: ours, when it is the recorded one.
+fn vdso(wanted: Option<&[u8]>) -> Result<File, ()> {
+    let file = own_vdso().ok_or(())?;
+    match wanted {
+        Some(id) if !build_id_of(&file).is_some_and(|has| is_same(id, &has)) => Err(()),
+        _ => Ok(file),
+    }
+}
+
+fn own_vdso() -> Option<File> {
+    let maps = std::fs::read_to_string("/proc/self/maps").ok()?;
+    let line = maps.lines().find(|l| l.ends_with("[vdso]"))?;
+    let (start, end) = line.split_once(' ')?.0.split_once('-')?;
+    let (start, end) = (u64::from_str_radix(start, 16).ok()?, u64::from_str_radix(end, 16).ok()?);
+    let len = end.checked_sub(start).filter(|len| *len <= MOST_VDSO)?;
+    let mut image = vec![0; usize::try_from(len).ok()?];
+    File::open("/proc/self/mem").ok()?.read_exact_at(&mut image, start).ok()?;
+    let mut file = File::from(rustix::fs::memfd_create("vdso", rustix::fs::MemfdFlags::CLOEXEC).ok()?);
+    file.write_all(&image).ok()?;
+    file.rewind().ok()?;
+    Some(file)
+}
