@@ -23,6 +23,67 @@ fn rows(imported: &Imported) -> Vec<(&Sample, &str, Vec<&Frame>)> {
     all
 }
 
+/// Whether two names are of one function: ours has a C++ function's arguments, what it returns and what was
+/// cloned of it, perf's has the version of a symbol.
+fn is_same(ours: &str, theirs: &str) -> bool {
+    ours == theirs || bare(ours) == bare(theirs)
+}
+
+/// A function's name without arguments, template arguments, what it returns, versions and clones.
+fn bare(name: &str) -> String {
+    let name = name.replace("(anonymous namespace)", "{anonymous}").replace("operator()", "operator{}");
+    let name = name.replace("->", "{arrow}").replace("operator<", "operator{less}");
+    let name = name.split(" [clone").next().unwrap_or_default();
+    let name = if name.ends_with("@plt") { name } else { name.split('@').next().unwrap_or_default() };
+    let mut plain = String::new();
+    let mut depth = 0;
+    for c in name.chars() {
+        match c {
+            '<' | '(' => depth += 1,
+            '>' | ')' => depth -= 1,
+            c if depth == 0 => plain.push(c),
+            _ => {}
+        }
+    }
+    let plain = plain.trim_end_matches(" const").rsplit(' ').next().unwrap_or_default();
+    let end =
+        [".constprop", ".isra", ".part", ".cold", ".llvm", ".lto_priv"].iter().filter_map(|e| plain.find(e)).min();
+    // Of several names of one address each takes another: of libc's, `__GI___libc_write` is `write`.
+    let plain = plain[..end.unwrap_or(plain.len())].trim_start_matches('_');
+    let plain = plain.trim_start_matches("GI_").trim_start_matches('_').trim_start_matches("libc_");
+    plain.trim_start_matches("vdso_").to_owned()
+}
+
+/// How two readings of a recording differ, and how often.
+fn differences(ours: &Imported, theirs: &Imported) -> BTreeMap<String, usize> {
+    let mut differ: BTreeMap<String, usize> = BTreeMap::new();
+    let mut say = |what: String| *differ.entry(what).or_default() += 1;
+    if ours.lost() != theirs.lost() || ours.samples() != theirs.samples() {
+        say(format!("{} samples and {} lost, {} and {}", ours.samples(), ours.lost(), theirs.samples(), theirs.lost()));
+    }
+    for ((s, event, mine), (t, other, perfs)) in rows(ours).iter().zip(&rows(theirs)) {
+        if (s.at, s.cpu, s.pid, s.tid, &s.comm, s.weight, event)
+            != (t.at, t.cpu, t.pid, t.tid, &t.comm, t.weight, other)
+        {
+            say(format!("sample {s:?} {event}, {t:?} {other}"));
+        }
+        // perf gives a whole chain up when there is rubbish in it that looks like a mark.
+        if perfs.is_empty() && !mine.is_empty() {
+            continue;
+        }
+        if mine.len() != perfs.len() {
+            say(format!("{} frames, {}: {:?}, {:?}", mine.len(), perfs.len(), mine.last(), perfs.last()));
+        }
+        for (x, y) in mine.iter().zip(perfs) {
+            let same = is_same(&x.symbol, &y.symbol) && x.module == y.module && x.kind == y.kind;
+            if !same {
+                say(format!("{} ({}) {:?} | {} ({}) {:?}", x.symbol, x.module, x.kind, y.symbol, y.module, y.kind));
+            }
+        }
+    }
+    differ
+}
+
 #[test]
 #[ignore]
 fn compare() {
@@ -34,22 +95,7 @@ fn compare() {
     let (theirs, _) = import(Input::open(Path::new(&text)).unwrap(), None).unwrap();
     eprintln!("{:?}", theirs.notes);
     eprintln!("{} {} lost {} {}", ours.samples(), theirs.samples(), ours.lost(), theirs.lost());
-    let (a, b) = (rows(&ours), rows(&theirs));
-    let mut differ: BTreeMap<String, usize> = BTreeMap::new();
-    let mut say = |what: String| *differ.entry(what).or_default() += 1;
-    for ((s, e, f), (t, g, h)) in a.iter().zip(&b) {
-        if (s.at, s.cpu, s.pid, s.tid, &s.comm, s.weight, e) != (t.at, t.cpu, t.pid, t.tid, &t.comm, t.weight, g) {
-            say(format!("HEAD {s:?} {e} {t:?} {g}"));
-        }
-        if f.len() != h.len() {
-            say(format!("DEPTH {} {} {:?} {:?}", f.len(), h.len(), f.last(), h.last()));
-        }
-        for (x, y) in f.iter().zip(h) {
-            if x != y {
-                say(format!("{} ({}) {:?} | {} ({}) {:?}", x.symbol, x.module, x.kind, y.symbol, y.module, y.kind));
-            }
-        }
-    }
+    let differ = differences(&ours, &theirs);
     let mut differ: Vec<_> = differ.into_iter().collect();
     differ.sort_by_key(|d| std::cmp::Reverse(d.1));
     for (what, n) in differ.iter().take(60) {

@@ -133,7 +133,8 @@ pub(super) struct Reader {
     without_time: u64,
     without_pid: u64,
     with_cpu: bool,
-    lost: u64,
+    /// Sums of LOST and of LOST_SAMPLES, which newer perf prints too: it sums up the same ones.
+    lost: [u64; 2],
     /// The head in the one form.
     line: Vec<u8>,
 }
@@ -151,7 +152,7 @@ impl Reader {
             without_time: 0,
             without_pid: 0,
             with_cpu: false,
-            lost: 0,
+            lost: [0; 2],
             line: Vec::new(),
         }
     }
@@ -197,10 +198,10 @@ impl Reader {
     /// Puts a head into the one form and before the reader of its event.
     fn head_line(&mut self, head: &HeadLine<'_>, whole: &str) -> Result<(), Obstacle> {
         if let Some(record) = head.event.filter(|e| e.starts_with("PERF_RECORD_")) {
-            let lost =
-                record.strip_prefix("PERF_RECORD_LOST lost ").or(record.strip_prefix("PERF_RECORD_LOST_SAMPLES lost "));
-            let lost = lost.and_then(|n| n.trim().parse().ok()).unwrap_or(0);
-            self.lost = self.lost.saturating_add(lost);
+            for (lost, of) in self.lost.iter_mut().zip(["PERF_RECORD_LOST lost ", "PERF_RECORD_LOST_SAMPLES lost "]) {
+                let n = record.strip_prefix(of).and_then(|n| n.trim().parse().ok()).unwrap_or(0);
+                *lost = lost.saturating_add(n);
+            }
             return Ok(());
         }
         if head.event.is_none() && whole.starts_with(['\t', ' ']) {
@@ -273,7 +274,7 @@ impl Reader {
             stacks.push(Stacks { at: At::START, capture: CaptureId(1), event, unit, table, samples, lost: 0 });
         }
         if let Some(first) = stacks.first_mut() {
-            first.lost = self.lost;
+            first.lost = self.lost[0].max(self.lost[1]);
         }
         let mut notes = Vec::new();
         let mut note = |n: u64, what: &str| {

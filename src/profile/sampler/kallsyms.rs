@@ -31,21 +31,26 @@ struct Row {
 
 impl Kallsyms {
     /// Reads the text; empty when it has no addresses.
-    pub(in crate::profile) fn read(text: &str) -> Kallsyms {
+    pub(in crate::profile) fn read(text: &[u8]) -> Kallsyms {
         let mut k = Kallsyms { modules: vec![KERNEL.into()], ..Kallsyms::default() };
-        let mut numbers: HashMap<&str, u16> = HashMap::from([("", 0)]);
-        for line in text.lines() {
-            let Some((address, kind, name, module)) = parts(line) else { continue };
+        let mut numbers: HashMap<&[u8], u16> = HashMap::new();
+        for line in text.split(|b| *b == b'\n') {
+            let Some(Line { address, kind, name, module }) = parts(line) else { continue };
             // Code only: t, T, w, W.
-            if address == 0 || !matches!(kind, 't' | 'T' | 'w' | 'W') {
+            if !matches!(kind, b't' | b'T' | b'w' | b'W') {
                 continue;
             }
-            let module = *numbers.entry(module).or_insert_with(|| {
-                k.modules.push(module.into());
-                u16::try_from(k.modules.len() - 1).unwrap_or(0)
-            });
+            let Some(address) = hex(address).filter(|a| *a != 0) else { continue };
+            let Ok(text) = std::str::from_utf8(name) else { continue };
+            let module = match module {
+                b"" => 0,
+                _ => *numbers.entry(module).or_insert_with(|| {
+                    k.modules.push(String::from_utf8_lossy(module).into());
+                    u16::try_from(k.modules.len() - 1).unwrap_or(0)
+                }),
+            };
             let (Ok(at), Ok(len)) = (u32::try_from(k.names.len()), u16::try_from(name.len())) else { continue };
-            k.names.push_str(name);
+            k.names.push_str(text);
             k.rows.push(Row { address, name: at, len, module, rank: rank(kind, name) });
         }
         k.rows.sort_by_key(|r| (r.address, r.rank));
@@ -75,33 +80,53 @@ impl Kallsyms {
     }
 }
 
-/// Where the text says that a symbol is; `None` without the right to see addresses.
-pub(in crate::profile) fn address_of(text: &str, symbol: &str) -> Option<u64> {
-    let of = |line| parts(line).filter(|&(_, _, name, module)| name == symbol && module.is_empty());
-    text.lines().find_map(of).map(|(address, ..)| address).filter(|a| *a != 0)
+/// Where the text says that a symbol of the kernel proper is; `None` without the right to see addresses.
+pub(in crate::profile) fn address_of(text: &[u8], symbol: &str) -> Option<u64> {
+    let lines = text.split(|b| *b == b'\n').filter_map(parts);
+    let mut of = lines.filter(|l| l.name == symbol.as_bytes() && l.module.is_empty());
+    of.find_map(|l| hex(l.address)).filter(|a| *a != 0)
 }
 
 /// Of several names of one address the one a reader knows: global before local, and before those
 /// that the build made up.
-fn rank(kind: char, name: &str) -> u8 {
-    let made_up = name.starts_with("__pfx_") || name.starts_with("__pi_") || name.starts_with("__se_");
-    let underscores = name.len() - name.trim_start_matches('_').len();
-    u8::from(made_up) * 100 + u8::from(kind.is_lowercase()) * 10 + underscores.min(9) as u8
+fn rank(kind: u8, name: &[u8]) -> u8 {
+    let made_up = name.len() > 5 && matches!(&name[..5], b"__pfx" | b"__pi_" | b"__se_");
+    let underscores = name.iter().take_while(|b| **b == b'_').count();
+    u8::from(made_up) * 100 + u8::from(kind.is_ascii_lowercase()) * 10 + underscores.min(9) as u8
+}
+
+/// A line of the text, its address in hexadecimal still: most lines are not asked for it.
+struct Line<'a> {
+    address: &'a [u8],
+    kind: u8,
+    name: &'a [u8],
+    module: &'a [u8],
 }
 
 /// `ffffffff81000000 T _text` with `\t[module]` behind it when it is a module's.
-fn parts(line: &str) -> Option<(u64, char, &str, &str)> {
-    let (address, rest) = line.split_once(' ')?;
-    let (kind, rest) = rest.split_once(' ')?;
-    let (name, module) = rest.split_once('\t').unwrap_or((rest, ""));
-    Some((u64::from_str_radix(address, 16).ok()?, kind.chars().next()?, name, module))
+fn parts(line: &[u8]) -> Option<Line<'_>> {
+    let space = memchr::memchr(b' ', line)?;
+    let (&kind, name) = line.get(space + 1..)?.split_first()?;
+    let name = name.strip_prefix(b" ")?;
+    let (name, module) = match memchr::memchr(b'\t', name) {
+        Some(tab) => (&name[..tab], &name[tab + 1..]),
+        None => (name, &[][..]),
+    };
+    Some(Line { address: &line[..space], kind, name, module })
+}
+
+fn hex(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() || digits.len() > 16 {
+        return None;
+    }
+    digits.iter().try_fold(0u64, |sum, &b| Some(sum << 4 | u64::from(char::from(b).to_digit(16)?)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const TEXT: &str = "\
+    const TEXT: &[u8] = b"\
 0000000000000000 A fixed_percpu_data
 ffffffff81000000 T _text
 ffffffff81000000 T _stext
@@ -130,7 +155,7 @@ rubbish
 
     #[test]
     fn zeros_are_no_names() {
-        assert!(Kallsyms::read("0000000000000000 T _text\n0000000000000000 t x\t[y]\n").is_empty());
-        assert!(Kallsyms::read("").frame(5).is_none());
+        assert!(Kallsyms::read(b"0000000000000000 T _text\n0000000000000000 t x\t[y]\n").is_empty());
+        assert!(Kallsyms::read(b"").frame(5).is_none());
     }
 }

@@ -5,6 +5,7 @@
 //!
 //! Must not: be handed to another thread (the symboliser can't be), or read a clock.
 
+use super::elf::Layout;
 use super::files::Files;
 use super::kallsyms::Kallsyms;
 use super::perf_map::PerfMaps;
@@ -21,6 +22,9 @@ use std::sync::Arc;
 const MOST: usize = 200_000;
 /// A symbol without a size says nothing about what lies far behind it.
 const NEAR: usize = 4096;
+/// What the linker puts at both ends of a program is shorter than this, has no size either, and before
+/// much that has no symbol at all: stubs of a PLT.
+const ENDS: ([&str; 2], usize) = (["_init", "_fini"], 32);
 /// Bytes of a name that are kept: C++ templates know no end.
 const LONGEST_NAME: usize = 2048;
 
@@ -41,6 +45,8 @@ pub(in crate::profile) struct Symbols {
     kernel: Kallsyms,
     frames: HashMap<Site, Frame>,
     modules: HashMap<u32, Arc<str>>,
+    /// How the files are laid out, by number.
+    layouts: HashMap<u32, Layout>,
     perf_maps: PerfMaps,
     turn: u64,
 }
@@ -59,7 +65,7 @@ impl Symbols {
     /// Reads the kernel's names. `root`: below it is proc.
     pub(in crate::profile) fn new(root: &Path) -> Symbols {
         let text = std::fs::read(root.join("proc/kallsyms")).unwrap_or_default();
-        Symbols { kernel: Kallsyms::read(&String::from_utf8_lossy(&text)), ..Symbols::of_files() }
+        Symbols { kernel: Kallsyms::read(&text), ..Symbols::of_files() }
     }
 
     /// Knows files only: nothing of the kernel that runs here.
@@ -70,6 +76,7 @@ impl Symbols {
             kernel: Kallsyms::default(),
             frames: HashMap::new(),
             modules: HashMap::new(),
+            layouts: HashMap::new(),
             perf_maps: PerfMaps::default(),
             turn: 0,
         }
@@ -149,16 +156,33 @@ impl Symbols {
             self.generation = files.generation;
             self.symbolizer = symbolizer();
         }
-        let mut elf = Elf::new(format!("/proc/self/fd/{}", files.file(number)?.as_raw_fd()));
-        [false, true].into_iter().find_map(|debug_syms| {
-            elf.debug_syms = debug_syms;
-            let found = self.symbolizer.symbolize_single(&Source::Elf(elf.clone()), Input::FileOffset(offset));
-            let found = found.ok()?;
-            let sym = found.as_sym()?;
-            let near = sym.size.is_some_and(|size| size > 0) || sym.offset < NEAR;
-            (near && !sym.name.is_empty()).then(|| bounded(&sym.name).into())
-        })
+        let file = files.file(number)?;
+        let layout = self.layouts.entry(number).or_insert_with(|| Layout::read(file));
+        let mut elf = Elf::new(format!("/proc/self/fd/{}", file.as_raw_fd()));
+        elf.debug_syms = false;
+        let own = named(&self.symbolizer, elf.clone(), Input::FileOffset(offset));
+        if own.is_some() || layout.has_symbols {
+            return own;
+        }
+        // The table that was split off knows all; debug information is asked where there is none.
+        let split = layout.debug_file.as_ref().zip(layout.address(offset));
+        if let Some((debug_file, address)) = split {
+            let mut split = Elf::new(debug_file);
+            split.debug_syms = false;
+            return named(&self.symbolizer, split, Input::VirtOffset(address));
+        }
+        elf.debug_syms = true;
+        named(&self.symbolizer, elf, Input::FileOffset(offset))
     }
+}
+
+/// The function at a place by one table of symbols.
+fn named(symbolizer: &Symbolizer, elf: Elf, place: Input<u64>) -> Option<Arc<str>> {
+    let found = symbolizer.symbolize_single(&Source::Elf(elf), place).ok()?;
+    let sym = found.as_sym()?;
+    let near = if ENDS.0.contains(&&*sym.name) { ENDS.1 } else { NEAR };
+    let near = sym.size.is_some_and(|size| size > 0) || sym.offset < near;
+    (near && !sym.name.is_empty()).then(|| bounded(&sym.name).into())
 }
 
 fn bounded(name: &str) -> &str {

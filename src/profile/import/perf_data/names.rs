@@ -24,6 +24,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread::JoinHandle;
 
 /// What the kernel proper is called as a module, as perf has it.
 const KERNEL: &str = "[kernel.kallsyms]";
@@ -34,9 +35,43 @@ const MOST_MAPS: usize = 1024;
 /// Bytes of a vdso at the most; it has two pages.
 const MOST_VDSO: u64 = 1 << 20;
 
+/// The names of the kernel that runs here, read while the recording is: they take as long.
+#[derive(Debug)]
+pub(super) struct KernelNames(Option<JoinHandle<Listed>>);
+
+/// The kernel's functions, and the text they are from.
+#[derive(Debug)]
+struct Listed {
+    names: Kallsyms,
+    text: Vec<u8>,
+}
+
+impl KernelNames {
+    /// Begins to read.
+    pub(super) fn begin() -> KernelNames {
+        KernelNames(std::thread::Builder::new().name("import-kernel".into()).spawn(Listed::read).ok())
+    }
+
+    fn take(self) -> Listed {
+        self.0.and_then(|t| t.join().ok()).unwrap_or_else(Listed::read)
+    }
+}
+
+impl Listed {
+    fn read() -> Listed {
+        let text = std::fs::read("/proc/kallsyms").unwrap_or_default();
+        Listed { names: Kallsyms::read(&text), text }
+    }
+}
+
 /// Names of all sites, in their order, and what the reader should know of them.
-pub(super) fn frames(tasks: &Tasks, features: &Features, sites: &[Site]) -> (Vec<Frame>, Vec<String>) {
-    let mut naming = Naming::new(tasks, features);
+pub(super) fn frames(
+    tasks: &Tasks,
+    features: &Features,
+    kernel: Option<KernelNames>,
+    sites: &[Site],
+) -> (Vec<Frame>, Vec<String>) {
+    let mut naming = Naming::new(tasks, features, kernel);
     let mut order: Vec<usize> = (0..sites.len()).collect();
     // File by file, so that few are open at a time.
     order.sort_by_key(|&n| if let Site::File { number, .. } = sites[n] { number } else { u32::MAX });
@@ -66,6 +101,7 @@ struct Naming<'a> {
     found: FastMap<u32, Found>,
     modules: FastMap<u32, (Arc<str>, FrameKind)>,
     maps: FastMap<u32, Option<Ranges<Arc<str>>>>,
+    listed: Option<KernelNames>,
     /// The kernel's names, and what is added (wrapping) to a recorded address for its place in them.
     kernel: Option<(Kallsyms, u64)>,
     /// Why there are none.
@@ -79,7 +115,7 @@ struct Naming<'a> {
 }
 
 impl<'a> Naming<'a> {
-    fn new(tasks: &'a Tasks, features: &'a Features) -> Naming<'a> {
+    fn new(tasks: &'a Tasks, features: &'a Features, listed: Option<KernelNames>) -> Naming<'a> {
         let here = rustix::system::uname();
         let is_here = features.host.as_deref().is_none_or(|h| h.as_bytes() == here.nodename().to_bytes());
         Naming {
@@ -90,6 +126,7 @@ impl<'a> Naming<'a> {
             found: FastMap::default(),
             modules: FastMap::default(),
             maps: FastMap::default(),
+            listed,
             kernel: None,
             no_kernel: None,
             is_here,
@@ -232,9 +269,7 @@ impl<'a> Naming<'a> {
             self.no_kernel = Some("it was recorded on another kernel than the one that runs here".into());
             return;
         }
-        let text = std::fs::read("/proc/kallsyms").unwrap_or_default();
-        let text = String::from_utf8_lossy(&text);
-        let names = Kallsyms::read(&text);
+        let Listed { names, text } = self.listed.take().map_or_else(Listed::read, KernelNames::take);
         if names.is_empty() {
             self.no_kernel = Some("the kernel's symbols can't be read here: sudo sysctl kernel.kptr_restrict=0".into());
             return;
@@ -282,8 +317,11 @@ fn open(file: &MappedFile, wanted: Option<&[u8]>) -> Result<File, Found> {
     kept.ok_or(if missing { Found::Missing } else { Found::Another })
 }
 
-/// Never waits for the writer of a pipe.
+/// Never waits for the writer of a pipe, and opens nothing that reading changes.
 fn open_plain(path: &Path) -> Option<File> {
+    if ["/proc", "/sys", "/dev"].iter().any(|p| path.starts_with(p)) && !path.starts_with("/dev/shm") {
+        return None;
+    }
     let flags = OFlags::NONBLOCK.bits() as i32;
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path).ok()?;
     file.metadata().is_ok_and(|m| m.is_file()).then_some(file)

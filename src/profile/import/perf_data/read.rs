@@ -8,6 +8,7 @@ use super::bytes::Bytes;
 use super::features::Features;
 use super::header::{Header, SIZE};
 use super::layout::{self, Sample};
+use super::names::KernelNames;
 use super::order::{Held, Order};
 use super::tasks::{Site, Tasks};
 use crate::model::{FastMap, FrameId, StackId, StackTable};
@@ -47,6 +48,11 @@ const MODE_USER: u16 = 2;
 /// `PERF_RECORD_MISC_KSYMBOL_FLAGS_UNREGISTER` in a KSYMBOL's flags.
 const UNREGISTERED: u16 = 1;
 
+/// The marks there are in a chain: `PERF_CONTEXT_HV`, `_KERNEL`, `_USER`, `_GUEST`, `_GUEST_KERNEL`,
+/// `_GUEST_USER`.
+const CONTEXTS: [u64; 6] =
+    [(-32i64) as u64, CONTEXT_KERNEL, CONTEXT_USER, (-2048i64) as u64, (-2176i64) as u64, (-2560i64) as u64];
+
 /// A sample whose stack is of sites.
 #[derive(Clone, Debug)]
 pub(super) struct Row {
@@ -78,6 +84,8 @@ pub(super) struct Reading {
     pub(super) lost_samples: u64,
     /// Samples of no known event.
     pub(super) foreign: u64,
+    /// The running kernel's names, once there is something of a kernel.
+    pub(super) kernel: Option<KernelNames>,
     order: Order,
     /// Of one chain, from the outermost: version (and whose), address.
     words: Vec<(Option<u32>, u64)>,
@@ -196,7 +204,13 @@ impl Reading {
         }
         let raw = Raw { kind: held.kind, misc: held.misc, body };
         match raw.of_task(held.time_ns) {
-            Some(record) => self.tasks.apply(&record, held.misc & MODE == MODE_KERNEL),
+            Some(record) => {
+                let of_kernel = held.misc & MODE == MODE_KERNEL;
+                if of_kernel && self.kernel.is_none() {
+                    self.kernel = Some(KernelNames::begin());
+                }
+                self.tasks.apply(&record, of_kernel)
+            }
             None => Ok(()),
         }
     }
@@ -238,10 +252,14 @@ impl Reading {
                 let (mut ring, mut first) = (CONTEXT_USER, true);
                 for word in chain.iter() {
                     if word >= CONTEXT_MAX {
+                        // Rubbish on a stack may look like a mark: what follows is no caller.
+                        if !CONTEXTS.contains(&word) {
+                            break;
+                        }
                         (ring, first) = (word, true);
                         continue;
                     }
-                    let address = if std::mem::take(&mut first) { word } else { word.wrapping_sub(1) };
+                    let address = if std::mem::take(&mut first) { word } else { word.saturating_sub(1) };
                     self.words.push((whose(ring, sample.pid), address));
                 }
             }

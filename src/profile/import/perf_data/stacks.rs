@@ -22,7 +22,7 @@ pub(super) fn named(mut reading: Reading) -> Result<Imported, Stop> {
         return Err(Stop::Wrong(wrong("there is not one sample in it")));
     }
     let rows = std::mem::take(&mut reading.rows);
-    let (frames, named) = names::frames(&reading.tasks, &reading.features, &reading.sites);
+    let (frames, named) = names::frames(&reading.tasks, &reading.features, reading.kernel.take(), &reading.sites);
     let first_ns = rows.iter().map(|r| r.time_ns).min().unwrap_or(0);
     let mut by_event: Vec<(u32, Vec<Row>)> = Vec::new();
     let mut without_stack = 0;

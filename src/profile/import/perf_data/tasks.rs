@@ -225,9 +225,8 @@ fn bounded(have: usize, most: usize, what: &str) -> Result<(), Stop> {
     if have < most { Ok(()) } else { Err(Stop::wrong(format!("it has more than {most} {what}"))) }
 }
 
-/// Names of memory without a file (tools/perf/util/map.c: `is_anon_memory`, `is_no_dso_memory`), and
-/// what runtimes map twice to write to what they run.
+/// Names of memory without a file (tools/perf/util/map.c: `is_anon_memory`, `is_no_dso_memory`).
 fn is_memory(path: &[u8]) -> bool {
-    let prefixes: [&[u8]; 6] = [b"/dev/zero", b"/anon_hugepage", b"/memfd:", b"[stack", b"/SYSV", b"[heap]"];
-    path.is_empty() || path == b"//anon" || path.starts_with(b"[anon") || prefixes.iter().any(|p| path.starts_with(p))
+    let prefixes: [&[u8]; 6] = [b"/dev/zero", b"/anon_hugepage", b"[stack", b"/SYSV", b"[heap]", b"[anon"];
+    path.is_empty() || path == b"//anon" || prefixes.iter().any(|p| path.starts_with(p))
 }
