@@ -163,7 +163,54 @@ def profiles():
     for text in PERF:
         yield b"\n" + text
     yield b"\nnginx 812 [001] 100.000002:     250000 cpu-clock:pppH: \n\tffffffff81000000 tcp_sendmsg+0x1f ([kernel.kallsyms])\n  tcp.c:12\n\n"
+    yield from perf_recordings()
     yield b"\njava 25607/25608 cycles: \n\t 7f01 Foo.bar (/tmp/perf-25607.map)\n\nx 7 page-faults:u: \n"
+
+
+def record(kind, misc, body):
+    return struct.pack("<IHH", kind, misc, 8 + len(body)) + body
+
+
+def perf_data(sample_type, samples, features=()):
+    """perf.data of one event: header, attribute with its identifier, records, features."""
+    attr = struct.pack("<IIQQQQQ", 1, 128, 0, 999, sample_type, 0, 1 << 10 | 1 << 18) + bytes(80)
+    ids = struct.pack("<Q", 77)
+    attrs_at = 104 + len(ids)
+    data_at = attrs_at + len(attr) + 16
+    attrs = attr + struct.pack("<QQ", 104, len(ids))
+    bits = [0, 0, 0, 0]
+    for bit, _ in features:
+        bits[bit // 64] |= 1 << bit % 64
+    at, table, rest = data_at + len(samples) + 16 * len(features), b"", b""
+    for _, body in features:
+        table += struct.pack("<QQ", at + len(rest), len(body))
+        rest += body
+    header = b"PERFILE2" + struct.pack("<QQQQQQQQ4Q", 104, len(attrs), attrs_at, len(attrs), data_at, len(samples), 0, 0, *bits)
+    return header + ids + attrs + samples + table + rest
+
+
+def perf_recordings():
+    tail = struct.pack("<IIQII", 7, 7, 50, 0, 0)  # process, thread, time, CPU
+    comm = record(3, 1 << 13, struct.pack("<II", 7, 7) + b"worker\0\0" + tail)
+    place = struct.pack("<IIQQII", 8, 1, 3, 0, 5, 2)
+    maps = record(10, 2, struct.pack("<IIQQQ", 7, 7, 0x1000, 0x1000, 0) + place + b"/opt/app\0".ljust(16, b"\0") + tail)
+    maps += record(1, 2, struct.pack("<IIQQQ", 7, 7, 0x3000, 0x1000, 0) + b"//anon\0\0" + tail)
+    fork = record(7, 0, struct.pack("<IIIIQ", 8, 7, 8, 7, 60) + tail)
+    lost = record(2, 0, struct.pack("<QQ", 77, 5) + tail) + record(13, 0, struct.pack("<Q", 5) + tail)
+    chain = [(1 << 64) - 512, 0x1004, 0x1010, 0x3008, (1 << 64) - 128, 0x5000]
+    samples = b""
+    for time in (90, 70, 80):
+        samples += record(9, 2, struct.pack("<QIIQIIQQ6Q", 0x1004, 7, 7, time, 1, 0, 1001001, len(chain), *chain))
+        samples += record(68, 0, b"") if time == 70 else b""
+    name = struct.pack("<I", 12) + b"cpu-clock\0\0\0"
+    names = struct.pack("<II", 1, 128) + bytes(128) + struct.pack("<I", 1) + name + struct.pack("<Q", 77)
+    id = record(67, 2, struct.pack("<i", -1) + bytes(range(20)) + bytes(4) + b"/opt/app\0".ljust(16, b"\0"))
+    host = struct.pack("<I", 8) + b"another\0"
+    whole = perf_data(0x1A7, comm + maps + fork + lost + samples, [(2, id), (3, host), (12, names)])
+    yield b"\n" + whole
+    yield b"perf-data\n" + gzip.compress(whole, mtime=0)
+    yield b"\n" + perf_data(0x107, record(9, 1, struct.pack("<QIIQQ", 0x5000, 7, 7, 3, 9)))
+    yield b"\n" + b"PERFILE2" + struct.pack("<Q", 16) + record(9, 0, b"")
 
 
 def log_lines():

@@ -151,7 +151,7 @@ fn several_profiles_are_captures_of_one_session() {
 }
 
 #[test]
-fn a_recording_of_perf_is_read_through_perf() {
+fn a_recording_of_perf_is_read_with_and_without_perf() {
     if let Some(lacks) = screen_support::perf_lacks() {
         skip!(lacks);
     }
@@ -177,10 +177,19 @@ fn a_recording_of_perf_is_read_through_perf() {
         (&ours["total"], &ours["samples"], &ours["events"]),
         (&theirs["total"], &theirs["samples"], &theirs["events"])
     );
-    let without = {
-        let mut c = folder.perfbench(&["import", &data, "-o", &folder.word("u.perfbench")]);
+    let without = |data: &str, session: &str| {
+        let mut c = folder.perfbench(&["import", data, "-o", &folder.word(session)]);
         c.env("PATH", "/nonexistent");
-        screen_support::Running::start(c).end().refused(2)
+        screen_support::Running::start(c).end()
     };
-    assert!(without.contains("perf.data is read by perf") && without.contains("apt"), "{without}");
+    let ended = without(&data, "u.perfbench").fine();
+    assert!(ended.stderr.contains("read here, not by perf"), "{ended:?}");
+    let alone = folder.run(&["profile", &folder.word("u.perfbench"), "--json"]).fine().json();
+    assert_eq!((&alone["total"], &alone["samples"]), (&ours["total"], &ours["samples"]));
+    // What only perf can unwind.
+    let mut record = folder.program("perf");
+    record.args(["record", "-q", "--call-graph", "dwarf", "-e", "cpu-clock", "-o", &data, "--", "ls"]);
+    assert!(record.output().unwrap().status.success());
+    let line = without(&data, "v.perfbench").refused(2);
+    assert!(line.contains("it is read by perf, since its stacks") && line.contains("apt"), "{line}");
 }

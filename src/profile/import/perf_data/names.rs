@@ -32,6 +32,8 @@ const KERNEL: &str = "[kernel.kallsyms]";
 const SHOWN: usize = 4;
 /// Maps of compiled code that are read.
 const MOST_MAPS: usize = 1024;
+/// Threads that name at the most.
+const MOST_THREADS: usize = 4;
 /// Bytes of a vdso at the most; it has two pages.
 const MOST_VDSO: u64 = 1 << 20;
 
@@ -72,14 +74,47 @@ pub(super) fn frames(
     sites: &[Site],
 ) -> (Vec<Frame>, Vec<String>) {
     let mut naming = Naming::new(tasks, features, kernel);
-    let mut order: Vec<usize> = (0..sites.len()).collect();
-    // File by file, so that few are open at a time.
-    order.sort_by_key(|&n| if let Site::File { number, .. } = sites[n] { number } else { u32::MAX });
-    let mut frames = vec![Frame::new("", "", FrameKind::User); sites.len()];
-    for n in order {
-        frames[n] = naming.frame(sites[n]);
+    let mut frames = vec![Frame::new("[unknown]", "", FrameKind::User); sites.len()];
+    let mut in_files: Vec<(u32, usize)> = Vec::new();
+    for (n, &site) in sites.iter().enumerate() {
+        match site {
+            Site::File { number, .. } => in_files.push((number, n)),
+            _ => frames[n] = naming.frame(site),
+        }
     }
+    // File by file, so that few are open at a time.
+    in_files.sort_unstable();
+    let (mut missing, mut another) = (Vec::new(), Vec::new());
+    std::thread::scope(|scope| {
+        let shares = shares(&in_files, std::thread::available_parallelism().map_or(1, usize::from));
+        let name = |share: Vec<(u32, usize)>| {
+            let mut naming = Naming::new(tasks, features, None);
+            let named: Vec<(usize, Frame)> = share.iter().map(|&(_, n)| (n, naming.frame(sites[n]))).collect();
+            (named, naming.missing, naming.another)
+        };
+        let threads: Vec<_> = shares.into_iter().map(|share| scope.spawn(move || name(share))).collect();
+        for (named, not_here, not_it) in threads.into_iter().filter_map(|t| t.join().ok()) {
+            named.into_iter().for_each(|(n, frame)| frames[n] = frame);
+            missing.extend(not_here);
+            another.extend(not_it);
+        }
+    });
+    (naming.missing, naming.another) = (missing, another);
     (frames, naming.notes())
+}
+
+/// Whole files for each of so many threads, about as many places for each.
+fn shares(in_files: &[(u32, usize)], threads: usize) -> Vec<Vec<(u32, usize)>> {
+    let mut files: Vec<&[(u32, usize)]> = in_files.chunk_by(|a, b| a.0 == b.0).collect();
+    files.sort_by_key(|places| std::cmp::Reverse(places.len()));
+    let mut shares = vec![Vec::new(); threads.clamp(1, MOST_THREADS)];
+    for places in files {
+        if let Some(share) = shares.iter_mut().min_by_key(|s| s.len()) {
+            share.extend_from_slice(places);
+        }
+    }
+    shares.retain(|s| !s.is_empty());
+    shares
 }
 
 /// What became of a file that was mapped.

@@ -87,9 +87,16 @@ pub(super) struct Reading {
     /// The running kernel's names, once there is something of a kernel.
     pub(super) kernel: Option<KernelNames>,
     order: Order,
-    /// Of one chain, from the outermost: version (and whose), address.
     words: Vec<(Option<u32>, u64)>,
+    /// The last chain of some threads, by the lowest bits of their numbers: the outer part of the next
+    /// one is mostly the same, and is not looked up again.
+    last: [Vec<Stepped>; LAST],
 }
+
+/// A step of a chain that was taken: from the outermost down, version of what was mapped, address, node.
+type Stepped = (u32, u64, StackId);
+/// Threads whose last chains are kept.
+const LAST: usize = 32;
 
 /// Reads a recording to its end.
 pub(super) fn read(input: Input) -> Result<Reading, Stop> {
@@ -273,17 +280,29 @@ impl Reading {
             }
         }
         let words = std::mem::take(&mut self.words);
-        let mut stack = None;
+        let slot = sample.tid as usize % LAST;
+        let mut last = std::mem::take(&mut self.last[slot]);
+        let (mut stack, mut same) = (None, 0);
         for &(pid, address) in words.iter().rev() {
-            stack = Some(self.step(stack, pid, address)?);
+            let version = self.tasks.version(pid);
+            match last.get(same).filter(|l| (l.0, l.1) == (version, address)) {
+                Some(&(.., node)) => stack = Some(node),
+                None => {
+                    last.truncate(same);
+                    let node = self.step(stack, pid, version, address)?;
+                    last.push((version, address, node));
+                    stack = Some(node);
+                }
+            }
+            same += 1;
         }
-        self.words = words;
+        (self.words, self.last[slot]) = (words, last);
         Ok(stack)
     }
 
     /// The node below `caller` of an address in a process, or the kernel.
-    fn step(&mut self, caller: Option<StackId>, pid: Option<u32>, address: u64) -> Result<StackId, Stop> {
-        let key = (caller, self.tasks.version(pid), address);
+    fn step(&mut self, caller: Option<StackId>, pid: Option<u32>, version: u32, address: u64) -> Result<StackId, Stop> {
+        let key = (caller, version, address);
         if let Some(&node) = self.steps.get(&key) {
             return Ok(node);
         }
