@@ -80,20 +80,25 @@ pub(super) struct Header {
 }
 
 impl Header {
-    /// How many bytes of `start` are needed before [`Header::read`]: all in front of the records.
-    pub(super) fn front(start: &[u8]) -> Result<u64, Stop> {
+    /// Whether the first 16 bytes are of a recording that is read here.
+    pub(super) fn is_known(start: &[u8]) -> Result<(), Stop> {
         match start {
             [b'2', b'E', ..] => return Err(Stop::perf("its bytes are in the other order")),
             [b'P', b'E', b'R', b'F', b'F', ..] => return Err(Stop::perf("it is of perf's first format")),
-            _ => {}
+            [b'P', b'E', b'R', b'F', b'I', b'L', b'E', b'2', ..] => {}
+            _ => return Err(Stop::wrong("it does not begin as perf.data does: PERFILE2")),
         }
-        let mut b = Bytes(start.get(8..).unwrap_or_default());
-        match b.u64() {
+        match Bytes(start.get(8..).unwrap_or_default()).u64() {
+            Some(SIZE) => Ok(()),
             Some(PIPED) => Err(Stop::perf("it went through a pipe")),
-            Some(SIZE) => part(start, 40, 8).and_then(|p| Bytes(p).u64()).ok_or_else(|| Stop::cut("in its header")),
             Some(n) => Err(Stop::perf(format!("its header has {n} bytes"))),
             None => Err(Stop::cut("in its header")),
         }
+    }
+
+    /// Where records begin: what stands in front of them is wanted whole.
+    pub(super) fn records_at(header: &[u8]) -> Result<u64, Stop> {
+        part(header, 40, 8).and_then(|p| Bytes(p).u64()).ok_or_else(|| Stop::cut("in its header"))
     }
 
     /// Reads what stands in front of the records.

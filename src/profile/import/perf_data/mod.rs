@@ -79,3 +79,6 @@ impl Importer for PerfData {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -101,8 +101,10 @@ const LAST: usize = 32;
 /// Reads a recording to its end.
 pub(super) fn read(input: Input) -> Result<Reading, Stop> {
     let mut from = input.stream().map_err(Stop::Wrong)?;
-    let mut front = bytes(&mut from, SIZE)?;
-    let needed = Header::front(&front)?;
+    let mut front = bytes(&mut from, 16)?;
+    Header::is_known(&front)?;
+    front.extend(bytes(&mut from, SIZE - 16)?);
+    let needed = Header::records_at(&front)?;
     if !(SIZE..=MOST_FRONT).contains(&needed) {
         return Err(Stop::wrong(format!("its records begin at byte {needed}, by its header")));
     }

@@ -1,7 +1,7 @@
 //! Which process has what mapped, and how its threads are called, as a recording's records say.
 //!
-//! What perf's own reader does with the same records: a new process has what its parent had; who ends
-//! is still known under its number until another has it; an exec says itself what it maps.
+//! As perf's own reader does: a new process has what its parent had, and who ended is still known under
+//! its number, until another has it or room is wanted. An exec ends what was mapped before.
 //!
 //! Must not: ask /proc, or open what is mapped: they are of another time, and perhaps another machine.
 
@@ -9,10 +9,11 @@ use super::Stop;
 use crate::model::FastMap;
 use crate::profile::sampler::ranges::Ranges;
 use crate::profile::sampler::record::{MmapRecord, Record};
+use std::collections::HashSet;
 use std::sync::Arc;
 
-/// Mappings that are kept of one recording: of every process its own.
-const MOST_MAPPINGS: usize = 1 << 23;
+/// Mappings that are kept at a time: of every process its own.
+const MOST_MAPPINGS: usize = if cfg!(test) { 1 << 16 } else { 6 << 20 };
 /// Files told apart.
 const MOST_FILES: usize = 1 << 16;
 /// Threads and processes told apart.
@@ -76,15 +77,20 @@ pub(super) struct Tasks {
     pub(super) files: Vec<MappedFile>,
     numbers: FastMap<MappedFile, u32>,
     versions: u32,
+    /// About how many there are; those of who has ended are dropped when there are too many.
     mappings: usize,
+    ended: HashSet<u32>,
 }
 
 impl Tasks {
     /// Applies a record. `of_kernel`: it is made in the kernel's name.
     pub(super) fn apply(&mut self, record: &Record<'_>, of_kernel: bool) -> Result<(), Stop> {
         match *record {
-            Record::Comm { tid, name, .. } => {
+            Record::Comm { pid, tid, exec, name, .. } => {
                 bounded(self.comms.len(), MOST_TASKS, "threads")?;
+                if exec {
+                    self.spaces.remove(&pid);
+                }
                 self.comms.insert(tid, super::super::name(name).into());
             }
             Record::Fork { pid, ppid, tid, ptid, .. } => {
@@ -94,11 +100,15 @@ impl Tasks {
                     None => drop(self.comms.remove(&tid)),
                 }
                 if pid != ppid {
+                    self.ended.remove(&pid);
                     match self.spaces.get(&ppid).cloned() {
                         Some(space) => drop(self.spaces.insert(pid, space)),
                         None => drop(self.spaces.remove(&pid)),
                     }
                 }
+            }
+            Record::Exit { pid, tid, .. } if pid == tid && self.ended.len() < MOST_TASKS => {
+                self.ended.insert(pid);
             }
             Record::Mmap(ref map) if of_kernel || map.pid == u32::MAX => self.map_kernel(map)?,
             Record::Mmap(ref map) => self.map(map)?,
@@ -119,10 +129,22 @@ impl Tasks {
         // What a parent and its child had together is theirs apart from now on.
         let copied = if Arc::strong_count(&space.maps) > 1 { space.maps.len() } else { 0 };
         self.mappings += 1 + copied;
-        bounded(self.mappings, MOST_MAPPINGS, "mappings")?;
         Arc::make_mut(&mut space.maps).insert(map.addr, map.addr.saturating_add(map.len), mapped);
         space.version = self.versions;
-        Ok(())
+        if self.mappings < MOST_MAPPINGS {
+            return Ok(());
+        }
+        // Half of it must be free then, or every next one would count them all again.
+        self.sweep(map.pid);
+        bounded(self.mappings, MOST_MAPPINGS / 2, "mappings")
+    }
+
+    /// Drops what those had mapped who have ended, and counts anew.
+    fn sweep(&mut self, but: u32) {
+        for pid in std::mem::take(&mut self.ended).into_iter().filter(|pid| *pid != but) {
+            self.spaces.remove(&pid);
+        }
+        self.mappings = self.spaces.values().map(|s| s.maps.len() / Arc::strong_count(&s.maps)).sum();
     }
 
     /// The kernel itself (`[kernel.kallsyms]_text`: behind the bracket a symbol, whose address stands
