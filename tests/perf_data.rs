@@ -132,6 +132,7 @@ fn by_perf(folder: &Path, data: &Path) -> Perf {
 /// - perf gives a whole chain up when there is rubbish in it that looks like a mark; here it ends there.
 /// - Of several symbols at one address each takes another.
 /// - C++'s thunks are written otherwise.
+/// - An exec ends what was mapped, also while the call itself is still on the stack.
 /// - Labels of assembler without type or size: perf takes some for functions that here belong to the one
 ///   before, and V8's within a function are taken here.
 fn differences(ours: &Imported, perf: &Perf) -> BTreeMap<String, usize> {
@@ -161,6 +162,7 @@ fn differences(ours: &Imported, perf: &Perf) -> BTreeMap<String, usize> {
                     || (y.symbol.ends_with("@plt") && *x.symbol == *format!("[{}]", x.module))
                     || LABELS.contains(&&*y.symbol)
                     || x.symbol.ends_with("_deopt_addr")
+                    || (&*x.symbol == "[unknown]" && y.symbol.contains("exec"))
             };
             let mut alias = || {
                 let path = perf.paths.get(&*y.module).map_or("", |p| p);
@@ -168,7 +170,7 @@ fn differences(ours: &Imported, perf: &Perf) -> BTreeMap<String, usize> {
                 let at = |name: &str| of.get(name.split('@').next().unwrap_or_default());
                 at(&x.symbol).zip(at(&y.symbol)).is_some_and(|(a, b)| !a.is_disjoint(b))
             };
-            let placed = x.module == y.module && x.kind == y.kind;
+            let placed = (x.module == y.module || &*x.symbol == "[unknown]") && x.kind == y.kind;
             if !(placed && (is_same(&x.symbol, &y.symbol) || on_purpose() || alias())) {
                 say(format!("{} ({}) {:?} | {} ({}) {:?}", x.symbol, x.module, x.kind, y.symbol, y.module, y.kind));
             }

@@ -45,8 +45,9 @@ impl Features {
         let mut table = Bytes(back);
         for &bit in &header.features {
             let (Some(at), Some(size)) = (table.u64(), table.u64()) else { break };
-            let within = at.checked_sub(start).and_then(|at| super::bytes::part(back, at, size));
-            within.map(|bytes| features.one(bit, bytes));
+            if let Some(bytes) = at.checked_sub(start).and_then(|at| super::bytes::part(back, at, size)) {
+                features.one(bit, bytes);
+            }
         }
         features
     }

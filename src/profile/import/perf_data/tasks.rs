@@ -60,6 +60,8 @@ pub(super) struct MappedFile {
 #[derive(Clone, Debug, Default)]
 struct Space {
     version: u32,
+    /// Another program runs: the next mapping is its first.
+    over: bool,
     maps: Arc<Ranges<Mapped>>,
 }
 
@@ -88,8 +90,9 @@ impl Tasks {
         match *record {
             Record::Comm { pid, tid, exec, name, .. } => {
                 bounded(self.comms.len(), MOST_TASKS, "threads")?;
-                if exec {
-                    self.spaces.remove(&pid);
+                // Until it has mapped something it returns to nothing but where it came from.
+                if let Some(space) = self.spaces.get_mut(&pid).filter(|_| exec) {
+                    space.over = true;
                 }
                 self.comms.insert(tid, super::super::name(name).into());
             }
@@ -126,6 +129,9 @@ impl Tasks {
         };
         self.versions += 1;
         let space = self.spaces.entry(map.pid).or_default();
+        if std::mem::take(&mut space.over) {
+            space.maps = Arc::default();
+        }
         // What a parent and its child had together is theirs apart from now on.
         let copied = if Arc::strong_count(&space.maps) > 1 { space.maps.len() } else { 0 };
         self.mappings += 1 + copied;
