@@ -67,91 +67,87 @@ pub(super) const MAX_FIELDS: usize = 1000;
 /// The longest name of a header field, bytes.
 pub(super) const MAX_NAME_BYTES: usize = 256;
 
-/// A request being put together: first method, path and host, each written to [`Draft::text`] and
-/// ended with [`Draft::close`]; then its fields; then its body.
-#[derive(Default)]
-pub(super) struct Draft {
+/// A request being put together where it will wait: first method, path and host, each written to
+/// [`Draft::text`] and ended with [`Draft::close`]; then its fields; then [`Draft::keep`].
+pub(super) struct Draft<'a> {
     /// Who made it; 0 when nobody knows.
     pub(super) client: u64,
     /// The status it was answered with; 0 when nobody knows.
     pub(super) status: u16,
+    chunk: u32,
+    start: usize,
+    /// What its chunk could hold before.
+    capacity: usize,
     ends: [u32; TEXTS],
-    /// As they are kept, of [`FIELD_BYTES`] each.
-    fields: Vec<u8>,
-    text_bytes: u32,
-    bytes: Vec<u8>,
+    /// As they are kept.
+    fields: &'a mut Vec<u64>,
+    into: &'a mut Chunk,
+    held_bytes: &'a mut usize,
 }
 
-impl Draft {
-    /// Empties it.
-    pub(super) fn clear(&mut self) {
-        (self.client, self.status, self.text_bytes) = (0, 0, 0);
-        self.bytes.clear();
-        self.fields.clear();
+impl Draft<'_> {
+    /// Where to append the text that [`Draft::close`] ends.
+    #[inline]
+    pub(super) fn text(&mut self) -> &mut Vec<u8> {
+        &mut self.into.bytes
     }
 
-    /// Where to append the text that [`Draft::close`] ends.
-    pub(super) fn text(&mut self) -> &mut Vec<u8> {
-        &mut self.bytes
+    fn text_bytes(&self) -> u32 {
+        // A record holds at most 16 MiB and percent-encoding triples it.
+        small(self.into.bytes.len() - self.start - HEAD_BYTES)
     }
 
     /// Ends text number `n`; they are written in order, each closed once, empty or not.
+    #[inline]
     pub(super) fn close(&mut self, n: usize) {
-        // A record holds at most 16 MiB and percent-encoding triples it.
-        self.text_bytes = small(self.bytes.len());
-        self.ends[n] = self.text_bytes;
+        self.ends[n] = self.text_bytes();
     }
 
     /// Appends a header field whose name needs no keeping.
+    #[inline]
     pub(super) fn known_field(&mut self, name: FieldName, value: &[u8]) {
-        self.bytes.extend_from_slice(value);
+        self.into.bytes.extend_from_slice(value);
         let field = u64::from(small(value.len())) << 32 | u64::from(name.0);
-        self.fields.extend_from_slice(&field.to_le_bytes());
-        self.text_bytes = small(self.bytes.len());
+        self.fields.push(field);
     }
 
     /// Appends a header field; `name` is a token. Whether there was room for it.
     pub(super) fn field(&mut self, name: &[u8], value: &[u8]) -> bool {
-        if name.len() > MAX_NAME_BYTES || self.fields.len() >= MAX_FIELDS * FIELD_BYTES {
+        if name.len() > MAX_NAME_BYTES || self.fields.len() >= MAX_FIELDS {
             return false;
         }
         let known = (FIRST_KNOWN..).zip(KNOWN).find(|(_, k)| k.as_bytes() == name);
         if let Some((n, _)) = known {
             self.known_field(FieldName(n), value);
         } else if let Ok(length) = u16::try_from(name.len()) {
-            self.bytes.extend_from_slice(name);
+            self.into.bytes.extend_from_slice(name);
             self.known_field(FieldName(length), value);
         }
         true
     }
 
-    /// Appends the body, after all fields.
-    pub(super) fn body(&mut self, body: &[u8]) {
-        self.bytes.extend_from_slice(body);
-    }
-
-    /// Appends all of it to `out`, as [`Waiting::read`] takes it.
-    fn write(&self, out: &mut Vec<u8>) {
-        let mut head = [0u8; HEAD_BYTES];
-        head[..8].copy_from_slice(&self.client.to_le_bytes());
-        head[8..10].copy_from_slice(&self.status.to_le_bytes());
-        head[10..12].copy_from_slice(&u16::try_from(self.fields.len() / FIELD_BYTES).unwrap_or(0).to_le_bytes());
-        let (text, body) = self.bytes.split_at(self.text_bytes as usize);
+    /// Ends it with its body. Until now nothing of it counted.
+    #[inline]
+    pub(super) fn keep(self, body: &[u8]) -> Held {
+        let text_bytes = self.text_bytes();
+        let bytes = &mut self.into.bytes;
+        pad(bytes);
+        self.fields.iter().for_each(|field| bytes.extend_from_slice(&field.to_le_bytes()));
+        bytes.extend_from_slice(body);
+        pad(bytes);
         let [method, path, host] = self.ends;
-        for (n, v) in [method, path, host, self.text_bytes, small(body.len())].into_iter().enumerate() {
-            head[12 + 4 * n..][..4].copy_from_slice(&v.to_le_bytes());
+        if let Some(head) = bytes.get_mut(self.start..).and_then(<[u8]>::first_chunk_mut::<HEAD_BYTES>) {
+            head[..8].copy_from_slice(&self.client.to_le_bytes());
+            head[8..10].copy_from_slice(&self.status.to_le_bytes());
+            head[10..12].copy_from_slice(&u16::try_from(self.fields.len()).unwrap_or(0).to_le_bytes());
+            for (n, v) in [method, path, host, text_bytes, small(body.len())].into_iter().enumerate() {
+                head[12 + 4 * n..][..4].copy_from_slice(&v.to_le_bytes());
+            }
         }
-        out.extend_from_slice(&head);
-        out.extend_from_slice(&self.fields);
-        push_padded(text, out);
-        if !body.is_empty() {
-            push_padded(body, out);
-        }
-    }
-
-    fn len(&self) -> usize {
-        let (text, all) = (self.text_bytes as usize, self.bytes.len());
-        HEAD_BYTES + self.fields.len() + all + padding(text) + padding(all - text)
+        // More than was asked for may have been written.
+        *self.held_bytes += bytes.capacity() - self.capacity;
+        self.into.waiting += 1;
+        Held::new(self.chunk, small(self.start), small(bytes.len() - self.start))
     }
 }
 
@@ -167,13 +163,13 @@ const FIELD_BYTES: usize = 8;
 /// Texts begin and end at a multiple of so many bytes: whether they are UTF-8 is told in words then.
 const ALIGN: usize = 16;
 
-/// Appends `bytes` and zeros to the next multiple of [`ALIGN`].
-fn push_padded(bytes: &[u8], out: &mut Vec<u8>) {
-    out.extend_from_slice(bytes);
-    let end = out.len() + padding(bytes.len());
+/// Appends zeros to the next multiple of [`ALIGN`].
+#[inline]
+fn pad(bytes: &mut Vec<u8>) {
+    let end = bytes.len().next_multiple_of(ALIGN);
     // As many as there may be are copied without a call.
-    out.extend_from_slice(&[0; ALIGN]);
-    out.truncate(end);
+    bytes.extend_from_slice(&[0; ALIGN]);
+    bytes.truncate(end);
 }
 
 /// What is missing to the next multiple of [`ALIGN`].
@@ -201,7 +197,7 @@ pub(super) struct Waiting<'a> {
 }
 
 impl<'a> Waiting<'a> {
-    /// Reads what [`Draft::write`] wrote. A draft's texts are UTF-8, and what is none reads as empty.
+    /// Reads what [`Draft::keep`] wrote. A draft's texts are UTF-8, and what is none reads as empty.
     /// Inlined, or what it gives is copied more than once.
     #[inline]
     fn read(bytes: &'a [u8]) -> Option<Waiting<'a>> {
@@ -212,8 +208,8 @@ impl<'a> Waiting<'a> {
         let (ends, _) = ends.as_chunks();
         let [method, path, host, text, body] = [ends[METHOD], ends[PATH], ends[HOST], ends[TEXTS], ends[TEXTS + 1]]
             .map(|e| u32::from_le_bytes(e) as usize);
-        let (fields, rest) = rest.split_at_checked(FIELD_BYTES * usize::from(u16::from_le_bytes(*fields)))?;
         let (padded, rest) = rest.split_at_checked(text + padding(text))?;
+        let (fields, rest) = rest.split_at_checked(FIELD_BYTES * usize::from(u16::from_le_bytes(*fields)))?;
         // Zeros are UTF-8 as good as any.
         let text = std::str::from_utf8(padded).ok()?.get(..text)?;
         let (text, values) = text.split_at_checked(host)?;
@@ -252,17 +248,30 @@ impl<'a> Waiting<'a> {
     }
 }
 
-/// A request that waits.
+/// A request that waits: where, and how long it is. Two words, so that it is handed around in registers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Held {
-    chunk: u32,
-    start: u32,
+    place: u64,
     length: u32,
 }
 
 impl Held {
+    #[inline]
+    fn new(chunk: u32, start: u32, length: u32) -> Held {
+        Held { place: u64::from(chunk) << 32 | u64::from(start), length }
+    }
+
+    fn chunk(self) -> usize {
+        (self.place >> 32) as usize
+    }
+
+    fn start(self) -> usize {
+        (self.place & u64::from(u32::MAX)) as usize
+    }
+
     /// Bytes of memory that it takes.
-    pub(super) fn len(&self) -> usize {
+    #[inline]
+    pub(super) fn len(self) -> usize {
         self.length as usize
     }
 }
@@ -290,27 +299,31 @@ pub(super) struct Arena {
     free: Vec<u32>,
     current: Option<u32>,
     held_bytes: usize,
+    /// Of the request that is being put together.
+    fields: Vec<u64>,
 }
 
 impl Arena {
-    /// Keeps what `draft` holds.
-    pub(super) fn keep(&mut self, draft: &Draft) -> Held {
-        let length = draft.len();
+    /// Begins a request that is likely to need no more than `room` bytes for its texts, fields and body.
+    #[inline]
+    pub(super) fn draft(&mut self, room: usize) -> Draft<'_> {
+        let needed = HEAD_BYTES + room + 3 * ALIGN;
         let chunk = match self.current {
-            Some(c) if self.room(c) >= length + ALIGN => c,
-            _ => self.next_chunk(length + ALIGN),
+            Some(c) if self.room(c) >= needed => c,
+            _ => self.next_chunk(needed),
         };
-        let c = &mut self.chunks[chunk as usize];
-        let start = small(c.bytes.len());
-        draft.write(&mut c.bytes);
-        c.waiting += 1;
-        Held { chunk, start, length: small(length) }
+        self.fields.clear();
+        let into = &mut self.chunks[chunk as usize];
+        let (start, capacity) = (into.bytes.len(), into.bytes.capacity());
+        into.bytes.extend_from_slice(&[0; HEAD_BYTES]);
+        let (fields, held_bytes) = (&mut self.fields, &mut self.held_bytes);
+        Draft { client: 0, status: 0, chunk, start, capacity, ends: [0; TEXTS], fields, into, held_bytes }
     }
 
     /// What `held` is.
     #[inline]
-    pub(super) fn get(&self, held: &Held) -> Waiting<'_> {
-        let bytes = self.chunks[held.chunk as usize].bytes.get(held.start as usize..).unwrap_or_default();
+    pub(super) fn get(&self, held: Held) -> Waiting<'_> {
+        let bytes = self.chunks[held.chunk()].bytes.get(held.start()..).unwrap_or_default();
         match bytes.get(..held.len()).and_then(Waiting::read) {
             Some(waiting) => waiting,
             None => {
@@ -321,13 +334,13 @@ impl Arena {
 
     /// For [`Arena::answer`], which may come when `held` was forgotten long ago.
     pub(super) fn ticket(&self, held: Held) -> Ticket {
-        Ticket { held, emptied: self.chunks[held.chunk as usize].emptied }
+        Ticket { held, emptied: self.chunks[held.chunk()].emptied }
     }
 
     /// Gives a request the status it was answered with, if it still waits.
     pub(super) fn answer(&mut self, ticket: Ticket, status: u16) {
-        let c = &mut self.chunks[ticket.held.chunk as usize];
-        let at = ticket.held.start as usize + 8;
+        let c = &mut self.chunks[ticket.held.chunk()];
+        let at = ticket.held.start() + 8;
         if c.emptied == ticket.emptied
             && let Some(place) = c.bytes.get_mut(at..at + 2)
         {
@@ -337,15 +350,16 @@ impl Arena {
 
     /// Forgets `held`, which must not be asked for again.
     pub(super) fn release(&mut self, held: Held) {
-        let c = &mut self.chunks[held.chunk as usize];
+        let c = &mut self.chunks[held.chunk()];
         c.waiting -= 1;
         if c.waiting > 0 {
             return;
         }
         c.bytes.clear();
         c.emptied += 1;
-        if self.current != Some(held.chunk) {
-            self.retire(held.chunk);
+        let chunk = (held.place >> 32) as u32;
+        if self.current != Some(chunk) {
+            self.retire(chunk);
         }
     }
 
@@ -354,9 +368,9 @@ impl Arena {
         self.held_bytes
     }
 
+    /// How much more goes into a chunk. One that had to grow for its last request gets none: it is full.
     fn room(&self, chunk: u32) -> usize {
-        let bytes = &self.chunks[chunk as usize].bytes;
-        bytes.capacity() - bytes.len()
+        CHUNK_BYTES.saturating_sub(self.chunks[chunk as usize].bytes.len())
     }
 
     fn retire(&mut self, chunk: u32) {
@@ -396,7 +410,7 @@ mod tests {
     proptest! {
         #[test]
         fn texts_come_back_and_chunks_are_reused(steps in prop::collection::vec((0usize..40_000, 0usize..30, any::<bool>()), 1..300)) {
-            let (mut arena, mut draft) = (Arena::default(), Draft::default());
+            let mut arena = Arena::default();
             let mut waiting: VecDeque<(Held, Vec<u8>)> = VecDeque::new();
             let mut most_waiting = 0;
             let is_whole = |w: Waiting<'_>, path: &[u8]| {
@@ -408,7 +422,8 @@ mod tests {
             };
             for (n, (long, short, take)) in steps.into_iter().enumerate() {
                 let path = vec![b'a' + (n % 26) as u8; if n % 7 == 0 { long * 4 } else { short }];
-                draft.clear();
+                // Whatever is asked for, all has room.
+                let mut draft = arena.draft(if n % 3 == 0 { 0 } else { 2 * path.len() + 100 });
                 for (i, text) in [&b"GET"[..], &path, b""].iter().enumerate() {
                     draft.text().extend_from_slice(text);
                     draft.close(i);
@@ -417,45 +432,43 @@ mod tests {
                 for (name, value) in [("X-Own", "\u{e4}"), ("Cookie", ""), ("cookie", "c")] {
                     prop_assert!(draft.field(name.as_bytes(), value.as_bytes()));
                 }
-                draft.body(&[0xff, 0]);
-                draft.body(&path[..path.len() / 2]);
                 (draft.client, draft.status) = (path.len() as u64, 201);
-                waiting.push_back((arena.keep(&draft), path));
+                let held = draft.keep(&[&[0xff, 0][..], &path[..path.len() / 2]].concat());
+                waiting.push_back((held, path));
                 most_waiting = most_waiting.max(waiting.len());
                 if take {
                     let (held, path) = if n % 2 == 0 { waiting.pop_front() } else { waiting.pop_back() }.unwrap();
-                    is_whole(arena.get(&held), &path);
+                    is_whole(arena.get(held), &path);
                     arena.release(held);
                 }
             }
             for (held, path) in waiting {
-                is_whole(arena.get(&held), &path);
+                is_whole(arena.get(held), &path);
                 arena.release(held);
             }
-            prop_assert!(arena.held_bytes() <= 7 * 40_000 + CHUNK_BYTES, "{} bytes held by nothing", arena.held_bytes());
+            // The last chunk is kept; it may have grown, by doubling.
+            prop_assert!(arena.held_bytes() <= 2 * (7 * 40_000 + CHUNK_BYTES), "{} bytes held by nothing", arena.held_bytes());
             prop_assert!(arena.chunks.len() <= most_waiting + 1);
         }
     }
 
     #[test]
     fn an_answer_reaches_its_request_or_nobody() {
-        let (mut arena, mut draft) = (Arena::default(), Draft::default());
-        for n in [METHOD, PATH, HOST] {
-            draft.close(n);
-        }
-        let first = arena.keep(&draft);
+        let mut arena = Arena::default();
+        let first = arena.draft(0).keep(&[]);
         let ticket = arena.ticket(first);
         arena.answer(ticket, 404);
-        assert_eq!(arena.get(&first).status, Some(404));
+        assert_eq!(arena.get(first).status, Some(404));
         arena.release(first);
-        let second = arena.keep(&draft);
+        let second = arena.draft(0).keep(&[]);
         arena.answer(ticket, 500);
-        assert_eq!((second, arena.get(&second).status), (first, None));
+        assert_eq!((second, arena.get(second).status), (first, None));
     }
 
     #[test]
     fn too_many_fields_and_too_long_names_are_refused() {
-        let mut draft = Draft::default();
+        let mut arena = Arena::default();
+        let mut draft = arena.draft(0);
         assert!(!draft.field(&[b'n'; MAX_NAME_BYTES + 1], b""));
         assert!((0..MAX_FIELDS).all(|_| draft.field(b"n", b"v")));
         assert!(!draft.field(b"n", b"v"));

@@ -6,7 +6,7 @@
 
 use super::error::{TrafficError, shown_path};
 use super::framed::{Frames, MAX_RECORD_BYTES};
-use memchr::memchr;
+use memchr::{memchr, memchr2};
 use std::fs::File;
 use std::io::{self, Cursor, Read};
 use std::path::{Path, PathBuf};
@@ -262,6 +262,8 @@ pub(super) enum Next<'a> {
         bytes: &'a [u8],
         /// False for a last line that no newline ends: it may be cut short.
         whole: bool,
+        /// Whether a backslash is in it: most lines have none, and are read without looking for one again.
+        escaped: bool,
     },
     /// A line that is too long; it was passed over.
     TooLong,
@@ -269,6 +271,13 @@ pub(super) enum Next<'a> {
     Broken,
     /// There are no more.
     End,
+}
+
+/// What is known of a line before it is looked at.
+struct Shape {
+    whole: bool,
+    too_long: bool,
+    escaped: bool,
 }
 
 /// Lines of bounded length out of a stream, in one buffer that grows to the longest of them.
@@ -303,12 +312,19 @@ impl Lines {
     /// The next line.
     pub(super) fn next(&mut self) -> Next<'_> {
         let mut searched = 0;
-        let mut too_long = false;
+        let (mut too_long, mut escaped) = (false, false);
         loop {
-            if let Some(i) = memchr(b'\n', &self.buffer[self.start + searched..self.end]) {
+            let rest = &self.buffer[self.start + searched..self.end];
+            let found = if escaped { memchr(b'\n', rest) } else { memchr2(b'\n', b'\\', rest) };
+            if let Some(i) = found {
+                if rest[i] == b'\\' {
+                    escaped = true;
+                    searched += i + 1;
+                    continue;
+                }
                 let (from, to) = (self.start, self.start + searched + i);
                 self.start = to + 1;
-                return self.line(from, to, true, too_long);
+                return self.line(from, to, Shape { whole: true, too_long, escaped });
             }
             if self.end - self.start > self.longest {
                 // Forgotten as it is read, so that a file without newlines costs no memory.
@@ -322,7 +338,7 @@ impl Lines {
                 }
                 let (from, to) = (self.start, self.end);
                 self.start = self.end;
-                return self.line(from, to, false, too_long);
+                return self.line(from, to, Shape { whole: false, too_long, escaped });
             }
             self.buffer.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, searched);
@@ -343,13 +359,14 @@ impl Lines {
         }
     }
 
-    fn line(&mut self, from: usize, to: usize, whole: bool, too_long: bool) -> Next<'_> {
+    fn line(&mut self, from: usize, to: usize, shape: Shape) -> Next<'_> {
+        let Shape { whole, too_long, escaped } = shape;
         self.number += 1;
         let mut bytes = without_cr(&self.buffer[from..to]);
         if self.number == 1 {
             bytes = without_bom(bytes);
         }
-        if too_long || bytes.len() > self.longest { Next::TooLong } else { Next::Line { bytes, whole } }
+        if too_long || bytes.len() > self.longest { Next::TooLong } else { Next::Line { bytes, whole, escaped } }
     }
 }
 
@@ -379,7 +396,7 @@ mod tests {
         let mut out = Vec::new();
         loop {
             out.push(match lines.next() {
-                Next::Line { bytes, whole } => {
+                Next::Line { bytes, whole, .. } => {
                     format!("{}{}", String::from_utf8_lossy(bytes), if whole { "" } else { "~" })
                 }
                 Next::TooLong => "TOO LONG".into(),

@@ -2,7 +2,7 @@
 //!
 //! Must not: hand out requests, or choose between files.
 
-use super::arena::{Arena, Draft, FieldName, HOST, METHOD, PATH, Ticket};
+use super::arena::{Arena, FieldName, HOST, Held, METHOD, PATH, Ticket};
 use super::distinct::stable_hash;
 use super::envelope::Envelope;
 use super::filter::Parts;
@@ -12,7 +12,7 @@ use super::ledger::{Ledger, Reason};
 use super::methods::MethodFilter;
 use super::order::Window;
 use super::record::{Format, Mismatch, Record, TimeIs};
-use super::request_line::{RequestLine, is_host, is_token, understand};
+use super::request_line::{MAX_HOST_BYTES, RequestLine, is_host, is_token, understand};
 use super::rewrite::Rewrite;
 use super::sieve::{Case, Sifter};
 use super::summary::Gathering;
@@ -149,19 +149,18 @@ impl Intake {
         let number = open.number() + 1;
         let skipped = match open.next() {
             Next::Line { bytes: b"", .. } => Reason::EmptyLine,
-            Next::Line { bytes, whole } => {
+            Next::Line { bytes, whole, escaped } => {
                 let inside = if *enveloped { self.envelope.open(bytes) } else { None };
                 let bytes = inside.map_or(bytes, |(_, inner)| inner);
-                match &format.parse(bytes) {
+                let parsed = if escaped { format.parse(bytes) } else { format.parse_plain(bytes) };
+                match &parsed {
                     Ok(record) => {
                         let at = began(record, &mut stream.rng);
                         let previous = stream.previous_ns.replace(at.unix_ns);
                         self.book.note_time(record, true);
-                        if self.book.take(record, Some(at), previous, || place(name, number)) {
-                            let out_of_order = window.push(at, self.arena.keep(&self.book.draft));
-                            self.book.note_order(out_of_order);
-                        } else {
-                            window.pass(at);
+                        match self.book.take(record, Some(at), previous, || place(name, number), &mut self.arena) {
+                            Some(held) => self.book.note_order(window.push(at, held)),
+                            None => window.pass(at),
                         }
                         return None;
                     }
@@ -239,8 +238,8 @@ impl Intake {
                 let at = if absent { self.next_untimed() } else { began(&record, rng) };
                 let previous = previous_ns.replace(at.unix_ns);
                 self.book.note_time(&record, !absent);
-                if self.book.take(&record, Some(at).filter(|_| !absent), previous, place) {
-                    let held = self.arena.keep(&self.book.draft);
+                let known_at = Some(at).filter(|_| !absent);
+                if let Some(held) = self.book.take(&record, known_at, previous, place, &mut self.arena) {
                     if framing.id() != 0 {
                         unanswered.add(framing.id(), self.arena.ticket(held));
                     }
@@ -312,8 +311,6 @@ pub(super) struct Book {
     /// Path and host as recorded, when there is a sieve or rewriting.
     path: Vec<u8>,
     host: Vec<u8>,
-    /// The request that [`Book::take`] made.
-    draft: Draft,
     /// The recording was read to its end once: what comes now is a repetition, not counted again.
     pub(super) complete: bool,
 }
@@ -342,14 +339,15 @@ impl Book {
         }
     }
 
-    /// Makes a draft of a record, or counts why it is none.
+    /// Makes a request of a record, which then waits in `arena`, or counts why it is none.
     fn take(
         &mut self,
         record: &Record<'_>,
         at: Option<Stamp>,
         previous: Option<i64>,
         place: impl FnOnce() -> String,
-    ) -> bool {
+        arena: &mut Arena,
+    ) -> Option<Held> {
         let count = !self.complete;
         let client = record.client_hash.unwrap_or_else(|| record.client.map_or(0, stable_hash));
         if count {
@@ -360,7 +358,7 @@ impl Book {
             Ok(request) => request,
             Err(reason) => {
                 self.skip(*reason, place);
-                return false;
+                return None;
             }
         };
         if count {
@@ -371,15 +369,14 @@ impl Book {
             if count {
                 self.ledger.skip_method(request.method, place);
             }
-            return false;
+            return None;
         }
         let is_plain = self.sifter.is_empty() && self.rewrite.is_empty();
         if !is_plain && self.is_sifted_out(record, request, client, at, place) {
-            return false;
+            return None;
         }
         self.ledger.requests += u64::from(count);
-        let draft = &mut self.draft;
-        draft.clear();
+        let mut draft = arena.draft(record.text_bytes() + request.most_bytes() + MAX_HOST_BYTES);
         (draft.client, draft.status) = (client, record.status.unwrap_or(0));
         draft.text().extend_from_slice(request.method);
         draft.close(METHOD);
@@ -404,11 +401,11 @@ impl Book {
             let fits = is_token(name) && is_field_value(value) && draft.field(name, value);
             left_out += u64::from(!fits);
         }
-        draft.body(record.body);
+        let held = draft.keep(record.body);
         if count && left_out > 0 {
             self.gathering.note_headers_left_out(left_out);
         }
-        true
+        Some(held)
     }
 
     /// Puts path and host as recorded into their places, and tells whether the sieve holds the

@@ -20,9 +20,7 @@
 
 use super::arena::Held;
 use super::time::Stamp;
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::collections::BTreeMap;
 
 const NS: i64 = 1_000_000_000;
 const SECOND: u32 = 1_000_000_000;
@@ -39,8 +37,13 @@ const BUCKET_BYTES: usize = 256;
 struct Entry {
     /// Within its second, or [`ANYWHERE`].
     nanos: u32,
+    /// The one behind it in its bucket, or [`NONE`].
+    next: u32,
     held: Held,
 }
+
+/// No place in [`Buckets::entries`].
+const NONE: u32 = u32::MAX;
 
 /// A request that comes out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,81 +56,134 @@ pub(super) struct Due {
     pub(super) held: Held,
 }
 
-/// Spreads seconds, which mostly follow one another, over a table: Fibonacci hashing, with the
-/// upper half of the product mixed into the lower, as tables take their places from either.
-#[derive(Clone, Copy, Default)]
-struct SecondHasher(u64);
-
-impl Hasher for SecondHasher {
-    fn finish(&self) -> u64 {
-        let h = self.0.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        h ^ (h >> 32)
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for b in bytes {
-            self.0 = self.0 << 8 | u64::from(*b);
-        }
-    }
-
-    fn write_i64(&mut self, second: i64) {
-        self.0 = second.cast_unsigned();
-    }
-}
-
-/// Seconds that find their bucket without a search: most windows are shorter.
+/// Seconds in a row that find their bucket without a search: most windows are shorter.
 const NEAR: usize = 256;
 
 /// The longest allocation that a second leaves to the next, in entries.
 const MAX_SPARE: usize = 512;
 
-/// The requests of one second; without any it is nobody's.
-#[derive(Default)]
+/// The requests of one second in the order of their lines: places of the first and the last.
+#[derive(Clone, Copy)]
 struct Bucket {
-    second: i64,
-    entries: Vec<Entry>,
+    first: u32,
+    last: u32,
 }
 
+const EMPTY: Bucket = Bucket { first: NONE, last: NONE };
+
 /// All requests that wait, by second.
-#[derive(Default)]
 struct Buckets {
-    /// Each second has its place here, by its last digits.
+    /// Those of all buckets, close together: most windows fit in a processor's first cache.
+    entries: Vec<Entry>,
+    /// The first of the places in `entries` that are free, each naming the next; and how many are not.
+    free: u32,
+    waiting: usize,
+    /// Those of `from` and the [`NEAR`] - 1 seconds after it; each has its place by its last digits.
     near: Vec<Bucket>,
-    /// Those that found their place taken by another.
-    far: HashMap<i64, Vec<Entry>, BuildHasherDefault<SecondHasher>>,
+    /// Which of these are not empty, by bit.
+    taken: [u64; NEAR / 64],
+    from: i64,
+    /// All others, and those that were there before `from` came to be what it is.
+    far: BTreeMap<i64, Bucket>,
 }
 
 impl Buckets {
+    fn new() -> Buckets {
+        let (near, far) = (vec![EMPTY; NEAR], BTreeMap::new());
+        Buckets { entries: Vec::new(), free: NONE, waiting: 0, near, taken: [0; NEAR / 64], from: 0, far }
+    }
+
     fn place(second: i64) -> usize {
         second.cast_unsigned() as usize % NEAR
     }
 
-    /// Whether it is the first of its second.
-    fn push(&mut self, second: i64, entry: Entry) -> bool {
-        if self.near.is_empty() {
-            self.near.resize_with(NEAR, Bucket::default);
-        }
-        let bucket = &mut self.near[Buckets::place(second)];
-        let is_free = bucket.entries.is_empty();
-        if if is_free { !self.far.contains_key(&second) } else { bucket.second == second } {
-            bucket.second = second;
-            bucket.entries.push(entry);
-            return is_free;
-        }
-        let entries = self.far.entry(second).or_default();
-        entries.push(entry);
-        entries.len() == 1
+    fn is_near(&self, second: i64) -> bool {
+        second.checked_sub(self.from).is_some_and(|n| (0..NEAR as i64).contains(&n))
     }
 
-    /// Moves all of a second into `out`.
+    /// Whether it is the first of its second.
+    #[inline]
+    fn push(&mut self, second: i64, nanos: u32, held: Held) -> bool {
+        let n = self.keep(Entry { nanos, next: NONE, held });
+        let mut is_near = self.is_near(second);
+        if !is_near && self.taken == [0; NEAR / 64] {
+            // What is out of order lies on both sides.
+            self.from = second.saturating_sub(NEAR as i64 / 2);
+            is_near = true;
+        }
+        let bucket = if is_near && (self.far.is_empty() || !self.far.contains_key(&second)) {
+            let place = Buckets::place(second);
+            self.taken[place / 64] |= 1 << (place % 64);
+            &mut self.near[place]
+        } else {
+            self.far.entry(second).or_insert(EMPTY)
+        };
+        let before = std::mem::replace(&mut bucket.last, n);
+        match self.entries.get_mut(before as usize) {
+            Some(before) => before.next = n,
+            None => bucket.first = n,
+        }
+        before == NONE
+    }
+
+    /// Puts it where there is room, and says where.
+    #[inline]
+    fn keep(&mut self, entry: Entry) -> u32 {
+        self.waiting += 1;
+        if let Some(place) = self.entries.get_mut(self.free as usize) {
+            let n = std::mem::replace(&mut self.free, place.next);
+            *place = entry;
+            return n;
+        }
+        self.entries.push(entry);
+        u32::try_from(self.entries.len() - 1).unwrap_or(NONE)
+    }
+
+    /// The oldest second that has any.
+    fn oldest(&self) -> Option<i64> {
+        let far = self.far.first_key_value().map(|(second, _)| *second);
+        [self.oldest_near(), far].into_iter().flatten().min()
+    }
+
+    fn oldest_near(&self) -> Option<i64> {
+        let first = Buckets::place(self.from);
+        // From the place of `from` on around the table; of its word the upper part first, the rest last.
+        (0..=self.taken.len()).find_map(|n| {
+            let word = (first / 64 + n) % self.taken.len();
+            let behind = u64::MAX << (first % 64);
+            let part = if n == 0 { behind } else if n == self.taken.len() { !behind } else { u64::MAX };
+            let bits = self.taken[word] & part;
+            let place = 64 * word + bits.trailing_zeros() as usize;
+            (bits != 0).then(|| self.from + ((place + NEAR - first) % NEAR) as i64)
+        })
+    }
+
+    /// Moves all of a second, the oldest, into `out`.
     fn take(&mut self, second: i64, out: &mut Vec<Entry>) {
         out.clear();
         out.shrink_to(MAX_SPARE);
-        match self.near.get_mut(Buckets::place(second)) {
-            Some(bucket) if bucket.second == second && !bucket.entries.is_empty() => {
-                std::mem::swap(out, &mut bucket.entries);
+        let far = if self.far.is_empty() { None } else { self.far.remove(&second) };
+        let bucket = far.unwrap_or_else(|| {
+            // Nothing older is near: the seconds from here on may have their places.
+            self.from = second;
+            let place = Buckets::place(second);
+            self.taken[place / 64] &= !(1 << (place % 64));
+            self.near.get_mut(place).map_or(EMPTY, |bucket| std::mem::replace(bucket, EMPTY))
+        });
+        let mut n = bucket.first;
+        while let Some(entry) = self.entries.get(n as usize) {
+            out.push(*entry);
+            n = entry.next;
+        }
+        self.waiting -= out.len();
+        match self.entries.get_mut(bucket.last as usize) {
+            _ if self.waiting == 0 => {
+                self.entries.clear();
+                self.entries.shrink_to(MAX_SPARE);
+                self.free = NONE;
             }
-            _ => *out = self.far.remove(&second).unwrap_or_default(),
+            Some(last) => (last.next, self.free) = (self.free, bucket.first),
+            None => {}
         }
     }
 }
@@ -137,8 +193,8 @@ pub(super) struct Window {
     window_ns: i64,
     rng: fastrand::Rng,
     buckets: Buckets,
-    /// The seconds that have a bucket, the oldest first.
-    seconds: BinaryHeap<Reverse<i64>>,
+    /// The oldest second that has a bucket.
+    oldest: Option<i64>,
     overhead_bytes: usize,
     text_bytes: usize,
     newest_ns: Option<i64>,
@@ -157,8 +213,8 @@ impl Window {
         Window {
             window_ns: i64::try_from(window_ns).unwrap_or(i64::MAX),
             rng: fastrand::Rng::with_seed(seed),
-            buckets: Buckets::default(),
-            seconds: BinaryHeap::new(),
+            buckets: Buckets::new(),
+            oldest: None,
             overhead_bytes: 0,
             text_bytes: 0,
             newest_ns: None,
@@ -185,13 +241,13 @@ impl Window {
         self.text_bytes += held.len();
         if last_moment < self.floor_ns {
             self.out.clear();
-            self.out.push(Entry { nanos: nanos_of(self.floor_ns), held });
+            self.out.push(Entry { nanos: nanos_of(self.floor_ns), next: NONE, held });
             (self.out_second, self.out_next, self.out_late) = (self.floor_ns.div_euclid(NS), 0, true);
             return out_of_order;
         }
-        if self.buckets.push(second, Entry { nanos, held }) {
+        if self.buckets.push(second, nanos, held) {
             self.overhead_bytes += BUCKET_BYTES;
-            self.seconds.push(Reverse(second));
+            self.oldest = Some(self.oldest.map_or(second, |oldest| oldest.min(second)));
         }
         out_of_order
     }
@@ -202,7 +258,7 @@ impl Window {
         self.overhead_bytes += ENTRY_BYTES;
         self.text_bytes += held.len();
         self.out.clear();
-        self.out.push(Entry { nanos: nanos_of(unix_ns), held });
+        self.out.push(Entry { nanos: nanos_of(unix_ns), next: NONE, held });
         (self.out_second, self.out_next, self.out_late) = (unix_ns.div_euclid(NS), 0, false);
     }
 
@@ -223,12 +279,14 @@ impl Window {
     }
 
     /// The next request that was released and not yet taken.
+    #[inline]
     pub(super) fn peek(&self) -> Option<Due> {
         let entry = self.out.get(self.out_next)?;
         Some(Due { unix_ns: self.out_second * NS + i64::from(entry.nanos), late: self.out_late, held: entry.held })
     }
 
     /// Takes what [`Window::peek`] showed.
+    #[inline]
     pub(super) fn advance(&mut self) {
         if let Some(due) = self.peek() {
             self.floor_ns = due.unix_ns;
@@ -240,7 +298,7 @@ impl Window {
 
     /// Releases the oldest second if the window has passed it. Whether it did.
     pub(super) fn release_passed(&mut self) -> bool {
-        let (Some(newest), Some(&Reverse(second))) = (self.newest_ns, self.seconds.peek()) else {
+        let (Some(newest), Some(second)) = (self.newest_ns, self.oldest) else {
             return false;
         };
         let end_ns = second.saturating_add(1).saturating_mul(NS);
@@ -252,7 +310,7 @@ impl Window {
     pub(super) fn release_early(&mut self) -> bool {
         // More of the second that is being read may come: it gets the second's later part.
         let newest_second = self.newest_ns.map(|n| n.div_euclid(NS));
-        let open = self.seconds.peek().is_some_and(|Reverse(s)| Some(*s) == newest_second);
+        let open = self.oldest.is_some() && self.oldest == newest_second;
         self.release(open)
     }
 
@@ -262,8 +320,9 @@ impl Window {
     }
 
     fn release(&mut self, open: bool) -> bool {
-        let Some(Reverse(second)) = self.seconds.pop() else { return false };
+        let Some(second) = self.oldest else { return false };
         self.buckets.take(second, &mut self.out);
+        self.oldest = self.buckets.oldest();
         self.overhead_bytes -= BUCKET_BYTES;
         (self.out_second, self.out_next, self.out_late) = (second, 0, false);
         self.spread(open);
@@ -280,13 +339,25 @@ impl Window {
             self.moments.push(if to > from { self.rng.u32(from..to) } else { from });
         }
         let whole = self.moments.len();
-        if whole > 1 {
-            self.moments.sort_unstable();
-        }
+        sort(&mut self.moments);
         let entries = self.out.iter_mut().filter(|e| e.nanos == ANYWHERE);
         entries.zip(&self.moments).for_each(|(entry, moment)| entry.nanos = *moment);
         if whole < self.out.len() {
             self.out.sort_by_key(|e| e.nanos);
+        }
+    }
+}
+
+/// Sorts; few, as most seconds have, without asking which of two is the larger: nobody could foretell it.
+fn sort(moments: &mut [u32]) {
+    if moments.len() > 4 {
+        moments.sort_unstable();
+        return;
+    }
+    for end in (1..moments.len()).rev() {
+        for n in 0..end {
+            let (a, b) = (moments[n], moments[n + 1]);
+            (moments[n], moments[n + 1]) = (a.min(b), a.max(b));
         }
     }
 }
@@ -297,26 +368,26 @@ fn nanos_of(unix_ns: i64) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::arena::{Arena, Draft, HOST, METHOD, PATH};
+    use super::super::arena::{Arena, HOST, METHOD, PATH};
     use super::*;
     use proptest::prelude::*;
 
     /// Runs times (in tenths of seconds; whole seconds when `whole`) through a window as the
     /// reader does: (index of the line, time out, late).
     fn run(times: &[i64], whole: bool, window_s: u64, max_bytes: usize, seed: u64) -> (Vec<(usize, i64, bool)>, usize) {
-        let (mut arena, mut draft) = (Arena::default(), Draft::default());
+        let mut arena = Arena::default();
         let mut w = Window::new(window_s * 1_000_000_000, seed);
         let (mut out, mut most) = (Vec::new(), 0);
         let mut drain = |w: &mut Window, arena: &mut Arena| {
             while let Some(due) = w.peek() {
                 w.advance();
-                let n = arena.get(&due.held).path.parse().unwrap();
+                let n = arena.get(due.held).path.parse().unwrap();
                 arena.release(due.held);
                 out.push((n, due.unix_ns, due.late));
             }
         };
         for (n, t) in times.iter().enumerate() {
-            draft.clear();
+            let mut draft = arena.draft(32);
             for i in [METHOD, PATH, HOST] {
                 if i == PATH {
                     draft.text().extend_from_slice(n.to_string().as_bytes());
@@ -324,7 +395,7 @@ mod tests {
                 draft.close(i);
             }
             let unix_ns = if whole { t * NS } else { t * NS / 10 };
-            w.push(Stamp { unix_ns, whole_second: whole }, arena.keep(&draft));
+            w.push(Stamp { unix_ns, whole_second: whole }, draft.keep(&[]));
             drain(&mut w, &mut arena);
             most = most.max(w.waiting_bytes());
             while w.release_passed() || (w.waiting_bytes() > max_bytes && w.release_early()) {
@@ -383,12 +454,10 @@ mod tests {
 
     #[test]
     fn lines_that_are_no_requests_move_the_window_on() {
-        let (mut arena, mut draft) = (Arena::default(), Draft::default());
-        draft.clear();
-        (0..3).for_each(|n| draft.close(n));
+        let mut arena = Arena::default();
         let at = |s: i64| Stamp { unix_ns: s * NS, whole_second: true };
         let mut w = Window::new(60 * 1_000_000_000, 1);
-        w.push(at(100), arena.keep(&draft));
+        w.push(at(100), arena.draft(0).keep(&[]));
         w.pass(at(160));
         assert!(!w.release_passed());
         w.pass(at(161));

@@ -6,7 +6,7 @@
 use super::record::{Asked, Fields, Format, Mismatch, Record, TimeIs, unescape_into, unescape_json_into};
 use super::strftime::PiecedTime;
 use super::time::{Dates, Stamp, duration_ns, unix_time};
-use super::values::{client_name, forwarded_for, given, holds, host_name, near, number};
+use super::values::{HIGHS, ONES, client_name, forwarded_for, given, host_name, near, number, zeros};
 use super::variables::{Escapes, Piece, Pieces, Slot, nginx};
 use memchr::{memchr, memchr2};
 use std::ops::Range;
@@ -24,8 +24,48 @@ struct Field {
     is_last: bool,
     /// Whether [`Field::soon`] may find its end: it has one, a word tells it, and nothing else does.
     is_simple: bool,
-    /// How many bytes it mostly has; 0 when that is not known.
-    usual: usize,
+    /// The text that it mostly is long as, if one is known.
+    usual: Option<Usual>,
+    /// Whether [`Dates::local_at`] may find its end: no time holds the first byte of what ends it.
+    is_time: bool,
+}
+
+/// What the start of a text looks like whose field has the length that most texts of it have.
+struct Usual {
+    length: usize,
+    /// What ends the field, so many bytes from its start.
+    word: u64,
+    mask: u64,
+    /// The first byte of what ends it, in each byte; and the highest bits of those that are the field's own.
+    each: u64,
+    own: u64,
+}
+
+impl Usual {
+    /// `None` where it does not fit in a word.
+    fn new(length: usize, until: &Literal) -> Option<Usual> {
+        if length == 0 || !until.is_word || until.bytes.is_empty() || length + until.bytes.len() > 8 {
+            return None;
+        }
+        let bits = 8 * u32::try_from(length).ok()?;
+        let own = HIGHS & !(u64::MAX << bits);
+        Some(Usual {
+            length,
+            word: until.word << bits,
+            mask: until.mask << bits,
+            each: ONES * u64::from(until.first),
+            own,
+        })
+    }
+
+    /// Whether the field at the start of `text` ends there, and not before.
+    #[inline]
+    fn begins(&self, text: &[u8]) -> bool {
+        text.first_chunk::<8>().is_some_and(|word| {
+            let word = u64::from_le_bytes(*word);
+            (word ^ self.word) & self.mask == 0 && zeros(word ^ self.each) & self.own == 0
+        })
+    }
 }
 
 /// A text between fields. Such texts are short: most are compared as one word.
@@ -87,10 +127,8 @@ pub(super) struct Pattern {
     headers: Vec<String>,
     recorded: Fields,
     scratch: Vec<u8>,
-    /// The fields that mean something, and which of all they are.
-    taken: Vec<(Slot, usize)>,
-    /// Where each field lies in the line that is being read.
-    spans: Vec<(usize, usize)>,
+    /// How many of its fields mean something.
+    known: usize,
 }
 
 impl Pattern {
@@ -131,7 +169,8 @@ impl Pattern {
                 keeps: false,
                 is_last: false,
                 is_simple: false,
-                usual: usual(slot),
+                usual: None,
+                is_time: false,
             });
         }
         let Some(last) = fields.last_mut() else { return Err("it has no field: no $variable, no %directive".into()) };
@@ -139,6 +178,8 @@ impl Pattern {
         for f in &mut fields {
             f.quoted &= f.until.bytes.first() == Some(&b'"');
             f.is_simple = !f.is_last && !f.keeps && f.until.is_word;
+            f.usual = if f.is_simple { Usual::new(usual(f.slot), &f.until) } else { None };
+            f.is_time = f.is_simple && f.slot == Slot::TimeLocal && Dates::is_never_in_local(f.until.first);
         }
         let has = |is: &dyn Fn(&Slot) -> bool| fields.iter().any(|f| is(&f.slot));
         let time = |s: &Slot| matches!(s, Slot::TimeLocal | Slot::TimeIso8601 | Slot::TimeUnix(_) | Slot::TimePiece);
@@ -156,10 +197,9 @@ impl Pattern {
         let name = name.to_owned();
         let (dates, recorded, scratch) = (Dates::default(), Fields::default(), Vec::new());
         let lead = Literal::new(lead);
-        let (headers, spans) = (parts.headers, vec![(0, 0); fields.len()]);
-        let slots = fields.iter().map(|f| f.slot).zip(0..);
-        let taken = slots.filter(|(slot, _)| *slot != Slot::Ignored).collect();
-        Ok(Pattern { name, manner, lead, fields, dates, pieced, headers, recorded, scratch, taken, spans })
+        let headers = parts.headers;
+        let known = fields.iter().filter(|f| f.slot != Slot::Ignored).count();
+        Ok(Pattern { name, manner, lead, fields, dates, pieced, headers, recorded, scratch, known })
     }
 }
 
@@ -167,7 +207,6 @@ impl Pattern {
 /// that it is where it mostly is can be checked while what follows is read.
 fn usual(slot: Slot) -> usize {
     match slot {
-        Slot::TimeLocal => "17/May/2015:08:05:32 +0000".len(),
         Slot::Status => 3,
         // `-`: who asks does not say who they are, nor where they come from.
         Slot::Ignored | Slot::Referer | Slot::ForwardedFor | Slot::Header(_) => 1,
@@ -176,15 +215,13 @@ fn usual(slot: Slot) -> usize {
 }
 
 impl Field {
-    /// Where it ends in `rest`, if the first byte of what ends it begins that.
+    /// Where it ends in `rest`, if it does so where it mostly does, or where the first byte of what ends it is first.
     #[inline]
     fn soon(&self, rest: &[u8]) -> Option<usize> {
-        if self.usual > 0
-            && let Some((text, behind)) = rest.split_at_checked(self.usual)
-            && self.until.begins_near(behind)
-            && !holds(self.until.first, text)
+        if let Some(usual) = &self.usual
+            && usual.begins(rest)
         {
-            return Some(self.usual);
+            return Some(usual.length);
         }
         let end = near(self.until.first, rest)?;
         self.until.begins_near(rest.get(end..)?).then_some(end)
@@ -192,6 +229,16 @@ impl Field {
 
     /// Where it ends in `rest`, and where what follows it begins. `escaped` is whether the line holds
     /// a backslash at all.
+    #[inline]
+    fn bounds(&self, escaped: bool, extra: bool, rest: &[u8]) -> Option<(usize, usize)> {
+        let soon = if self.is_simple && !(escaped && self.quoted) { self.soon(rest) } else { None };
+        match soon {
+            Some(end) => Some((end, end + self.until.bytes.len())),
+            None => self.end(escaped, extra, rest),
+        }
+    }
+
+    /// The same of any field, by a search.
     fn end(&self, escaped: bool, extra: bool, rest: &[u8]) -> Option<(usize, usize)> {
         let Some(first) = self.until.bytes.first() else {
             let end = if extra { memchr(b' ', rest).unwrap_or(rest.len()) } else { rest.len() };
@@ -215,30 +262,6 @@ impl Field {
             from = i + 1;
         }
     }
-}
-
-/// Puts where each of `fields` lies in `line`, from `at` on, into `spans`. Apart from what is made of
-/// them, so that the little it works with stays in registers.
-#[inline(never)]
-fn cut(
-    fields: &[Field],
-    escaped: bool,
-    extra: bool,
-    line: &[u8],
-    mut at: usize,
-    spans: &mut [(usize, usize)],
-) -> Option<()> {
-    for (field, span) in fields.iter().zip(spans) {
-        let rest = line.get(at..)?;
-        let soon = if field.is_simple && !(escaped && field.quoted) { field.soon(rest) } else { None };
-        let (end, next) = match soon {
-            Some(end) => (end, end + field.until.bytes.len()),
-            None => field.end(escaped, extra, rest)?,
-        };
-        *span = (at, at + end);
-        at += next;
-    }
-    Some(())
 }
 
 /// Undoes the escapes in the texts of a line, if it is `escaped`, and joins target and query, in `scratch`.
@@ -292,35 +315,55 @@ impl Format for Pattern {
     }
 
     fn fields(&self) -> usize {
-        self.taken.len()
+        self.known
     }
 
     fn parse<'a>(&'a mut self, line: &'a [u8]) -> Result<Record<'a>, Mismatch> {
+        self.read(line, memchr(b'\\', line).is_some())
+    }
+
+    fn parse_plain<'a>(&'a mut self, line: &'a [u8]) -> Result<Record<'a>, Mismatch> {
+        self.read(line, false)
+    }
+}
+
+impl Pattern {
+    /// Reads a line; `escaped` unless it is known to hold no backslash.
+    fn read<'a>(&'a mut self, line: &'a [u8], escaped: bool) -> Result<Record<'a>, Mismatch> {
         if !self.lead.begins(line) {
             return Err(Mismatch::Shape);
         }
-        let escaped = self.manner.escapes != Escapes::None && memchr(b'\\', line).is_some();
-        cut(&self.fields, escaped, self.manner.extra, line, self.lead.bytes.len(), &mut self.spans)
-            .ok_or(Mismatch::Shape)?;
+        let Pattern { manner, lead, fields, dates, pieced, headers, recorded, scratch, .. } = self;
+        let escaped = escaped && manner.escapes != Escapes::None;
         let mut texts = [None; TEXTS];
         let (mut time, mut host, mut fraction) = (None, None::<(u8, &[u8])>, None);
         let mut record = Record::new(Stamp { unix_ns: 0, whole_second: false }, Asked::Line(b""));
-        record.time_is = self.manner.time_is;
-        self.recorded.clear();
-        if let Some(pieced) = &mut self.pieced {
+        record.time_is = manner.time_is;
+        recorded.clear();
+        if let Some(pieced) = pieced {
             pieced.begin();
         }
-        for (slot, n) in &self.taken {
-            let (from, to) = self.spans[*n];
-            let text = &line[from..to];
-            match *slot {
+        let mut rest = line.get(lead.bytes.len()..).ok_or(Mismatch::Shape)?;
+        for field in &*fields {
+            if field.is_time
+                && let Some((at, behind)) = dates.local_at(rest)
+                && field.until.begins_near(behind)
+            {
+                time = finer(time, Some(at));
+                rest = behind.get(field.until.bytes.len()..).ok_or(Mismatch::Shape)?;
+                continue;
+            }
+            let (end, next) = field.bounds(escaped, manner.extra, rest).ok_or(Mismatch::Shape)?;
+            let text = rest.get(..end).ok_or(Mismatch::Shape)?;
+            rest = rest.get(next..).ok_or(Mismatch::Shape)?;
+            match field.slot {
                 Slot::Client => record.client = record.client.or(client_name(text)?),
                 Slot::ForwardedFor => record.client = forwarded_for(text).or(record.client),
-                Slot::TimeLocal => time = finer(time, self.dates.local(text)),
-                Slot::TimeIso8601 => time = finer(time, self.dates.iso8601(text)),
+                Slot::TimeLocal => time = finer(time, dates.local(text)),
+                Slot::TimeIso8601 => time = finer(time, dates.iso8601(text)),
                 Slot::TimeUnix(unit) => time = finer(time, unix_time(text, unit)),
                 Slot::TimePiece => {
-                    if let Some(pieced) = &mut self.pieced {
+                    if let Some(pieced) = pieced {
                         pieced.add(text);
                     }
                 }
@@ -341,29 +384,29 @@ impl Format for Pattern {
                 Slot::UserAgent => texts[AGENT] = Some(text),
                 Slot::Duration(unit) => record.duration_ns = duration_ns(text, unit).or(record.duration_ns),
                 Slot::Header(n) => {
-                    if let (Some(name), Some(value)) = (self.headers.get(usize::from(n)), given(text)) {
-                        self.scratch.clear();
-                        unescape(self.manner.escapes, value, &mut self.scratch);
-                        self.recorded.push(name.as_bytes(), &self.scratch);
+                    if let (Some(name), Some(value)) = (headers.get(usize::from(n)), given(text)) {
+                        scratch.clear();
+                        unescape(manner.escapes, value, scratch);
+                        recorded.push(name.as_bytes(), &scratch);
                     }
                 }
                 Slot::Ignored => {}
             }
         }
-        if let Some(pieced) = &mut self.pieced {
+        if let Some(pieced) = pieced {
             time = finer(time, pieced.end());
         }
         let mut time = time.ok_or(Mismatch::Time)?;
         if let Some(ns) = fraction.filter(|ns| time.whole_second && *ns < 1_000_000_000) {
             time = Stamp { unix_ns: time.unix_ns + i64::try_from(ns).unwrap_or(0), whole_second: false };
         }
-        finish(self.manner.escapes, escaped, &mut self.scratch, &mut texts);
+        finish(manner.escapes, escaped, scratch, &mut texts);
         record.asked = match (texts[REQUEST], texts[METHOD], texts[TARGET]) {
             (Some(line), _, _) => Asked::Line(line),
             (None, Some(method), Some(target)) => Asked::Parts { method, target },
             _ => return Err(Mismatch::Shape),
         };
-        (record.time, record.host, record.fields) = (time, host.map(|(_, h)| h), &self.recorded);
+        (record.time, record.host, record.fields) = (time, host.map(|(_, h)| h), recorded);
         (record.referer, record.user_agent) = (texts[REFERER].and_then(given), texts[AGENT].and_then(given));
         Ok(record)
     }

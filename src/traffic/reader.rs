@@ -363,7 +363,7 @@ impl Reader {
         }
         self.last_ns = self.last_ns.max(due.unix_ns);
         into.recorded_unix_ns = self.last_ns;
-        let request = self.intake.arena.get(&due.held);
+        let request = self.intake.arena.get(due.held);
         (into.client, into.recorded_status) = (request.client, request.status);
         let is_same = match (&into.method, request.method) {
             (Method::Get, "GET") => true,

@@ -124,6 +124,12 @@ impl<'a> Record<'a> {
             body: &[],
         }
     }
+
+    /// Bytes of its header fields and its body, and of as many numbers as it has header fields.
+    pub(super) fn text_bytes(&self) -> usize {
+        let known = self.referer.map_or(0, <[u8]>::len) + self.user_agent.map_or(0, <[u8]>::len);
+        known + self.fields.bytes.len() + size_of::<u64>() * (2 + self.fields.ends.len()) + self.body.len()
+    }
 }
 
 /// Why a line is not a record of a format.
@@ -162,6 +168,11 @@ pub(super) trait Format: Send {
 
     /// Reads one line. It may be anything.
     fn parse<'a>(&'a mut self, line: &'a [u8]) -> Result<Record<'a>, Mismatch>;
+
+    /// The same of a line that is known to hold no backslash.
+    fn parse_plain<'a>(&'a mut self, line: &'a [u8]) -> Result<Record<'a>, Mismatch> {
+        self.parse(line)
+    }
 
     /// What cuts a recording into records, where they are not its lines: then these are never
     /// parsed. `folder` is where the files lie that the recording refers to.

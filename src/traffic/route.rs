@@ -117,6 +117,23 @@ impl Idle {
 const RECENT_PATHS: usize = 256;
 const MAX_RECENT_BYTES: usize = 192;
 
+/// Where a path is remembered: told by its length, its start, its middle and its end, which takes no longer
+/// for a long path than for a short one.
+#[inline]
+fn place(path: &[u8]) -> usize {
+    let (Some(start), Some(end)) = (path.first_chunk::<8>(), path.last_chunk::<8>()) else {
+        return stable_hash(path) as usize % RECENT_PATHS;
+    };
+    let middle = path[path.len() / 2 - 4..].first_chunk::<8>().unwrap_or(end);
+    let [start, middle, end] = [start, middle, end].map(|word| u64::from_le_bytes(*word));
+    // Three odd constants of which nothing is asked but to be different.
+    let sum = start.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        ^ middle.wrapping_mul(0xc2b2_ae3d_27d4_eb4f)
+        ^ end.wrapping_mul(0x1656_67b1_9e37_79f9)
+        ^ (path.len() as u64) << 56;
+    (sum >> 56) as usize % RECENT_PATHS
+}
+
 impl Router {
     /// At most `max_routes` routes, and [`OTHER_ROUTES`] when there are more.
     pub(super) fn new(namer: Namer, max_routes: usize) -> Router {
@@ -141,7 +158,7 @@ impl Router {
         } else {
             path
         };
-        let place = stable_hash(path.as_bytes()) as usize % RECENT_PATHS;
+        let place = place(path.as_bytes());
         match self.recent.get(place) {
             // Requests are filled again and again: that of one path often follows another of it.
             Some((known, same)) if known == path => {

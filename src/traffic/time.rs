@@ -45,6 +45,20 @@ impl Dates {
         Some(at)
     }
 
+    /// The time at the start of `text`, if it is of the last one's minute and zone, and what follows it.
+    #[inline]
+    pub(super) fn local_at<'a>(&self, text: &'a [u8]) -> Option<(Stamp, &'a [u8])> {
+        let (at, behind) = text.split_first_chunk::<26>()?;
+        let (minute, [s1, s2], zone) = in_minute(at)?;
+        let second = two(*s1, *s2).filter(|second| *second <= 60 && self.minute == (*minute, *zone))?;
+        Some((stamp(self.minute_s? + second, None)?, behind))
+    }
+
+    /// Whether no time in that notation holds `byte`.
+    pub(super) fn is_never_in_local(byte: u8) -> bool {
+        !byte.is_ascii_alphanumeric() && !b"/: +-.,".contains(&byte)
+    }
+
     /// The same without a zone: HAProxy's accept date. It is the machine's own time, taken for UTC.
     pub(super) fn local_without_zone(&mut self, text: &[u8]) -> Option<Stamp> {
         self.local_in(text, Some(0))
