@@ -141,8 +141,12 @@ impl Buckets {
 
     /// The oldest second that has any.
     fn oldest(&self) -> Option<i64> {
+        let near = self.oldest_near();
+        if self.far.is_empty() {
+            return near;
+        }
         let far = self.far.first_key_value().map(|(second, _)| *second);
-        [self.oldest_near(), far].into_iter().flatten().min()
+        near.map_or(far, |near| Some(far.map_or(near, |far| far.min(near))))
     }
 
     fn oldest_near(&self) -> Option<i64> {
@@ -334,11 +338,9 @@ impl Window {
         let start_ns = self.out_second * NS;
         let from = if self.floor_ns <= start_ns { 0 } else { nanos_of(self.floor_ns) };
         let to = if open { from + (SECOND - from) / 2 } else { SECOND };
+        let whole = self.out.iter().filter(|e| e.nanos == ANYWHERE).count();
         self.moments.clear();
-        for _ in self.out.iter().filter(|e| e.nanos == ANYWHERE) {
-            self.moments.push(if to > from { self.rng.u32(from..to) } else { from });
-        }
-        let whole = self.moments.len();
+        self.moments.extend((0..whole).map(|_| if to > from { self.rng.u32(from..to) } else { from }));
         sort(&mut self.moments);
         let entries = self.out.iter_mut().filter(|e| e.nanos == ANYWHERE);
         entries.zip(&self.moments).for_each(|(entry, moment)| entry.nanos = *moment);

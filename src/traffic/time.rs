@@ -31,7 +31,7 @@ impl Dates {
     /// follow the seconds.
     pub(super) fn local(&mut self, text: &[u8]) -> Option<Stamp> {
         if let Some((minute, [s1, s2], zone)) = in_minute(text)
-            && self.minute == (*minute, *zone)
+            && self.is_minute(minute, zone)
             && let (Some(minute_s), Some(second)) = (self.minute_s, two(*s1, *s2))
             && second <= 60
         {
@@ -50,8 +50,13 @@ impl Dates {
     pub(super) fn local_at<'a>(&self, text: &'a [u8]) -> Option<(Stamp, &'a [u8])> {
         let (at, behind) = text.split_first_chunk::<26>()?;
         let (minute, [s1, s2], zone) = in_minute(at)?;
-        let second = two(*s1, *s2).filter(|second| *second <= 60 && self.minute == (*minute, *zone))?;
+        let second = two(*s1, *s2).filter(|second| *second <= 60 && self.is_minute(minute, zone))?;
         Some((stamp(self.minute_s? + second, None)?, behind))
+    }
+
+    #[inline]
+    fn is_minute(&self, minute: &[u8; 18], zone: &[u8; 6]) -> bool {
+        self.minute.0 == *minute && self.minute.1 == *zone
     }
 
     /// Whether no time in that notation holds `byte`.
