@@ -12,13 +12,16 @@ use super::ledger::{Ledger, Reason};
 use super::methods::MethodFilter;
 use super::order::Window;
 use super::record::{Format, Mismatch, Record, TimeIs};
-use super::request_line::{MAX_HOST_BYTES, RequestLine, is_host, is_token, understand};
+use super::request_line::{RequestLine, is_host, is_token, understand};
 use super::rewrite::Rewrite;
 use super::sieve::{Case, Sifter};
 use super::summary::Gathering;
 use super::time::Stamp;
 use super::values::is_printable;
 use std::collections::{HashMap, VecDeque};
+
+/// Path, host, referer and user agent of nearly all requests have room in so many bytes.
+const MOST_TEXT_BYTES: usize = 2 << 10;
 
 /// Durations longer than a day are a broken clock's and are not believed.
 const LONGEST_NS: u64 = 86_400_000_000_000;
@@ -376,7 +379,7 @@ impl Book {
             return None;
         }
         self.ledger.requests += u64::from(count);
-        let mut draft = arena.draft(record.text_bytes() + request.most_bytes() + MAX_HOST_BYTES);
+        let mut draft = arena.draft(MOST_TEXT_BYTES + record.fields.len() + record.body.len());
         (draft.client, draft.status) = (client, record.status.unwrap_or(0));
         draft.text().extend_from_slice(request.method);
         draft.close(METHOD);

@@ -27,7 +27,10 @@ impl MethodFilter {
     pub fn allows(&self, token: &[u8]) -> bool {
         match self {
             MethodFilter::All => true,
-            MethodFilter::Only(methods) => methods.iter().any(|m| same(m.as_str().as_bytes(), token)),
+            MethodFilter::Only(methods) => methods.iter().any(|m| match m {
+                Method::Get => token == b"GET",
+                other => same(other.as_str().as_bytes(), token),
+            }),
         }
     }
 }

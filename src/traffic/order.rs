@@ -340,7 +340,9 @@ impl Window {
         let to = if open { from + (SECOND - from) / 2 } else { SECOND };
         let whole = self.out.iter().filter(|e| e.nanos == ANYWHERE).count();
         self.moments.clear();
-        self.moments.extend((0..whole).map(|_| if to > from { self.rng.u32(from..to) } else { from }));
+        for _ in 0..whole {
+            self.moments.push(if to > from { self.rng.u32(from..to) } else { from });
+        }
         sort(&mut self.moments);
         let entries = self.out.iter_mut().filter(|e| e.nanos == ANYWHERE);
         entries.zip(&self.moments).for_each(|(entry, moment)| entry.nanos = *moment);

@@ -24,10 +24,49 @@ struct Field {
     is_last: bool,
     /// Whether [`Field::soon`] may find its end: it has one, a word tells it, and nothing else does.
     is_simple: bool,
-    /// The text that it mostly is long as, if one is known.
+    /// How it looks when it has as many bytes as it mostly has, if that is known.
     usual: Option<Usual>,
+    /// How it, and what follows it, look when the line does not say what they are.
+    absent: Option<Absent>,
     /// Whether [`Dates::local_at`] may find its end: no time holds the first byte of what ends it.
     is_time: bool,
+}
+
+/// `-` and what ends it, for one field or several in a row.
+#[derive(Clone, Copy)]
+struct Absent {
+    word: u64,
+    mask: u64,
+    /// Bytes of all of it, and how many fields it is.
+    length: usize,
+    fields: usize,
+}
+
+impl Absent {
+    /// As many of the first of `fields` as are nothing when they are `-` and fit in a word.
+    fn new(fields: &[Field]) -> Option<Absent> {
+        let is_optional = |slot| {
+            matches!(slot, Slot::Ignored | Slot::Referer | Slot::UserAgent | Slot::ForwardedFor | Slot::Header(_))
+        };
+        let fits = |f: &&Field| f.is_simple && is_optional(f.slot) && f.until.first != b'-';
+        let (mut text, mut count) = (Vec::new(), 0);
+        for field in fields.iter().take_while(fits) {
+            let longer = [&text[..], b"-", &field.until.bytes].concat();
+            if longer.len() > 8 {
+                break;
+            }
+            (text, count) = (longer, count + 1);
+        }
+        let length = text.len();
+        let Literal { word, mask, .. } = Literal::new(text);
+        (count > 0).then_some(Absent { word, mask, length, fields: count })
+    }
+
+    /// Whether `text` begins so.
+    #[inline]
+    fn begins(&self, text: &[u8]) -> bool {
+        text.first_chunk::<8>().is_some_and(|word| (u64::from_le_bytes(*word) ^ self.word) & self.mask == 0)
+    }
 }
 
 /// What the start of a text looks like whose field has the length that most texts of it have.
@@ -170,6 +209,7 @@ impl Pattern {
                 is_last: false,
                 is_simple: false,
                 usual: None,
+                absent: None,
                 is_time: false,
             });
         }
@@ -180,6 +220,9 @@ impl Pattern {
             f.is_simple = !f.is_last && !f.keeps && f.until.is_word;
             f.usual = if f.is_simple { Usual::new(usual(f.slot), &f.until) } else { None };
             f.is_time = f.is_simple && f.slot == Slot::TimeLocal && Dates::is_never_in_local(f.until.first);
+        }
+        for n in 0..fields.len() {
+            fields[n].absent = Absent::new(&fields[n..]);
         }
         let has = |is: &dyn Fn(&Slot) -> bool| fields.iter().any(|f| is(&f.slot));
         let time = |s: &Slot| matches!(s, Slot::TimeLocal | Slot::TimeIso8601 | Slot::TimeUnix(_) | Slot::TimePiece);
@@ -206,12 +249,7 @@ impl Pattern {
 /// How many bytes most texts of a field have; 0 where they differ. Such an end need not be waited for:
 /// that it is where it mostly is can be checked while what follows is read.
 fn usual(slot: Slot) -> usize {
-    match slot {
-        Slot::Status => 3,
-        // `-`: who asks does not say who they are, nor where they come from.
-        Slot::Ignored | Slot::Referer | Slot::ForwardedFor | Slot::Header(_) => 1,
-        _ => 0,
-    }
+    if slot == Slot::Status { 3 } else { 0 }
 }
 
 impl Field {
@@ -344,7 +382,15 @@ impl Pattern {
             pieced.begin();
         }
         let mut rest = line.get(lead.bytes.len()..).ok_or(Mismatch::Shape)?;
-        for field in &*fields {
+        let mut left = fields.iter();
+        while let Some(field) = left.next() {
+            if let Some(absent) = &field.absent
+                && absent.begins(rest)
+            {
+                rest = rest.get(absent.length..).ok_or(Mismatch::Shape)?;
+                left = left.as_slice().get(absent.fields - 1..).unwrap_or_default().iter();
+                continue;
+            }
             if field.is_time
                 && let Some((at, behind)) = dates.local_at(rest)
                 && field.until.begins_near(behind)

@@ -26,7 +26,6 @@ use crate::model::{At, Body, Method, Request, Route, TrafficCounts};
 use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::collections::binary_heap::PeekMut;
 use std::path::PathBuf;
 
 /// Strings kept for requests to come: as many as requests with many header fields need.
@@ -330,22 +329,22 @@ impl Reader {
     fn next_due(&mut self) -> Option<Due> {
         loop {
             let is_only = self.next.len() == 1;
-            let mut top = self.next.peek_mut()?;
-            let Reverse((key, n)) = *top;
+            let Reverse((key, n)) = *self.next.peek()?;
             let stream = &mut self.streams[n];
             let Some(due) = stream.window.peek() else {
                 // Lines are read only now that this file is the next one: a pipe that is slow
                 // holds back nothing that was read already.
-                if self.intake.fill(stream) {
-                    top.0.0 = stream.window.peek().filter(|_| stream.timed).map_or(key, |d| d.unix_ns);
-                } else {
-                    PeekMut::pop(top);
+                if !self.intake.fill(stream) {
+                    self.next.pop();
+                } else if !is_only {
+                    let next_ns = stream.window.peek().filter(|_| stream.timed).map(|d| d.unix_ns);
+                    self.put_off(next_ns.unwrap_or(key));
                 }
                 continue;
             };
             // A recording without times is given whole before the next file's turn comes.
             if due.unix_ns > key && stream.timed && !is_only {
-                top.0.0 = due.unix_ns;
+                self.put_off(due.unix_ns);
                 continue;
             }
             let before = stream.window.overhead_bytes();
@@ -353,6 +352,13 @@ impl Reader {
             self.timed = stream.timed;
             self.intake.overhead_bytes = self.intake.overhead_bytes + stream.window.overhead_bytes() - before;
             return Some(due);
+        }
+    }
+
+    /// The next request of the stream whose turn it was comes no earlier than `unix_ns`.
+    fn put_off(&mut self, unix_ns: i64) {
+        if let Some(mut top) = self.next.peek_mut() {
+            top.0.0 = unix_ns;
         }
     }
 

@@ -60,6 +60,11 @@ impl Fields {
         self.ends.push((end, self.bytes.len()));
     }
 
+    /// Bytes of all names and values.
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Names and values in order.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         let mut from = 0;
@@ -123,12 +128,6 @@ impl<'a> Record<'a> {
             fields: &NO_FIELDS,
             body: &[],
         }
-    }
-
-    /// Bytes of its header fields and its body, and of as many numbers as it has header fields.
-    pub(super) fn text_bytes(&self) -> usize {
-        let known = self.referer.map_or(0, <[u8]>::len) + self.user_agent.map_or(0, <[u8]>::len);
-        known + self.fields.bytes.len() + size_of::<u64>() * (2 + self.fields.ends.len()) + self.body.len()
     }
 }
 

@@ -144,26 +144,15 @@ fn absolute(target: &[u8]) -> Result<(&[u8], &[u8]), Reason> {
     if is_host(host) { Ok((host, path)) } else { Err(Reason::BadTarget) }
 }
 
-/// Longest text that can stand in a Host field.
-const MAX_HOST_TEXT: usize = 255;
-
-/// The most bytes of a host to which a port was added: `:65535`.
-pub(super) const MAX_HOST_BYTES: usize = MAX_HOST_TEXT + 6;
-
 /// Whether `text` can stand in a Host field: a name, an address, with or without a port.
 pub(super) fn is_host(text: &[u8]) -> bool {
     !text.is_empty()
-        && text.len() <= MAX_HOST_TEXT
+        && text.len() <= 255
         && text[0] != b':'
         && text.iter().all(|b| b.is_ascii_alphanumeric() || b"._-:[]".contains(b))
 }
 
 impl RequestLine<'_> {
-    /// The most bytes that method, path and query have as they are sent.
-    pub(super) fn most_bytes(&self) -> usize {
-        self.method.len() + 1 + if self.plain { self.path.len() } else { 3 * self.path.len() }
-    }
-
     /// Appends path and query in origin form: spaces and bytes above ASCII percent-encoded, all
     /// else as recorded.
     pub(super) fn push_path(&self, out: &mut Vec<u8>) {

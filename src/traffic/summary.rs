@@ -64,6 +64,8 @@ pub struct Summary {
 pub(super) struct Gathering {
     summary: Summary,
     statuses: Box<[u64; 1000]>,
+    /// GET, which nearly all are, has a count that need not be looked for.
+    gets: u64,
     methods: Vec<(Box<[u8]>, u64)>,
     other_methods: u64,
     clients: Distinct,
@@ -74,6 +76,7 @@ impl Default for Gathering {
         Gathering {
             summary: Summary::default(),
             statuses: Box::new([0; 1000]),
+            gets: 0,
             methods: Vec::new(),
             other_methods: 0,
             clients: Distinct::default(),
@@ -127,9 +130,11 @@ impl Gathering {
 
     /// Counts a request by its method, a checked token.
     pub(super) fn note_method(&mut self, method: &[u8]) {
-        if let Some((_, n)) = self.methods.iter_mut().find(|(m, _)| same(m, method)) {
+        if method == b"GET" {
+            self.gets += 1;
+        } else if let Some((_, n)) = self.methods.iter_mut().find(|(m, _)| same(m, method)) {
             *n += 1;
-        } else if self.methods.len() < MAX_METHODS {
+        } else if self.methods.len() < MAX_METHODS - 1 {
             self.methods.push((method.into(), 1));
         } else {
             self.other_methods += 1;
@@ -146,7 +151,8 @@ impl Gathering {
         let mut s = self.summary.clone();
         s.statuses = (0u16..).zip(self.statuses.iter()).filter(|(_, n)| **n > 0).map(|(code, n)| (code, *n)).collect();
         let text = |m: &[u8]| String::from_utf8_lossy(m).into_owned();
-        s.methods = self.methods.iter().map(|(m, n)| (text(m), *n)).collect();
+        s.methods.extend((self.gets > 0).then(|| ("GET".to_owned(), self.gets)));
+        s.methods.extend(self.methods.iter().map(|(m, n)| (text(m), *n)));
         if self.other_methods > 0 {
             s.methods.push(("other".into(), self.other_methods));
         }

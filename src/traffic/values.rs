@@ -48,23 +48,28 @@ pub(super) fn same(a: &[u8], b: &[u8]) -> bool {
 /// Bytes that are looked at together: as many as a vector of any x86-64 or ARM64 has.
 const BLOCK: usize = 16;
 
-/// Whether `is` holds for any byte of a short text. All bytes of a block are asked, without a branch between
-/// them: the compiler makes a few vector instructions of it. The last block overlaps the one before it.
+/// Whether `is` holds for any byte of a text. All bytes of a block are asked, without a branch between them,
+/// which the compiler makes a few vector instructions of; the last block overlaps the one before it.
 #[inline]
 fn any_byte(text: &[u8], is: impl Fn(u8) -> bool) -> bool {
-    let in_block = |block: &[u8; BLOCK]| block.iter().fold(false, |any, b| any | is(*b));
-    match text.last_chunk::<BLOCK>() {
-        Some(last) => text.as_chunks::<BLOCK>().0.iter().any(in_block) || in_block(last),
-        None => match (text.first_chunk::<8>(), text.last_chunk::<8>()) {
-            (Some(start), Some(end)) => {
-                let mut both = [0; BLOCK];
-                both[..8].copy_from_slice(start);
-                both[8..].copy_from_slice(end);
-                in_block(&both)
-            }
+    let Some(last) = text.last_chunk::<BLOCK>() else {
+        return match (text.first_chunk::<8>(), text.last_chunk::<8>()) {
+            (Some(start), Some(end)) => any_in(start, &is) | any_in(end, &is),
             _ => text.iter().any(|b| is(*b)),
-        },
+        };
+    };
+    for block in text.as_chunks::<BLOCK>().0 {
+        if any_in(block, &is) {
+            return true;
+        }
     }
+    any_in(last, &is)
+}
+
+/// Part of its caller, always: only there does the compiler know `is`, and makes vector instructions of it.
+#[inline(always)]
+fn any_in<const N: usize>(block: &[u8; N], is: impl Fn(u8) -> bool) -> bool {
+    block.iter().fold(false, |any, b| any | is(*b))
 }
 
 /// Whether `byte` is in `text`, which is short.
