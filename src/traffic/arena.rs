@@ -7,7 +7,7 @@
 const CHUNK_BYTES: usize = 64 << 10;
 
 /// The fixed texts of one request, in the order they are written.
-pub(super) const METHOD: usize = 0;
+const METHOD: usize = 0;
 /// Path and query.
 pub(super) const PATH: usize = 1;
 /// The host it named, or nothing.
@@ -67,8 +67,8 @@ pub(super) const MAX_FIELDS: usize = 1000;
 /// The longest name of a header field, bytes.
 pub(super) const MAX_NAME_BYTES: usize = 256;
 
-/// A request being put together where it will wait: first method, path and host, each written to
-/// [`Draft::text`] and ended with [`Draft::close`]; then its fields; then [`Draft::keep`].
+/// A request being put together where it will wait: first its [`Draft::method`]; then path and host, each
+/// written to [`Draft::text`] and ended with [`Draft::close`]; then its fields; then [`Draft::keep`].
 pub(super) struct Draft<'a> {
     /// Who made it; 0 when nobody knows.
     pub(super) client: u64,
@@ -83,6 +83,7 @@ pub(super) struct Draft<'a> {
     fields: &'a mut Vec<u64>,
     into: &'a mut Chunk,
     held_bytes: &'a mut usize,
+    heads: &'a mut Heads,
 }
 
 impl Draft<'_> {
@@ -92,9 +93,18 @@ impl Draft<'_> {
         &mut self.into.bytes
     }
 
+    /// Writes the method, a token. GET, which nearly all are, is kept as nothing.
+    #[inline]
+    pub(super) fn method(&mut self, method: &[u8]) {
+        if method != b"GET" {
+            self.into.bytes.extend_from_slice(method);
+        }
+        self.close(METHOD);
+    }
+
     fn text_bytes(&self) -> u32 {
         // A record holds at most 16 MiB and percent-encoding triples it.
-        small(self.into.bytes.len() - self.start - HEAD_BYTES)
+        small(self.into.bytes.len() - self.start)
     }
 
     /// Ends text number `n`; they are written in order, each closed once, empty or not.
@@ -135,19 +145,16 @@ impl Draft<'_> {
         self.fields.iter().for_each(|field| bytes.extend_from_slice(&field.to_le_bytes()));
         bytes.extend_from_slice(body);
         pad(bytes);
-        let [method, path, host] = self.ends;
-        if let Some(head) = bytes.get_mut(self.start..).and_then(<[u8]>::first_chunk_mut::<HEAD_BYTES>) {
-            head[..8].copy_from_slice(&self.client.to_le_bytes());
-            head[8..10].copy_from_slice(&self.status.to_le_bytes());
-            head[10..12].copy_from_slice(&u16::try_from(self.fields.len()).unwrap_or(0).to_le_bytes());
-            for (n, v) in [method, path, host, text_bytes, small(body.len())].into_iter().enumerate() {
-                head[12 + 4 * n..][..4].copy_from_slice(&v.to_le_bytes());
-            }
-        }
         // More than was asked for may have been written.
         *self.held_bytes += bytes.capacity() - self.capacity;
         self.into.waiting += 1;
-        Held::new(self.chunk, small(self.start), small(bytes.len() - self.start))
+        let length = small(bytes.len() - self.start + size_of::<Head>());
+        let (place, head) = self.heads.next();
+        (head.client, head.status, head.ends) = (self.client, self.status, self.ends);
+        (head.chunk, head.start) = (self.chunk, small(self.start));
+        (head.text_bytes, head.body_bytes) = (text_bytes, small(body.len()));
+        head.fields = u16::try_from(self.fields.len()).unwrap_or(0);
+        Held { place, length }
     }
 }
 
@@ -155,8 +162,62 @@ fn small(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
 }
 
-/// Client, status, number of fields, ends of the texts and of all text, length of the body.
-const HEAD_BYTES: usize = 32;
+/// What is known of a request that waits, besides its texts.
+#[derive(Default)]
+struct Head {
+    /// Which of all requests it is, from 1; 0 when its place is free.
+    serial: u64,
+    client: u64,
+    chunk: u32,
+    /// Where its texts begin in there; its fields and its body follow.
+    start: u32,
+    ends: [u32; TEXTS],
+    text_bytes: u32,
+    body_bytes: u32,
+    status: u16,
+    fields: u16,
+}
+
+/// The heads of all requests that wait, close together.
+#[derive(Default)]
+struct Heads {
+    all: Vec<Head>,
+    free: Vec<u32>,
+    serial: u64,
+}
+
+/// The most places for heads that are kept when none waits.
+const MAX_SPARE_HEADS: usize = 4096;
+
+impl Heads {
+    /// A place for one more, to be filled where it is: so large a thing is not handed around.
+    #[inline]
+    fn next(&mut self) -> (u32, &mut Head) {
+        self.serial += 1;
+        let n = self.free.pop().unwrap_or_else(|| {
+            self.all.push(Head::default());
+            small(self.all.len() - 1)
+        });
+        let head = &mut self.all[n as usize];
+        head.serial = self.serial;
+        (n, head)
+    }
+
+    #[inline]
+    fn release(&mut self, n: u32) {
+        self.all[n as usize].serial = 0;
+        self.free.push(n);
+        if self.free.len() == self.all.len() && self.all.len() > MAX_SPARE_HEADS {
+            (self.all, self.free) = (Vec::new(), Vec::new());
+        }
+    }
+
+    /// Bytes that those that wait take, and their places: vectors grow by doubling.
+    fn held_bytes(&self) -> usize {
+        (self.all.len() - self.free.len()) * 2 * (size_of::<Head>() + size_of::<u32>())
+    }
+}
+
 /// A field's name and the length of its value.
 const FIELD_BYTES: usize = 8;
 
@@ -170,11 +231,6 @@ fn pad(bytes: &mut Vec<u8>) {
     // As many as there may be are copied without a call.
     bytes.extend_from_slice(&[0; ALIGN]);
     bytes.truncate(end);
-}
-
-/// What is missing to the next multiple of [`ALIGN`].
-fn padding(bytes: usize) -> usize {
-    bytes.next_multiple_of(ALIGN) - bytes
 }
 
 /// A request that waits, as it lies in the arena.
@@ -200,28 +256,23 @@ impl<'a> Waiting<'a> {
     /// Reads what [`Draft::keep`] wrote. A draft's texts are UTF-8, and what is none reads as empty.
     /// Inlined, or what it gives is copied more than once.
     #[inline]
-    fn read(bytes: &'a [u8]) -> Option<Waiting<'a>> {
-        let (client, rest) = bytes.split_first_chunk()?;
-        let (status, rest) = rest.split_first_chunk()?;
-        let (fields, rest) = rest.split_first_chunk()?;
-        let (ends, rest) = rest.split_first_chunk::<{ 4 * (TEXTS + 2) }>()?;
-        let (ends, _) = ends.as_chunks();
-        let [method, path, host, text, body] = [ends[METHOD], ends[PATH], ends[HOST], ends[TEXTS], ends[TEXTS + 1]]
-            .map(|e| u32::from_le_bytes(e) as usize);
-        let (padded, rest) = rest.split_at_checked(text + padding(text))?;
-        let (fields, rest) = rest.split_at_checked(FIELD_BYTES * usize::from(u16::from_le_bytes(*fields)))?;
+    fn read(head: &Head, bytes: &'a [u8]) -> Option<Waiting<'a>> {
+        let [method, path, host] = head.ends.map(|end| end as usize);
+        let text = head.text_bytes as usize;
+        let (padded, rest) = bytes.get(head.start as usize..)?.split_at_checked(text.next_multiple_of(ALIGN))?;
+        let (fields, rest) = rest.split_at_checked(FIELD_BYTES * usize::from(head.fields))?;
         // Zeros are UTF-8 as good as any.
         let text = std::str::from_utf8(padded).ok()?.get(..text)?;
         let (text, values) = text.split_at_checked(host)?;
         let (text, host) = text.split_at_checked(path)?;
         let (method, path) = text.split_at_checked(method)?;
         Some(Waiting {
-            client: u64::from_le_bytes(*client),
-            status: Some(u16::from_le_bytes(*status)).filter(|s| *s > 0),
-            method,
+            client: head.client,
+            status: Some(head.status).filter(|s| *s > 0),
+            method: if method.is_empty() { "GET" } else { method },
             path,
             host,
-            body: rest.get(..body)?,
+            body: rest.get(..head.body_bytes as usize)?,
             fields,
             values,
         })
@@ -248,27 +299,14 @@ impl<'a> Waiting<'a> {
     }
 }
 
-/// A request that waits: where, and how long it is. Two words, so that it is handed around in registers.
+/// A request that waits: its place among the heads, and how long it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Held {
-    place: u64,
+    place: u32,
     length: u32,
 }
 
 impl Held {
-    #[inline]
-    fn new(chunk: u32, start: u32, length: u32) -> Held {
-        Held { place: u64::from(chunk) << 32 | u64::from(start), length }
-    }
-
-    fn chunk(self) -> usize {
-        (self.place >> 32) as usize
-    }
-
-    fn start(self) -> usize {
-        (self.place & u64::from(u32::MAX)) as usize
-    }
-
     /// Bytes of memory that it takes.
     #[inline]
     pub(super) fn len(self) -> usize {
@@ -281,15 +319,13 @@ struct Chunk {
     bytes: Vec<u8>,
     /// Requests in it that still wait.
     waiting: u32,
-    /// How often it was emptied: what lay in it before is gone.
-    emptied: u64,
 }
 
 /// A request that may wait no longer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Ticket {
     held: Held,
-    emptied: u64,
+    serial: u64,
 }
 
 /// The texts of all requests that wait.
@@ -298,7 +334,9 @@ pub(super) struct Arena {
     chunks: Vec<Chunk>,
     free: Vec<u32>,
     current: Option<u32>,
+    /// Bytes of the chunks in use.
     held_bytes: usize,
+    heads: Heads,
     /// Of the request that is being put together.
     fields: Vec<u64>,
 }
@@ -307,7 +345,7 @@ impl Arena {
     /// Begins a request that is likely to need no more than `room` bytes for its texts, fields and body.
     #[inline]
     pub(super) fn draft(&mut self, room: usize) -> Draft<'_> {
-        let needed = HEAD_BYTES + room + 3 * ALIGN;
+        let needed = room + 3 * ALIGN;
         let chunk = match self.current {
             Some(c) if self.room(c) >= needed => c,
             _ => self.next_chunk(needed),
@@ -315,16 +353,15 @@ impl Arena {
         self.fields.clear();
         let into = &mut self.chunks[chunk as usize];
         let (start, capacity) = (into.bytes.len(), into.bytes.capacity());
-        into.bytes.extend_from_slice(&[0; HEAD_BYTES]);
-        let (fields, held_bytes) = (&mut self.fields, &mut self.held_bytes);
-        Draft { client: 0, status: 0, chunk, start, capacity, ends: [0; TEXTS], fields, into, held_bytes }
+        let (fields, held_bytes, heads) = (&mut self.fields, &mut self.held_bytes, &mut self.heads);
+        Draft { client: 0, status: 0, chunk, start, capacity, ends: [0; TEXTS], fields, into, held_bytes, heads }
     }
 
     /// What `held` is.
     #[inline]
     pub(super) fn get(&self, held: Held) -> Waiting<'_> {
-        let bytes = self.chunks[held.chunk()].bytes.get(held.start()..).unwrap_or_default();
-        match bytes.get(..held.len()).and_then(Waiting::read) {
+        let head = &self.heads.all[held.place as usize];
+        match Waiting::read(head, &self.chunks[head.chunk as usize].bytes) {
             Some(waiting) => waiting,
             None => {
                 Waiting { client: 0, status: None, method: "", path: "", host: "", body: &[], fields: &[], values: "" }
@@ -334,38 +371,34 @@ impl Arena {
 
     /// For [`Arena::answer`], which may come when `held` was forgotten long ago.
     pub(super) fn ticket(&self, held: Held) -> Ticket {
-        Ticket { held, emptied: self.chunks[held.chunk()].emptied }
+        Ticket { held, serial: self.heads.all[held.place as usize].serial }
     }
 
     /// Gives a request the status it was answered with, if it still waits.
     pub(super) fn answer(&mut self, ticket: Ticket, status: u16) {
-        let c = &mut self.chunks[ticket.held.chunk()];
-        let at = ticket.held.start() + 8;
-        if c.emptied == ticket.emptied
-            && let Some(place) = c.bytes.get_mut(at..at + 2)
-        {
-            place.copy_from_slice(&status.to_le_bytes());
+        if let Some(head) = self.heads.all.get_mut(ticket.held.place as usize).filter(|h| h.serial == ticket.serial) {
+            head.status = status;
         }
     }
 
     /// Forgets `held`, which must not be asked for again.
     pub(super) fn release(&mut self, held: Held) {
-        let c = &mut self.chunks[held.chunk()];
+        let chunk = self.heads.all[held.place as usize].chunk;
+        self.heads.release(held.place);
+        let c = &mut self.chunks[chunk as usize];
         c.waiting -= 1;
         if c.waiting > 0 {
             return;
         }
         c.bytes.clear();
-        c.emptied += 1;
-        let chunk = (held.place >> 32) as u32;
         if self.current != Some(chunk) {
             self.retire(chunk);
         }
     }
 
-    /// Bytes of the chunks in use.
+    /// Bytes of the chunks in use, and of what is known of those in them.
     pub(super) fn held_bytes(&self) -> usize {
-        self.held_bytes
+        self.held_bytes + self.heads.held_bytes()
     }
 
     /// How much more goes into a chunk. One that had to grow for its last request gets none: it is full.
@@ -424,10 +457,10 @@ mod tests {
                 let path = vec![b'a' + (n % 26) as u8; if n % 7 == 0 { long * 4 } else { short }];
                 // Whatever is asked for, all has room.
                 let mut draft = arena.draft(if n % 3 == 0 { 0 } else { 2 * path.len() + 100 });
-                for (i, text) in [&b"GET"[..], &path, b""].iter().enumerate() {
-                    draft.text().extend_from_slice(text);
-                    draft.close(i);
-                }
+                draft.method(b"GET");
+                draft.text().extend_from_slice(&path);
+                draft.close(PATH);
+                draft.close(HOST);
                 draft.known_field(FieldName::REFERER, b"r");
                 for (name, value) in [("X-Own", "\u{e4}"), ("Cookie", ""), ("cookie", "c")] {
                     prop_assert!(draft.field(name.as_bytes(), value.as_bytes()));

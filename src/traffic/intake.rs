@@ -2,7 +2,7 @@
 //!
 //! Must not: hand out requests, or choose between files.
 
-use super::arena::{Arena, FieldName, HOST, Held, METHOD, PATH, Ticket};
+use super::arena::{Arena, FieldName, HOST, Held, PATH, Ticket};
 use super::distinct::stable_hash;
 use super::envelope::Envelope;
 use super::filter::Parts;
@@ -381,8 +381,7 @@ impl Book {
         self.ledger.requests += u64::from(count);
         let mut draft = arena.draft(MOST_TEXT_BYTES + record.fields.len() + record.body.len());
         (draft.client, draft.status) = (client, record.status.unwrap_or(0));
-        draft.text().extend_from_slice(request.method);
-        draft.close(METHOD);
+        draft.method(request.method);
         if is_plain {
             request.push_path(draft.text());
         } else {
