@@ -159,7 +159,13 @@ impl Buckets {
         (0..=self.taken.len()).find_map(|n| {
             let word = (first / 64 + n) % self.taken.len();
             let behind = u64::MAX << (first % 64);
-            let part = if n == 0 { behind } else if n == self.taken.len() { !behind } else { u64::MAX };
+            let part = if n == 0 {
+                behind
+            } else if n == self.taken.len() {
+                !behind
+            } else {
+                u64::MAX
+            };
             let bits = self.taken[word] & part;
             let place = 64 * word + bits.trailing_zeros() as usize;
             (bits != 0).then(|| self.from + ((place + NEAR - first) % NEAR) as i64)
