@@ -46,9 +46,9 @@ impl Frame {
     /// A frame out of a name whose end says of what kind it is (see [`FrameKind::suffix`]), as files of
     /// tools that know no kinds have it.
     pub fn marked(text: &str) -> Frame {
-        let marked = FrameKind::ALL.into_iter().filter(|k| !k.suffix().is_empty());
-        let found = marked.filter_map(|kind| Some((text.strip_suffix(kind.suffix())?, kind)));
-        let (symbol, kind) = found.last().filter(|(s, _)| !s.is_empty()).unwrap_or((text, FrameKind::User));
+        let mut marked = FrameKind::ALL.into_iter().filter(|k| !k.suffix().is_empty());
+        let found = marked.find_map(|kind| Some((text.strip_suffix(kind.suffix())?, kind)));
+        let (symbol, kind) = found.filter(|(s, _)| !s.is_empty()).unwrap_or((text, FrameKind::User));
         Frame::new(if symbol.is_empty() { "[unknown]" } else { symbol }, "", kind)
     }
 }

@@ -433,7 +433,7 @@ impl Pattern {
                     if let (Some(name), Some(value)) = (headers.get(usize::from(n)), given(text)) {
                         scratch.clear();
                         unescape(manner.escapes, value, scratch);
-                        recorded.push(name.as_bytes(), &scratch);
+                        recorded.push(name.as_bytes(), scratch);
                     }
                 }
                 Slot::Ignored => {}
