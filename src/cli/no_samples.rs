@@ -102,7 +102,12 @@ fn why_no_stacks(t: &Timeline) -> String {
             let mend = mend.as_ref().map(|m| format!("; {m}")).unwrap_or_default();
             format!("the session has no stacks, {who} failed: {what}{mend}")
         }
-        None if !news.is_empty() => "the session has no stacks: nothing was sampled while it was recorded".into(),
+        None if !news.is_empty() && t.closing().is_none() => {
+            "the session has no stacks: it was cut off before a capture was done".into()
+        }
+        None if !news.is_empty() => {
+            "the session has no stacks: its captures and its flight recorder brought none".into()
+        }
         None => "the session has no stacks: it was recorded without the flight recorder and without a capture \
                  (--capture AT,FOR, or c on the screen)"
             .into(),
