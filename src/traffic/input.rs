@@ -412,6 +412,16 @@ mod tests {
         z.finish().unwrap()
     }
 
+    proptest! {
+        #[test]
+        fn a_line_is_known_to_hold_a_backslash_or_none(text in r"[a\\\n]{0,60}", step in 1usize..40) {
+            let mut lines = stream(text.as_bytes(), step).into_lines(MAX_LINE_BYTES);
+            while let Next::Line { bytes, escaped, .. } = lines.next() {
+                prop_assert_eq!(escaped, bytes.contains(&b'\\'));
+            }
+        }
+    }
+
     #[test]
     fn lines_are_the_same_however_they_are_packed_and_however_they_arrive() {
         let text = b"\xef\xbb\xbfone\r\n\ntwo\nthree";

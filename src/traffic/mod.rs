@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! input          files, stdin, .gz, .zst  ->  lines of bounded length
-//! formats        which notation is it     ->  pattern / one parser each
+//! formats        which notation is it     ->  pattern (literal) / one parser each
 //! framed         records that are not lines: captures, HAR, ammo, targets, lists
 //! record         a line's fields, borrowed from the line
 //! request_line   "GET /x HTTP/1.1"        ->  method, path, host, or a Reason why not
@@ -43,6 +43,7 @@ mod intake;
 mod json;
 mod json_keys;
 mod ledger;
+mod literal;
 mod look;
 mod methods;
 mod missing;

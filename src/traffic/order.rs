@@ -104,7 +104,7 @@ impl Buckets {
     /// Whether it is the first of its second.
     #[inline]
     fn push(&mut self, second: i64, nanos: u32, held: Held) -> bool {
-        let n = self.keep(Entry { nanos, next: NONE, held });
+        let n = self.keep(nanos, held);
         let mut is_near = self.is_near(second);
         if !is_near && self.taken == [0; NEAR / 64] {
             // What is out of order lies on both sides.
@@ -128,14 +128,14 @@ impl Buckets {
 
     /// Puts it where there is room, and says where.
     #[inline]
-    fn keep(&mut self, entry: Entry) -> u32 {
+    fn keep(&mut self, nanos: u32, held: Held) -> u32 {
         self.waiting += 1;
         if let Some(place) = self.entries.get_mut(self.free as usize) {
             let n = std::mem::replace(&mut self.free, place.next);
-            *place = entry;
+            (place.nanos, place.next, place.held) = (nanos, NONE, held);
             return n;
         }
-        self.entries.push(entry);
+        self.entries.push(Entry { nanos, next: NONE, held });
         u32::try_from(self.entries.len() - 1).unwrap_or(NONE)
     }
 

@@ -3,10 +3,11 @@
 //!
 //! Must not: allocate per line (but to grow the scratch buffer of escaped fields).
 
+use super::literal::{Absent, Literal, Usual};
 use super::record::{Asked, Fields, Format, Mismatch, Record, TimeIs, unescape_into, unescape_json_into};
 use super::strftime::PiecedTime;
 use super::time::{Dates, Stamp, duration_ns, unix_time};
-use super::values::{HIGHS, ONES, client_name, forwarded_for, given, host_name, near, number, zeros};
+use super::values::{client_name, forwarded_for, given, host_name, near, number};
 use super::variables::{Escapes, Piece, Pieces, Slot, nginx};
 use memchr::{memchr, memchr2};
 use std::ops::Range;
@@ -30,117 +31,6 @@ struct Field {
     absent: Option<Absent>,
     /// Whether [`Dates::local_at`] may find its end: no time holds the first byte of what ends it.
     is_time: bool,
-}
-
-/// `-` and what ends it, for one field or several in a row.
-#[derive(Clone, Copy)]
-struct Absent {
-    word: u64,
-    mask: u64,
-    /// Bytes of all of it, and how many fields it is.
-    length: usize,
-    fields: usize,
-}
-
-impl Absent {
-    /// As many of the first of `fields` as are nothing when they are `-` and fit in a word.
-    fn new(fields: &[Field]) -> Option<Absent> {
-        let is_optional = |slot| {
-            matches!(slot, Slot::Ignored | Slot::Referer | Slot::UserAgent | Slot::ForwardedFor | Slot::Header(_))
-        };
-        let fits = |f: &&Field| f.is_simple && is_optional(f.slot) && f.until.first != b'-';
-        let (mut text, mut count) = (Vec::new(), 0);
-        for field in fields.iter().take_while(fits) {
-            let longer = [&text[..], b"-", &field.until.bytes].concat();
-            if longer.len() > 8 {
-                break;
-            }
-            (text, count) = (longer, count + 1);
-        }
-        let length = text.len();
-        let Literal { word, mask, .. } = Literal::new(text);
-        (count > 0).then_some(Absent { word, mask, length, fields: count })
-    }
-
-    /// Whether `text` begins so.
-    #[inline]
-    fn begins(&self, text: &[u8]) -> bool {
-        text.first_chunk::<8>().is_some_and(|word| (u64::from_le_bytes(*word) ^ self.word) & self.mask == 0)
-    }
-}
-
-/// What the start of a text looks like whose field has the length that most texts of it have.
-struct Usual {
-    length: usize,
-    /// What ends the field, so many bytes from its start.
-    word: u64,
-    mask: u64,
-    /// The first byte of what ends it, in each byte; and the highest bits of those that are the field's own.
-    each: u64,
-    own: u64,
-}
-
-impl Usual {
-    /// `None` where it does not fit in a word.
-    fn new(length: usize, until: &Literal) -> Option<Usual> {
-        if length == 0 || !until.is_word || until.bytes.is_empty() || length + until.bytes.len() > 8 {
-            return None;
-        }
-        let bits = 8 * u32::try_from(length).ok()?;
-        let own = HIGHS & !(u64::MAX << bits);
-        Some(Usual {
-            length,
-            word: until.word << bits,
-            mask: until.mask << bits,
-            each: ONES * u64::from(until.first),
-            own,
-        })
-    }
-
-    /// Whether the field at the start of `text` ends there, and not before.
-    #[inline]
-    fn begins(&self, text: &[u8]) -> bool {
-        text.first_chunk::<8>().is_some_and(|word| {
-            let word = u64::from_le_bytes(*word);
-            (word ^ self.word) & self.mask == 0 && zeros(word ^ self.each) & self.own == 0
-        })
-    }
-}
-
-/// A text between fields. Such texts are short: most are compared as one word.
-#[derive(Default)]
-struct Literal {
-    bytes: Vec<u8>,
-    first: u8,
-    /// Its bytes in a word, and which bytes of a word they are.
-    word: u64,
-    mask: u64,
-    /// Whether it fits in there.
-    is_word: bool,
-}
-
-impl Literal {
-    fn new(bytes: Vec<u8>) -> Literal {
-        let mut word = [0; 8];
-        let Some(part) = word.get_mut(..bytes.len()) else { return Literal { bytes, ..Literal::default() } };
-        part.copy_from_slice(&bytes);
-        let mask = u64::MAX.checked_shr(64 - 8 * u32::try_from(bytes.len()).unwrap_or(0)).unwrap_or(0);
-        Literal { first: word[0], word: u64::from_le_bytes(word), mask, is_word: true, bytes }
-    }
-
-    /// Whether `text` begins with it, of a literal that is a word; not told where `text` is no longer than one.
-    #[inline]
-    fn begins_near(&self, text: &[u8]) -> bool {
-        text.first_chunk::<8>().is_some_and(|word| (u64::from_le_bytes(*word) ^ self.word) & self.mask == 0)
-    }
-
-    /// Whether `text` begins with it.
-    fn begins(&self, text: &[u8]) -> bool {
-        match text.first_chunk::<8>() {
-            Some(word) if self.is_word => (u64::from_le_bytes(*word) ^ self.word) & self.mask == 0,
-            _ => text.starts_with(&self.bytes),
-        }
-    }
 }
 
 /// How the lines of a pattern are read, besides the pattern.
@@ -221,8 +111,12 @@ impl Pattern {
             f.usual = if f.is_simple { Usual::new(usual(f.slot), &f.until) } else { None };
             f.is_time = f.is_simple && f.slot == Slot::TimeLocal && Dates::is_never_in_local(f.until.first);
         }
+        let is_optional = |slot| {
+            matches!(slot, Slot::Ignored | Slot::Referer | Slot::UserAgent | Slot::ForwardedFor | Slot::Header(_))
+        };
         for n in 0..fields.len() {
-            fields[n].absent = Absent::new(&fields[n..]);
+            let optional = fields[n..].iter().take_while(|f| f.is_simple && is_optional(f.slot));
+            fields[n].absent = Absent::new(optional.map(|f| &f.until));
         }
         let has = |is: &dyn Fn(&Slot) -> bool| fields.iter().any(|f| is(&f.slot));
         let time = |s: &Slot| matches!(s, Slot::TimeLocal | Slot::TimeIso8601 | Slot::TimeUnix(_) | Slot::TimePiece);
@@ -527,7 +421,79 @@ mod tests {
         assert_eq!(p.parse(b""), Err(Mismatch::Shape));
     }
 
+    /// The same pattern, every end of every field found by a search.
+    fn searching(pattern: &str, extra: bool) -> Pattern {
+        let mut p = compile(pattern, extra);
+        for f in &mut p.fields {
+            (f.is_simple, f.is_time, f.usual, f.absent) = (false, false, None, None);
+        }
+        p
+    }
+
+    /// Reads lines one after another, as a log is read, by all ways there are.
+    fn is_read_alike(pattern: &str, extra: bool, lines: &[Vec<u8>]) {
+        let (mut quick, mut plain, mut slow) =
+            (compile(pattern, extra), compile(pattern, extra), searching(pattern, extra));
+        for line in lines {
+            let expected = slow.read(line, true);
+            assert_eq!(quick.parse(line), expected, "{pattern} {}", line.escape_ascii());
+            if !line.contains(&b'\\') {
+                assert_eq!(plain.parse_plain(line), expected, "{pattern} {}", line.escape_ascii());
+            }
+        }
+    }
+
+    /// Patterns whose fields may end soon in every way: absent ones in a row, such as begin with what
+    /// ends others, a time before each kind of text, a status first.
+    const QUICK: &[&str] = &[
+        COMBINED,
+        r#"$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent "$http_referer" "$http_user_agent" "$http_x_forwarded_for""#,
+        r#"$status $remote_logname-$body_bytes_sent $time_local "$request" "$http_referer" "$http_user_agent" $request_time"#,
+        r#"[$time_local] $status "$http_referer""$http_cookie" $request_method $request_uri $host"#,
+        r#"$a $b $c|$d|$e "$http_referer" $time_local|$request|$status"#,
+    ];
+
     proptest! {
+        #[test]
+        fn fields_end_where_a_search_says_whatever_the_line(
+            n in 0..QUICK.len(),
+            extra: bool,
+            lines in prop::collection::vec((
+                prop::collection::vec(prop_oneof![
+                    4 => Just("-".to_owned()), 3 => "[0-9]{3}", 2 => "[0-9a-f.:]{1,20}", 2 => "[ -~]{0,40}",
+                    1 => r#"[-" |\\\]\[]{0,6}"#, 1 => "\\PC{0,10}",
+                    6 => "17/May/2015:08:0[56]:[0-6][0-9] [+]0000", 2 => "GET /[a-z\"?]{0,30} HTTP/1.1",
+                ], 12),
+                prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0u8..3), 0..3),
+            ), 1..6),
+        ) {
+            let pieces = nginx(QUICK[n]).unwrap().pieces;
+            let lines: Vec<Vec<u8>> = lines.into_iter().map(|(texts, damages)| {
+                let mut texts = texts.into_iter().cycle();
+                let mut line = Vec::new();
+                for piece in &pieces {
+                    match piece {
+                        Piece::Text(text) => line.extend_from_slice(text),
+                        Piece::Field(Slot::TimeLocal, _) => {
+                            let time = texts.by_ref().take(12).find(|t| t.starts_with("17/"));
+                            line.extend(time.unwrap_or_else(|| "17/May/2015:08:05:32 +0000".into()).into_bytes());
+                        }
+                        Piece::Field(..) => line.extend(texts.next().unwrap_or_default().into_bytes()),
+                    }
+                }
+                for (at, byte, kind) in damages {
+                    let at = at.index(line.len() + 1);
+                    match kind {
+                        0 => line.truncate(at),
+                        1 => line.insert(at, byte),
+                        _ => drop(line.splice(at..(at + 1).min(line.len()), [byte])),
+                    }
+                }
+                line
+            }).collect();
+            is_read_alike(QUICK[n], extra, &lines);
+        }
+
         #[test]
         fn any_line_is_read_without_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let _ = compile(COMBINED, true).parse(&bytes);
