@@ -87,7 +87,7 @@ keymap! {
     Flame "Enter" [(KeyCode::Enter, NONE)] => [Action::Open], "zoom", "zoom into the frame of the flame graph; Esc zooms out";
     Flame "o" [ch('o')] => [Action::Only], "only", "only stacks of the thread, or with the function, that is pointed at";
     Profile "v" [ch('v')] => [Action::Look(Look::Against)], "versus", "the selection against the rest, or what b has kept; grey may be chance";
-    Everywhere "b" [ch('b')] => [Action::Look(Look::Hold)], "", "keep the selected time: select another, and v compares the two";
+    Profile "b" [ch('b')] => [Action::Look(Look::Hold)], "", "keep the selected time: select another, and v compares the two";
     Profile "x" [ch('x')] => [Action::Look(Look::Rest)], "rest", "the samples that are not selected";
     Profile "e" [ch('e')] => [Action::Look(Look::SampleType)], "event", "the next sample type: CPU time, time waited, bytes allocated, …";
     Profile "u" [ch('u')] => [Action::Ring], "", "stacks that end in the kernel, in user space, or all";
