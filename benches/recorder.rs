@@ -33,6 +33,8 @@ pub type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
 /// Of the machine, and of the requests per second.
 const PROMISED: f64 = 0.02;
+/// The recorder samples so many times as often as it sends.
+const DENSER: u32 = 2;
 const WARM: Duration = Duration::from_millis(1500);
 const MEASURED: Duration = Duration::from_millis(1000);
 
@@ -45,7 +47,7 @@ fn main() -> Outcome<()> {
     let nginx = nginx::Nginx::start(folder.path())?;
     let cpus = std::thread::available_parallelism()?.get() as f64;
     let worker = nginx.pid().and_then(|p| worker_of(p.as_raw_nonzero().get())).ok_or("nginx has no worker")?;
-    println!("{cpus} CPUs, {pairs} pairs of {} s, {hz} Hz sent, {} Hz sampled", MEASURED.as_secs_f64(), hz * 4);
+    println!("{cpus} CPUs, {pairs} pairs of {} s, {hz} Hz sent, {} Hz sampled", MEASURED.as_secs_f64(), hz * DENSER);
     let client = Client::start(nginx.port, 8, 0)?;
     std::thread::sleep(Duration::from_millis(300));
     let [low, per_sample, high] = ns_per_sample(&client, worker)?.map(|ns| ns.max(0.0));
@@ -65,7 +67,7 @@ fn main() -> Outcome<()> {
         let Ratios { cost, rate, thread, per_s, .. } = Ratios::of(pairs, cpus, &client, worker, ways)?;
         client.end();
         // Every CPU takes the timer's interrupt, busy or not.
-        let kernel = f64::from(hz * 4) * per_sample / 1e9;
+        let kernel = f64::from(hz * DENSER) * per_sample / 1e9;
         let machine = thread[1] + kernel;
         println!(
             "{name:<6} {per_s:>10.0}   {:<15} {:>8.3} % {:>8.3} % {:>8.3} %   {}",

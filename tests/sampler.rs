@@ -379,7 +379,7 @@ fn the_recorder_keeps_what_ran_before_the_key() {
     assert!((0.8..1.2).contains(&ratio) || excused, "{ran} of {on_cpu} ns: {notes:?}");
     let names: Vec<_> = sent.states.iter().filter(|s| s.0 == CaptureId(1)).map(|s| &s.2).collect();
     assert!(
-        matches!(names[0], CaptureState::Sampling { for_ns: ..=1_500_000_000, hz: 196, how } if how.starts_with("built-in"))
+        matches!(names[0], CaptureState::Sampling { for_ns: ..=1_500_000_000, hz: 98, how } if how.starts_with("built-in"))
     );
     assert!(matches!(names[1], CaptureState::Reading) && names.len() == 3, "{names:?}");
     let first = &sent.states[0];
@@ -420,7 +420,7 @@ fn the_thin_stream_stands_for_the_same_time_as_the_dense_one() {
         all.filter(|s| s.pid != 0 && span.contains(s.at)).count() as f64
     };
     let ratio = rows(&sent.dense) / rows(&sent.thin).max(1.0);
-    assert!((3.0..5.5).contains(&ratio), "{ratio}");
+    assert!((1.5..2.8).contains(&ratio), "{ratio}");
     let shares = [&sent.thin, &sent.dense].map(|s| share(&Sent::folded(s), burn.pid(), "burn_inner"));
     assert!(shares.iter().all(|s| *s > 0.8), "{shares:?}");
 }
