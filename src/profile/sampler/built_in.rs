@@ -102,14 +102,7 @@ impl Profiler for BuiltIn {
 impl Sampling {
     /// What a profile of this sampling is held against.
     pub(super) fn circumstances(&self, span: Span, lost: u64) -> Circumstances<'_> {
-        Circumstances {
-            span,
-            scope: &self.scope,
-            what: self.events.what,
-            cpus: &self.events.cpus,
-            kernel_names: self.symbols.has_kernel_names(),
-            lost,
-        }
+        Circumstances { span, scope: &self.scope, what: self.events.what, cpus: &self.events.cpus, lost }
     }
 
     /// The Java processes among the samples, which write a map of their compiled code when asked.

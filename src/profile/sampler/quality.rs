@@ -23,7 +23,6 @@ pub(super) struct Tally {
     /// Of them, those at work.
     working: u64,
     weight_by_cpu: BTreeMap<u32, u64>,
-    in_kernel: u64,
     in_user: u64,
     in_user_unnamed: u64,
     /// In user space of processes that nobody but their user may look into.
@@ -51,8 +50,6 @@ pub(super) struct Circumstances<'a> {
     pub(super) scope: &'a Scope,
     pub(super) what: What,
     pub(super) cpus: &'a [u32],
-    /// Whether kernel functions have names.
-    pub(super) kernel_names: bool,
     /// Samples the kernel had no room for.
     pub(super) lost: u64,
 }
@@ -69,7 +66,6 @@ impl Tally {
         self.working += 1;
         let kernel = innermost.is_some_and(|f| f.kind.is_kernel());
         let unnamed = innermost.is_none_or(|f| f.symbol.starts_with('[') && &*f.symbol != "[vdso]");
-        self.in_kernel += u64::from(kernel);
         self.in_user += u64::from(!kernel);
         let closed = u64::from(!kernel && unnamed && processes.closed.contains(&taken.pid));
         self.in_user_unnamed += u64::from(!kernel && unnamed) - closed;
@@ -135,12 +131,6 @@ impl Tally {
                 percent(self.closed, self.in_user),
                 names.join(", ")
             ));
-        }
-        if self.in_kernel > 0 && !of.kernel_names {
-            notes.push(
-                "kernel functions have no names (/proc/kallsyms has no addresses): sudo sysctl -w kernel.kptr_restrict=0 kernel.perf_event_paranoid=1, or CAP_SYSLOG"
-                    .into(),
-            );
         }
         notes.extend(self.hints());
         notes
@@ -213,7 +203,6 @@ mod tests {
             scope: &Scope::AllCpus,
             what: What::CpuClock,
             cpus: &[0, 1],
-            kernel_names: true,
             lost: 0,
         }
     }
@@ -249,15 +238,10 @@ mod tests {
         }
         let mut of = of(1);
         let scope = Scope::Processes { pids: Vec::new(), user_only: false };
-        (of.scope, of.kernel_names) = (&scope, false);
+        of.scope = &scope;
         let notes = tally.notes(of);
-        let parts = [
-            "25 % of the stacks are deeper",
-            "25 % of the stacks end",
-            "67 % of the samples in user",
-            "CAP_SYSLOG",
-            "perf-7.map",
-        ];
+        let parts =
+            ["25 % of the stacks are deeper", "25 % of the stacks end", "67 % of the samples in user", "perf-7.map"];
         assert_eq!(notes.len(), parts.len(), "{notes:?}");
         assert!(notes.iter().zip(parts).all(|(note, part)| note.contains(part)), "{notes:?}");
     }

@@ -82,11 +82,6 @@ impl Symbols {
         }
     }
 
-    /// Whether kernel functions have names.
-    pub(in crate::profile) fn has_kernel_names(&self) -> bool {
-        !self.kernel.is_empty()
-    }
-
     /// Whether the kernel waits for work at this place.
     pub(in crate::profile) fn is_waiting(&self, site: Site) -> bool {
         match site {
@@ -216,7 +211,7 @@ mod tests {
         assert_eq!(name(Site::Anonymous { life: 1, address: 5 }), "[jit]  jit");
         assert_eq!(name(Site::NoFramePointers), "[no frame pointers]  user");
         assert_eq!(name(Site::File { number: 9, offset: 1 }), "[]  user");
-        assert!(symbols.is_waiting(Site::Kernel(0xffff_ffff_8100_0004)) && symbols.has_kernel_names());
+        assert!(symbols.is_waiting(Site::Kernel(0xffff_ffff_8100_0004)));
         assert!(!symbols.is_waiting(Site::Kernel(0xffff_ffff_8100_1004)) && !symbols.is_waiting(Site::Unknown));
         assert!(symbols.is_waiting(Site::Kernel(4)), "without names all of it counts as waiting");
     }
