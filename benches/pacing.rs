@@ -23,6 +23,7 @@ mod nginx;
 use hdrhistogram::Histogram;
 use perfbench::model::{Event, new_histogram};
 use perfbench::session::Reader;
+use perfbench::timeline::{ON_TIME_MISSING, ON_TIME_P50_NS, ON_TIME_P99_NS};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::error::Error;
@@ -36,10 +37,10 @@ pub type Outcome<T> = Result<T, Box<dyn Error>>;
 const LENGTH_S: f64 = 10.0;
 const RATES: [f64; 3] = [1_000.0, 5_000.0, 20_000.0];
 /// At every rate: sent of what was asked for, both ways, percent.
-const SENT_WITHIN: f64 = 0.1;
+const SENT_WITHIN: f64 = ON_TIME_MISSING * 100.0;
 /// At the highest rate, µs.
-const LAG_P50: f64 = 50.0;
-const LAG_P99: f64 = 200.0;
+const LAG_P50: f64 = ON_TIME_P50_NS as f64 / 1e3;
+const LAG_P99: f64 = ON_TIME_P99_NS as f64 / 1e3;
 /// Of the time, from which on a machine keeps no p99: it stops a thread while a hundredth of the requests fall due.
 const STOPPED_TOO_LONG: f64 = 0.01;
 

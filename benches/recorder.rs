@@ -17,7 +17,7 @@ mod nginx;
 use perfbench::clock::Clock;
 use perfbench::model::{CaptureId, Event};
 use perfbench::profile::{
-    Capture, CaptureRequest, OffCpu, OffCpuRequest, Recorder, RecorderRequest, Source, Want, record, start,
+    Capture, CaptureRequest, DENSER, OffCpu, OffCpuRequest, Recorder, RecorderRequest, Source, Want, record, start,
     watch_off_cpu,
 };
 use std::io::{Read, Write};
@@ -33,8 +33,6 @@ pub type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
 /// Of the machine, and of the requests per second.
 const PROMISED: f64 = 0.02;
-/// The recorder samples so many times as often as it sends.
-const DENSER: u32 = 2;
 const WARM: Duration = Duration::from_millis(1500);
 const MEASURED: Duration = Duration::from_millis(1000);
 

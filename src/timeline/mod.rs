@@ -15,7 +15,7 @@ pub mod stacks;
 pub mod steer;
 mod view;
 
-pub use client::{ClientLateness, ClientUse, FULL_PERCENT, ON_TIME_P50_NS, ON_TIME_P99_NS, ThreadUse};
+pub use client::{ClientLateness, ClientUse, FULL_PERCENT, ON_TIME_MISSING, ON_TIME_P50_NS, ON_TIME_P99_NS, ThreadUse};
 pub use host::{CpuSplit, DiskUse, InterfaceUse, MemoryUse, Moved, PortUse, ProcessUse};
 pub use load::{LoadSum, LoadTrack, Slot};
 pub use routes::RouteSum;

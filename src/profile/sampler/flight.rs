@@ -21,7 +21,7 @@ use std::time::Duration;
 
 /// How many times denser than the thin stream is what is kept. At four times 49 Hz a busy virtual machine with
 /// 160 000 switches/s lost 7 % of its throughput, at twice nothing that could be told (docs/measurements.md).
-const DENSER: u32 = 2;
+pub const DENSER: u32 = 2;
 /// How often the thin stream is sent.
 const EVERY: Duration = Duration::from_secs(1);
 /// Samples kept densely at the most, and waiting of the thin stream.

@@ -17,7 +17,7 @@
 
 mod built_in;
 mod chains;
-mod elf;
+pub(in crate::profile) mod elf;
 pub(in crate::profile) mod events;
 pub(in crate::profile) mod files;
 mod flight;
@@ -34,6 +34,7 @@ mod recorder;
 pub(in crate::profile) mod symbols;
 
 pub(super) use built_in::BuiltIn;
+pub use flight::DENSER;
 pub use off_cpu::{OffCpu, OffCpuRequest, watch_off_cpu};
 pub use recorder::{Recorder, RecorderRequest, record};
 
