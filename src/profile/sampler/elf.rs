@@ -52,11 +52,23 @@ impl Layout {
 }
 
 fn debug_file(file: &File) -> Option<PathBuf> {
-    let id = read_elf_build_id(Path::new(&format!("/proc/self/fd/{}", file.as_raw_fd()))).ok()??;
+    let mut path = place_by_build_id(Path::new(DEBUG_FILES), &build_id(file)?)?.into_os_string();
+    path.push(".debug");
+    let path = PathBuf::from(path);
+    path.is_file().then_some(path)
+}
+
+/// The build id of a file; `None` when it has none.
+pub(in crate::profile) fn build_id(file: &File) -> Option<Vec<u8>> {
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    read_elf_build_id(Path::new(&path)).ok().flatten().map(|id| id.to_vec())
+}
+
+/// Where a store keeps what belongs to a build id: `ab/cdef…`.
+pub(in crate::profile) fn place_by_build_id(store: &Path, id: &[u8]) -> Option<PathBuf> {
     let hex: String = id.iter().map(|b| format!("{b:02x}")).collect();
     let (first, rest) = hex.split_at_checked(2)?;
-    let path = Path::new(DEBUG_FILES).join(first).join(format!("{rest}.debug"));
-    path.is_file().then_some(path)
+    Some(store.join(first).join(rest))
 }
 
 /// The loaded parts, and whether there is a table of symbols: Elf64_Ehdr, Elf64_Phdr, Elf64_Shdr.

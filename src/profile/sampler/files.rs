@@ -139,12 +139,18 @@ fn open(root: &Path, inode: u64, place: Place<'_>) -> Option<(File, (u64, i64, i
     ];
     ways.iter().find_map(|way| {
         let plain = std::fs::metadata(way).ok().filter(|m| m.is_file() && m.ino() == inode)?;
-        // It may have become a pipe since: never wait for a writer.
-        let flags = OFlags::NONBLOCK.bits() as i32;
-        let file = OpenOptions::new().read(true).custom_flags(flags).open(way).ok()?;
-        let m = file.metadata().ok().filter(|m| m.is_file() && (m.ino(), m.dev()) == (plain.ino(), plain.dev()))?;
+        let file = open_plain(way, OFlags::empty())?;
+        let m = file.metadata().ok().filter(|m| (m.ino(), m.dev()) == (plain.ino(), plain.dev()))?;
         Some((file, (m.size(), m.mtime(), m.mtime_nsec())))
     })
+}
+
+/// Opens a plain file to read, and nothing else: it may have become a pipe since it was looked at, whose
+/// writer is never waited for (open(2), `O_NONBLOCK`).
+pub(in crate::profile) fn open_plain(path: &Path, flags: OFlags) -> Option<File> {
+    let flags = (flags | OFlags::NONBLOCK).bits() as i32;
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).ok()?;
+    file.metadata().is_ok_and(|m| m.is_file()).then_some(file)
 }
 
 #[cfg(test)]

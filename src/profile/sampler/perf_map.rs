@@ -7,13 +7,14 @@
 //!
 //! Must not: wait for anything, or name what lies in files.
 
+use super::files::open_plain;
 use super::processes::Home;
 use super::ranges::Ranges;
 use rustix::fs::OFlags;
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::Read;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -70,17 +71,10 @@ impl PerfMaps {
 /// The map in a file, as of now; `None` when there is none that may be believed: it must be a plain
 /// file.
 pub(in crate::profile) fn of_file(path: &Path) -> Option<Ranges<Arc<str>>> {
-    let mut file = open_plain(path)?;
+    let mut file = open_plain(path, OFlags::NOFOLLOW)?;
     let mut text = Vec::new();
     file.by_ref().take(MOST_BYTES).read_to_end(&mut text).ok()?;
     Some(read(&text))
-}
-
-/// Without waiting for whoever writes a pipe, nor following a link.
-fn open_plain(path: &Path) -> Option<File> {
-    let flags = (OFlags::NONBLOCK | OFlags::NOFOLLOW).bits() as i32;
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).ok()?;
-    file.metadata().is_ok_and(|m| m.is_file()).then_some(file)
 }
 
 fn open(root: &Path, home: &Home) -> Option<(File, (u64, i64, i64))> {
@@ -89,7 +83,7 @@ fn open(root: &Path, home: &Home) -> Option<(File, (u64, i64, i64))> {
     // Of a process that is gone the map stays, and is ours to see when the process saw our files.
     let ours = home.same_root.then(|| root.join(&name));
     std::iter::once(within).chain(ours).find_map(|path| {
-        let file = open_plain(&path)?;
+        let file = open_plain(&path, OFlags::NOFOLLOW)?;
         let m = file.metadata().ok()?;
         let believed = m.uid() == home.uid || m.uid() == 0;
         believed.then(|| (file, (m.size(), m.mtime(), m.mtime_nsec())))

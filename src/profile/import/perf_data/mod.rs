@@ -4,7 +4,7 @@
 //! header    which events, how laid out     layout   samples by their type
 //! order     records in order of time       tasks    who had what mapped then
 //! read      all of it -> sites             names    sites -> frames
-//! stacks    the whole as events        
+//! stacks    the whole as events            recorded_file  the very file that was mapped
 //! features  what stands at the end         through_perf   `perf script`, with the reason why
 //! ```
 //!
@@ -19,6 +19,7 @@ mod layout;
 mod names;
 mod order;
 mod read;
+mod recorded_file;
 mod stacks;
 mod tasks;
 mod through_perf;

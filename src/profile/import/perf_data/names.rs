@@ -6,6 +6,7 @@
 //! Must not: take a name from a file, a kernel or a map that is not the recorded one.
 
 use super::features::Features;
+use super::recorded_file::{self, Gone, is_same};
 use super::tasks::{MappedFile, Site, Tasks};
 use crate::model::{FastMap, Frame, FrameKind};
 use crate::profile::import::base_name;
@@ -15,14 +16,7 @@ use crate::profile::sampler::perf_map;
 use crate::profile::sampler::ranges::Ranges;
 use crate::profile::sampler::symbols::Symbols;
 use crate::profile::script::is_kernel;
-use blazesym::helper::read_elf_build_id;
-use rustix::fs::OFlags;
-use std::fs::{File, OpenOptions};
-use std::io::{Seek, Write};
-use std::os::fd::AsRawFd;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -34,8 +28,6 @@ const SHOWN: usize = 4;
 const MOST_MAPS: usize = 1024;
 /// Threads that name at the most.
 const MOST_THREADS: usize = 4;
-/// Bytes of a vdso at the most; it has two pages.
-const MOST_VDSO: u64 = 1 << 20;
 
 /// The names of the kernel that runs here, read while the recording is: they take as long.
 #[derive(Debug)]
@@ -124,8 +116,7 @@ enum Found {
     Open(u32),
     /// It is not one that has names.
     Nameless,
-    Missing,
-    Another,
+    Gone(Gone),
 }
 
 struct Naming<'a> {
@@ -261,19 +252,19 @@ impl<'a> Naming<'a> {
         let (module, _) = self.module(number);
         let file = &self.tasks.files[number as usize];
         let opened = match &file.path[..] {
-            b"[vdso]" if self.is_here => vdso(self.wanted(file)).map_err(|()| Found::Another),
+            b"[vdso]" if self.is_here => recorded_file::vdso(self.wanted(file)).map_err(Found::Gone),
             _ if !file.executable || !file.path.starts_with(b"/") || file.path.starts_with(b"//") => {
                 Err(Found::Nameless)
             }
-            _ => open(file, self.wanted(file)),
+            _ => recorded_file::open(file, self.wanted(file)).map_err(Found::Gone),
         };
         let found = match opened {
             Ok(opened) => self.files.adopt(module.clone(), opened).map_or(Found::Nameless, Found::Open),
             Err(why) => why,
         };
         match found {
-            Found::Missing => self.missing.push(module.to_string()),
-            Found::Another => self.another.push(module.to_string()),
+            Found::Gone(Gone::Missing) => self.missing.push(module.to_string()),
+            Found::Gone(Gone::Another) => self.another.push(module.to_string()),
             Found::Open(_) | Found::Nameless => {}
         }
         self.found.insert(number, found);
@@ -293,7 +284,7 @@ impl<'a> Naming<'a> {
         }
         let recorded = self.features.build_ids.get(KERNEL.as_bytes()).map(|id| &**id);
         let same = match recorded {
-            Some(id) => running_build_id().is_some_and(|running| is_same(id, &running)),
+            Some(id) => recorded_file::running_build_id().is_some_and(|running| is_same(id, &running)),
             None => {
                 let here = rustix::system::uname();
                 let release = self.features.release.as_deref().map(str::as_bytes);
@@ -332,90 +323,4 @@ impl<'a> Naming<'a> {
         }
         notes
     }
-}
-
-/// Opens the file that was mapped: where it was, or as perf has kept it.
-fn open(file: &MappedFile, wanted: Option<&[u8]>) -> Result<File, Found> {
-    let shown = file.path.strip_suffix(b" (deleted)").unwrap_or(&file.path);
-    let path = Path::new(std::ffi::OsStr::from_bytes(shown));
-    let there = open_plain(path);
-    let missing = there.is_none();
-    let same = |opened: &File| match wanted {
-        Some(id) => build_id_of(opened).is_some_and(|has| is_same(id, &has)),
-        // Nothing but the inode tells; where it was not recorded, the name has to do.
-        None => file.inode == 0 || opened.metadata().is_ok_and(|m| m.ino() == file.inode),
-    };
-    if let Some(opened) = there.filter(|o| same(o)) {
-        return Ok(opened);
-    }
-    let kept = wanted.and_then(kept).and_then(|kept| open_plain(&kept)).filter(|o| same(o));
-    kept.ok_or(if missing { Found::Missing } else { Found::Another })
-}
-
-/// Never waits for the writer of a pipe, and opens nothing that reading changes.
-fn open_plain(path: &Path) -> Option<File> {
-    if ["/proc", "/sys", "/dev"].iter().any(|p| path.starts_with(p)) && !path.starts_with("/dev/shm") {
-        return None;
-    }
-    let flags = OFlags::NONBLOCK.bits() as i32;
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).ok()?;
-    file.metadata().is_ok_and(|m| m.is_file()).then_some(file)
-}
-
-/// Where `perf record` keeps the programs it saw: perf-buildid-cache(1).
-fn kept(id: &[u8]) -> Option<PathBuf> {
-    let hex: String = id.iter().map(|b| format!("{b:02x}")).collect();
-    let (first, rest) = hex.split_at_checked(2)?;
-    let home = PathBuf::from(std::env::var_os("HOME")?);
-    Some(home.join(".debug/.build-id").join(first).join(rest).join("elf"))
-}
-
-fn build_id_of(file: &File) -> Option<Vec<u8>> {
-    let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
-    read_elf_build_id(&path).ok().flatten().map(|id| id.to_vec())
-}
-
-/// Whether two build ids are the same; perf fills up shorter ones with zeros.
-fn is_same(a: &[u8], b: &[u8]) -> bool {
-    let (short, long) = if a.len() < b.len() { (a, b) } else { (b, a) };
-    !short.is_empty() && long.starts_with(short) && long[short.len()..].iter().all(|b| *b == 0)
-}
-
-/// The running kernel's build id: an ELF note of type 3 and name GNU (elf(5)).
-fn running_build_id() -> Option<Vec<u8>> {
-    build_id_in_notes(&std::fs::read("/sys/kernel/notes").ok()?)
-}
-
-fn build_id_in_notes(notes: &[u8]) -> Option<Vec<u8>> {
-    let mut b = super::bytes::Bytes(notes);
-    loop {
-        let (name, id, kind) = (b.u32()? as usize, b.u32()? as usize, b.u32()?);
-        let (name, id) = (b.take(name.next_multiple_of(4))?, (b.take(id.checked_next_multiple_of(4)?)?, id));
-        if kind == 3 && name == b"GNU\0" {
-            return id.0.get(..id.1).map(<[u8]>::to_vec);
-        }
-    }
-}
-
-/// What the kernel maps into every process, as a file: ours, when it is the recorded one.
-fn vdso(wanted: Option<&[u8]>) -> Result<File, ()> {
-    let file = own_vdso().ok_or(())?;
-    match wanted {
-        Some(id) if !build_id_of(&file).is_some_and(|has| is_same(id, &has)) => Err(()),
-        _ => Ok(file),
-    }
-}
-
-fn own_vdso() -> Option<File> {
-    let maps = std::fs::read_to_string("/proc/self/maps").ok()?;
-    let line = maps.lines().find(|l| l.ends_with("[vdso]"))?;
-    let (start, end) = line.split_once(' ')?.0.split_once('-')?;
-    let (start, end) = (u64::from_str_radix(start, 16).ok()?, u64::from_str_radix(end, 16).ok()?);
-    let len = end.checked_sub(start).filter(|len| *len <= MOST_VDSO)?;
-    let mut image = vec![0; usize::try_from(len).ok()?];
-    File::open("/proc/self/mem").ok()?.read_exact_at(&mut image, start).ok()?;
-    let mut file = File::from(rustix::fs::memfd_create("vdso", rustix::fs::MemfdFlags::CLOEXEC).ok()?);
-    file.write_all(&image).ok()?;
-    file.rewind().ok()?;
-    Some(file)
 }
