@@ -3,7 +3,7 @@
 //! ```text
 //! events     the kernel's rings           record     what lies in them
 //! processes  who had what mapped then     maps, files, ranges
-//! chains     addresses -> places          symbols    places -> names (elf, kallsyms, perf_map)
+//! chains     addresses -> places          symbols    places -> names (elf, kallsyms, perf_map, demangle)
 //! Sampling   all of it, drained by time   naming     samples -> Stacks
 //! built_in   one capture                  recorder   always on, with the last seconds kept densely
 //! off_cpu    what threads wait for
@@ -17,6 +17,7 @@
 
 mod built_in;
 mod chains;
+mod demangle;
 pub(in crate::profile) mod elf;
 pub(in crate::profile) mod events;
 pub(in crate::profile) mod files;

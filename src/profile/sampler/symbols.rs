@@ -5,6 +5,7 @@
 //!
 //! Must not: be handed to another thread (the symboliser can't be), or read a clock.
 
+use super::demangle::Names;
 use super::elf::Layout;
 use super::files::Files;
 use super::kallsyms::Kallsyms;
@@ -25,8 +26,6 @@ const NEAR: usize = 4096;
 /// What the linker puts at both ends of a program is shorter than this, has no size either, and before
 /// much that has no symbol at all: stubs of a PLT.
 const ENDS: ([&str; 2], usize) = (["_init", "_fini"], 32);
-/// Bytes of a name that are kept: C++ templates know no end.
-const LONGEST_NAME: usize = 2048;
 
 /// Root of a stack whose outer frames the kernel did not copy.
 pub(in crate::profile) const TRUNCATED: &str = "[truncated]";
@@ -40,6 +39,7 @@ pub(in crate::profile) const COMPILED: &str = "[jit]";
 /// See the top of the file.
 pub(in crate::profile) struct Symbols {
     symbolizer: Symbolizer,
+    names: Names,
     /// The generation of descriptors that the symboliser holds on to.
     generation: u32,
     kernel: Kallsyms,
@@ -58,7 +58,8 @@ impl std::fmt::Debug for Symbols {
 }
 
 fn symbolizer() -> Symbolizer {
-    Symbolizer::builder().enable_code_info(false).enable_inlined_fns(false).enable_auto_reload(false).build()
+    let builder = Symbolizer::builder().enable_code_info(false).enable_inlined_fns(false).enable_auto_reload(false);
+    builder.enable_demangling(false).build()
 }
 
 impl Symbols {
@@ -72,6 +73,7 @@ impl Symbols {
     pub(in crate::profile) fn of_files() -> Symbols {
         Symbols {
             symbolizer: symbolizer(),
+            names: Names::default(),
             generation: 0,
             kernel: Kallsyms::default(),
             frames: HashMap::new(),
@@ -152,10 +154,11 @@ impl Symbols {
             self.symbolizer = symbolizer();
         }
         let file = files.file(number)?;
+        let (symbolizer, names) = (&self.symbolizer, &mut self.names);
         let layout = self.layouts.entry(number).or_insert_with(|| Layout::read(file));
         let mut elf = Elf::new(format!("/proc/self/fd/{}", file.as_raw_fd()));
         elf.debug_syms = false;
-        let own = named(&self.symbolizer, elf.clone(), Input::FileOffset(offset));
+        let own = named(symbolizer, names, elf.clone(), Input::FileOffset(offset));
         if own.is_some() || layout.has_symbols {
             return own;
         }
@@ -164,25 +167,20 @@ impl Symbols {
         if let Some((debug_file, address)) = split {
             let mut split = Elf::new(debug_file);
             split.debug_syms = false;
-            return named(&self.symbolizer, split, Input::VirtOffset(address));
+            return named(symbolizer, names, split, Input::VirtOffset(address));
         }
         elf.debug_syms = true;
-        named(&self.symbolizer, elf, Input::FileOffset(offset))
+        named(symbolizer, names, elf, Input::FileOffset(offset))
     }
 }
 
 /// The function at a place by one table of symbols.
-fn named(symbolizer: &Symbolizer, elf: Elf, place: Input<u64>) -> Option<Arc<str>> {
+fn named(symbolizer: &Symbolizer, names: &mut Names, elf: Elf, place: Input<u64>) -> Option<Arc<str>> {
     let found = symbolizer.symbolize_single(&Source::Elf(elf), place).ok()?;
     let sym = found.as_sym()?;
     let near = if ENDS.0.contains(&&*sym.name) { ENDS.1 } else { NEAR };
     let near = sym.size.is_some_and(|size| size > 0) || sym.offset < near;
-    (near && !sym.name.is_empty()).then(|| bounded(&sym.name).into())
-}
-
-fn bounded(name: &str) -> &str {
-    let end = (0..=name.len().min(LONGEST_NAME)).rev().find(|&n| name.is_char_boundary(n));
-    &name[..end.unwrap_or(0)]
+    (near && !sym.name.is_empty()).then(|| names.of(&sym.name))
 }
 
 #[cfg(test)]
@@ -222,7 +220,7 @@ mod tests {
         let exe = std::env::current_exe().unwrap();
         let m = std::fs::metadata(&exe).unwrap();
         let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
-        let here = bounded as fn(&str) -> &str as usize as u64;
+        let here = symbolizer as fn() -> Symbolizer as usize as u64;
         let hex = |s: &str| u64::from_str_radix(s, 16).unwrap();
         let offset = maps.lines().find_map(|l| {
             let mut f = l.split_ascii_whitespace();
@@ -235,12 +233,11 @@ mod tests {
         let number = processes.files.number((0, 0, m.ino()), place).unwrap();
         let mut symbols = Symbols::new(Path::new("/nonexistent"));
         let frame = symbols.frame(Site::File { number, offset: offset.unwrap() }, &processes);
-        assert_eq!(&*frame.symbol, "perfbench::profile::sampler::symbols::bounded");
+        assert_eq!(&*frame.symbol, "perfbench::profile::sampler::symbols::symbolizer");
         assert!(frame.module.starts_with("perfbench-") && frame.kind == FrameKind::User);
         assert!(symbols.knows(Site::File { number, offset: offset.unwrap() }));
         // Nothing is there.
         let none = symbols.frame(Site::File { number, offset: 1 << 40 }, &processes);
         assert_eq!(none.symbol, format!("[{}]", frame.module).into());
-        assert_eq!(bounded(&"é".repeat(LONGEST_NAME)).len(), LONGEST_NAME);
     }
 }

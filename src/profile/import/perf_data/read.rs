@@ -25,8 +25,8 @@ const MOST_BACK: u64 = 64 << 20;
 const MOST_NODES: usize = 1 << 23;
 /// Places that are kept.
 const MOST_SITES: usize = 1 << 22;
-/// Steps from a caller to a callee that are remembered; beyond, they are looked up again.
-const MOST_STEPS: usize = 1 << 23;
+/// Addresses that are remembered; beyond, they are looked up again.
+const MOST_ADDRESSES: usize = 1 << 22;
 
 /// `PERF_RECORD_*` of the kernel's and perf's own.
 mod kind {
@@ -76,8 +76,8 @@ pub(super) struct Reading {
     pub(super) table: StackTable,
     pub(super) sites: Vec<Site>,
     site_numbers: FastMap<Site, FrameId>,
-    /// By caller, version of what was mapped, and address: the callee's node.
-    steps: FastMap<(Option<StackId>, u32, u64), StackId>,
+    /// By version of what was mapped and address: the site's number.
+    addresses: FastMap<(u32, u64), FrameId>,
     pub(super) rows: Vec<Row>,
     /// Sums of LOST and of LOST_SAMPLES, which are partly the same ones.
     pub(super) lost: u64,
@@ -87,12 +87,14 @@ pub(super) struct Reading {
     /// The running kernel's names, once there is something of a kernel.
     pub(super) kernel: Option<KernelNames>,
     order: Order,
-    words: Vec<(Option<u32>, u64)>,
+    words: Vec<Word>,
     /// The last chain of some threads, by the lowest bits of their numbers: the outer part of the next
     /// one is mostly the same, and is not looked up again.
     last: [Vec<Stepped>; LAST],
 }
 
+/// An address of a chain: whose it is (see [`whose`]), the version of what was mapped there, and itself.
+type Word = (Option<u32>, u32, u64);
 /// A step of a chain that was taken: from the outermost down, version of what was mapped, address, node.
 type Stepped = (u32, u64, StackId);
 /// Threads whose last chains are kept.
@@ -258,40 +260,41 @@ impl Reading {
         self.words.clear();
         match sample.chain {
             Some(chain) => {
-                let (mut ring, mut first) = (CONTEXT_USER, true);
+                let (mut ring, mut first) = (self.ring(CONTEXT_USER, sample.pid), true);
                 for word in chain.iter() {
                     if word >= CONTEXT_MAX {
                         // Rubbish on a stack may look like a mark: what follows is no caller.
                         if !CONTEXTS.contains(&word) {
                             break;
                         }
-                        (ring, first) = (word, true);
+                        (ring, first) = (self.ring(word, sample.pid), true);
                         continue;
                     }
                     let address = if std::mem::take(&mut first) { word } else { word.saturating_sub(1) };
-                    self.words.push((whose(ring, sample.pid), address));
+                    self.words.push((ring.0, ring.1, address));
                 }
             }
             None => {
-                let ring = match mode {
+                let mark = match mode {
                     MODE_KERNEL => CONTEXT_KERNEL,
                     MODE_USER => CONTEXT_USER,
                     _ => 0,
                 };
-                self.words.push((whose(ring, sample.pid), sample.ip));
+                let ring = self.ring(mark, sample.pid);
+                self.words.push((ring.0, ring.1, sample.ip));
             }
         }
         let words = std::mem::take(&mut self.words);
         let slot = sample.tid as usize % LAST;
         let mut last = std::mem::take(&mut self.last[slot]);
         let (mut stack, mut same) = (None, 0);
-        for &(pid, address) in words.iter().rev() {
-            let version = self.tasks.version(pid);
+        for &(pid, version, address) in words.iter().rev() {
             match last.get(same).filter(|l| (l.0, l.1) == (version, address)) {
                 Some(&(.., node)) => stack = Some(node),
                 None => {
                     last.truncate(same);
-                    let node = self.step(stack, pid, version, address)?;
+                    let site = self.site(pid, version, address)?;
+                    let node = self.table.push(stack, site);
                     last.push((version, address, node));
                     stack = Some(node);
                 }
@@ -299,33 +302,40 @@ impl Reading {
             same += 1;
         }
         (self.words, self.last[slot]) = (words, last);
+        if self.table.nodes.len() > MOST_NODES {
+            return Err(Stop::wrong(format!("it has more than {MOST_NODES} distinct callers and callees")));
+        }
         Ok(stack)
     }
 
-    /// The node below `caller` of an address in a process, or the kernel.
-    fn step(&mut self, caller: Option<StackId>, pid: Option<u32>, version: u32, address: u64) -> Result<StackId, Stop> {
-        let key = (caller, version, address);
-        if let Some(&node) = self.steps.get(&key) {
-            return Ok(node);
+    /// Whose addresses follow a mark in a chain, and the version of what is mapped there.
+    fn ring(&self, mark: u64, pid: u32) -> (Option<u32>, u32) {
+        let pid = whose(mark, pid);
+        (pid, self.tasks.version(pid))
+    }
+
+    /// The site of an address in a process, or the kernel.
+    fn site(&mut self, pid: Option<u32>, version: u32, address: u64) -> Result<FrameId, Stop> {
+        if let Some(&number) = self.addresses.get(&(version, address)) {
+            return Ok(number);
         }
         let site = match pid {
             None => self.tasks.kernel(address),
             Some(pid) => self.tasks.user(pid, address),
         };
         let sites = &mut self.sites;
-        let frame = *self.site_numbers.entry(site).or_insert_with(|| {
+        let number = *self.site_numbers.entry(site).or_insert_with(|| {
             sites.push(site);
             FrameId(sites.len() as u32 - 1)
         });
-        let node = self.table.push(caller, frame);
-        if self.table.nodes.len() > MOST_NODES || self.sites.len() > MOST_SITES {
-            return Err(Stop::wrong(format!("it has more than {MOST_NODES} distinct callers and callees")));
+        if self.sites.len() > MOST_SITES {
+            return Err(Stop::wrong(format!("it has more than {MOST_SITES} distinct places")));
         }
-        if self.steps.len() >= MOST_STEPS {
-            self.steps.clear();
+        if self.addresses.len() >= MOST_ADDRESSES {
+            self.addresses.clear();
         }
-        self.steps.insert(key, node);
-        Ok(node)
+        self.addresses.insert((version, address), number);
+        Ok(number)
     }
 }
 
