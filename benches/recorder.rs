@@ -1,6 +1,7 @@
 //! What sampling all the time costs, on an nginx from idle to busy, and what `--off-cpu` does besides.
 //!
-//! Run: `cargo bench --bench recorder` (behind `--`: `--pairs N`, 30; `--hz N`, 49). Machines are shared
+//! Run: `cargo bench --bench recorder` (behind `--`: `--pairs N`, 15; `--hz N`, 49; `--warm S`, how long each
+//! measure waits for what begins to have settled, 1.5; `--level idle|half|busy`, one of them). Machines are shared
 //! and noisy, so each measure with the recorder stands beside one without it, in turns, and the medians
 //! of the pairs' ratios are quoted with their quartiles. It fails when the recorder takes 2 % of the
 //! machine or more, or costs 2 % of the requests per second or more. What `--off-cpu` costs is not
@@ -33,14 +34,23 @@ pub type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
 /// Of the machine, and of the requests per second.
 const PROMISED: f64 = 0.02;
-const WARM: Duration = Duration::from_millis(1500);
 const MEASURED: Duration = Duration::from_millis(1000);
 
 /// How busy nginx is kept: connections, and the pause of each between two requests.
 const LEVELS: &[(&str, usize, u64)] = &[("idle", 1, 10_000), ("half", 8, 500), ("busy", 8, 0)];
 
+/// What the bench was asked for.
+struct Options {
+    pairs: usize,
+    hz: u32,
+    warm: Duration,
+    level: Option<String>,
+}
+
 fn main() -> Outcome<()> {
-    let (pairs, hz) = options()?;
+    let options = options()?;
+    let (pairs, hz) = (options.pairs, options.hz);
+    let levels: Vec<_> = LEVELS.iter().filter(|l| options.level.as_ref().is_none_or(|name| name == l.0)).collect();
     let folder = tempfile::tempdir()?;
     let nginx = nginx::Nginx::start(folder.path())?;
     let cpus = std::thread::available_parallelism()?.get() as f64;
@@ -59,10 +69,10 @@ fn main() -> Outcome<()> {
     println!("level   requests/s  CPU a request   thread     kernel     of machine  requests/s");
     println!("                    with/without    of machine of machine             with/without");
     let mut broken = Vec::new();
-    for &(name, connections, pause_us) in LEVELS {
+    for &&(name, connections, pause_us) in &levels {
         let client = Client::start(nginx.port, connections, pause_us)?;
         let ways = [Way::Nothing, Way::Recorder { hz }];
-        let Ratios { cost, rate, thread, per_s, .. } = Ratios::of(pairs, cpus, &client, worker, ways)?;
+        let Ratios { cost, rate, thread, per_s, .. } = Ratios::of(&options, cpus, &client, worker, ways)?;
         client.end();
         // Every CPU takes the timer's interrupt, busy or not.
         let kernel = f64::from(hz * DENSER) * per_sample / 1e9;
@@ -85,10 +95,10 @@ fn main() -> Outcome<()> {
     println!("--off-cpu");
     println!("level   requests/s  switches/s  CPU a request   µs a switch         thread of machine  requests/s");
     println!("                                with/without    (of all that works) with/without       with/without");
-    for &(name, connections, pause_us) in LEVELS {
+    for &&(name, connections, pause_us) in &levels {
         let client = Client::start(nginx.port, connections, pause_us)?;
         let ways = [Way::Recorder { hz }, Way::OffCpu { hz, worker }];
-        let r = Ratios::of(pairs, cpus, &client, worker, ways)?;
+        let r = Ratios::of(&options, cpus, &client, worker, ways)?;
         client.end();
         let more_us = r.per_switch.map(|ns| ns / 1e3);
         println!(
@@ -104,18 +114,23 @@ fn main() -> Outcome<()> {
     if broken.is_empty() { Ok(()) } else { Err(broken.join("; ").into()) }
 }
 
-fn options() -> Outcome<(usize, u32)> {
-    let (mut pairs, mut hz) = (30, 49);
+fn options() -> Outcome<Options> {
+    let mut o = Options { pairs: 15, hz: 49, warm: Duration::from_millis(1500), level: None };
     let mut words = std::env::args().skip(1).filter(|w| w != "--bench");
     while let Some(word) = words.next() {
         let value = words.next().ok_or_else(|| format!("{word} needs a value"))?;
         match word.as_str() {
-            "--pairs" => pairs = value.parse()?,
-            "--hz" => hz = value.parse()?,
+            "--pairs" => o.pairs = value.parse()?,
+            "--hz" => o.hz = value.parse()?,
+            "--warm" => o.warm = Duration::try_from_secs_f64(value.parse()?)?,
+            "--level" => o.level = Some(value),
             _ => return Err(format!("{word} is not an option of this bench").into()),
         }
     }
-    Ok((pairs, hz))
+    if o.level.as_ref().is_some_and(|name| LEVELS.iter().all(|l| l.0 != *name)) {
+        return Err("no such level: idle, half or busy".into());
+    }
+    Ok(o)
 }
 
 /// Pairs of runs, compared: quartiles of with / without.
@@ -132,14 +147,14 @@ struct Ratios {
 }
 
 impl Ratios {
-    fn of(pairs: usize, cpus: f64, client: &Client, worker: i32, ways: [Way; 2]) -> Outcome<Ratios> {
+    fn of(o: &Options, cpus: f64, client: &Client, worker: i32, ways: [Way; 2]) -> Outcome<Ratios> {
         std::thread::sleep(Duration::from_millis(300));
         let mut all: [Vec<f64>; 6] = std::array::from_fn(|_| Vec::new());
-        for pair in 0..pairs {
+        for pair in 0..o.pairs {
             let mut runs = [None, None];
             for n in if pair % 2 == 0 { [1, 0] } else { [0, 1] } {
                 let recording = Recording::start(ways[n]);
-                std::thread::sleep(if recording.thread.is_some() { WARM } else { Duration::from_millis(100) });
+                std::thread::sleep(o.warm);
                 runs[n] = Some(measure(client, worker, Some(&recording))?);
                 recording.end()?;
             }

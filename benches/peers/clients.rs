@@ -9,7 +9,7 @@
 use super::nginx::Nginx;
 use super::{Case, Options, Outcome};
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// What one run of a client came to.
@@ -62,15 +62,29 @@ pub struct Client {
     pub run: fn(&Job<'_>) -> Outcome<Run>,
 }
 
-/// The clients that perfbench is compared with.
-pub static PEERS: &[Client] = &[
-    Client { name: "wrk, the log", program: "wrk", run: |job| wrk(job, true) },
-    Client { name: "wrk, one request", program: "wrk", run: |job| wrk(job, false) },
-    Client { name: "oha, the log", program: "oha", run: oha },
-];
+static WRK_LOG: Client = Client { name: "wrk, the log", program: "wrk", run: |job| wrk(job, true) };
+static WRK_ONE: Client = Client { name: "wrk, one request", program: "wrk", run: |job| wrk(job, false) };
+static OHA: Client = Client { name: "oha, the URLs", program: "oha", run: oha };
+static LOG: Client = Client { name: "perfbench, the log", program: "perfbench", run: |job| perfbench(job, None) };
+static URLS: Client =
+    Client { name: "perfbench, the URLs", program: "perfbench", run: |job| perfbench(job, Some(urls(job)?)) };
 
-/// Ours.
-pub static OURS: Client = Client { name: "perfbench", program: "perfbench", run: perfbench };
+/// Ours, and what it is compared with.
+pub struct Pair {
+    pub ours: &'static Client,
+    pub theirs: &'static Client,
+    /// Both send the same, or the other less: a promise is held by it.
+    pub counts: bool,
+}
+
+/// Who is compared with whom. oha can't send recorded header fields: of the log it has the URLs, and what
+/// ours is with the whole log beside it is told, not judged.
+pub static PAIRS: &[Pair] = &[
+    Pair { ours: &LOG, theirs: &WRK_LOG, counts: true },
+    Pair { ours: &LOG, theirs: &WRK_ONE, counts: true },
+    Pair { ours: &URLS, theirs: &OHA, counts: true },
+    Pair { ours: &LOG, theirs: &OHA, counts: false },
+];
 
 /// The CPU time of all ended children so far, seconds.
 fn children_cpu_s() -> Outcome<f64> {
@@ -106,13 +120,18 @@ fn wrk(job: &Job<'_>, log: bool) -> Outcome<Run> {
     Ok(Run { requests: words[0].parse()?, wall_s: words[3].trim_end_matches("s,").parse()?, cpu_s })
 }
 
-fn oha(job: &Job<'_>) -> Outcome<Run> {
+/// The log's URLs, a line each.
+fn urls(job: &Job<'_>) -> Outcome<PathBuf> {
     let urls = job.folder.join(format!("urls-{}", if job.case.tls { "https" } else { "http" }));
     let mut list = std::io::BufWriter::new(std::fs::File::create(&urls)?);
     for path in std::fs::read_to_string(job.folder.join("paths"))?.lines() {
         writeln!(list, "{}{path}", job.url())?;
     }
     list.flush()?;
+    Ok(urls)
+}
+
+fn oha(job: &Job<'_>) -> Outcome<Run> {
     let mut command = Command::new("oha");
     command.args(["--no-tui", "--output-format", "json", "--wait-ongoing-requests-after-deadline"]);
     command.arg("-c").arg(job.case.connections.to_string()).arg("-z").arg(format!("{}s", job.options.seconds));
@@ -123,7 +142,7 @@ fn oha(job: &Job<'_>) -> Outcome<Run> {
         command.arg("--insecure");
     }
     // One thread, as the others have: its default is one for each CPU, and nginx needs the other.
-    command.env("TOKIO_WORKER_THREADS", "1").arg("--urls-from-file").arg(&urls);
+    command.env("TOKIO_WORKER_THREADS", "1").arg("--urls-from-file").arg(urls(job)?);
     let (out, cpu_s) = timed(&mut command)?;
     let report: serde_json::Value = serde_json::from_str(&out)?;
     let statuses = report["statusCodeDistribution"].as_object().ok_or("oha told no statuses")?;
@@ -132,9 +151,10 @@ fn oha(job: &Job<'_>) -> Outcome<Run> {
     Ok(Run { requests, wall_s, cpu_s })
 }
 
-fn perfbench(job: &Job<'_>) -> Outcome<Run> {
+/// With the log, or the URLs alone.
+fn perfbench(job: &Job<'_>, urls: Option<PathBuf>) -> Outcome<Run> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_perfbench"));
-    command.arg(job.url()).arg("--replay").arg(&job.options.log);
+    command.arg(job.url()).arg("--replay").arg(urls.as_ref().unwrap_or(&job.options.log));
     command.args(["--methods", "GET", "--threads", "1", "--json", "--overwrite", "--connections"]);
     command.arg(job.case.connections.to_string()).arg("--duration").arg(format!("{}s", job.options.seconds));
     // The others profile nothing. What sampling costs is measured by itself: `cargo bench --bench recorder`.

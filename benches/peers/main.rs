@@ -4,7 +4,8 @@
 //! only the median of the rounds' ratios with its spread is quoted.
 //!
 //! Two kinds of wrk: with the same requests out of the log, by a Lua script, and plain, with one
-//! fixed request and no script, which is the least a client can do.
+//! fixed request and no script, which is the least a client can do. oha sends the log's URLs and can't send
+//! its header fields, so it is compared with perfbench sending those URLs; the whole log is shown beside it.
 //!
 //! Needs nginx, openssl and wrk (Debian: `apt-get install nginx openssl wrk`), and oha, if it is
 //! to be compared (`cargo install oha`). Options behind `--`: `--pairs N` (15), `--seconds S` (3),
@@ -13,7 +14,7 @@
 mod clients;
 mod nginx;
 
-use clients::{Client, Job, OURS, PEERS, Run};
+use clients::{Client, Job, PAIRS, Pair, Run};
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -76,16 +77,22 @@ fn main() -> Outcome<()> {
 fn compare(job: &Job<'_>) -> Outcome<Vec<String>> {
     let case = job.case;
     println!("\n{}: {} connections{}", case.name, case.connections, if case.tls { ", TLS" } else { "" });
-    let peers: Vec<&Client> = PEERS.iter().filter(|p| is_there(p.program)).collect();
-    for missing in PEERS.iter().filter(|p| !is_there(p.program)) {
-        println!("not compared with {}: {} is not installed", missing.name, missing.program);
+    let pairs: Vec<&Pair> = PAIRS.iter().filter(|p| is_there(p.theirs.program)).collect();
+    for missing in PAIRS.iter().filter(|p| p.counts && !is_there(p.theirs.program)) {
+        println!("not compared with {}: {} is not installed", missing.theirs.name, missing.theirs.program);
     }
-    let all: Vec<&Client> = peers.iter().copied().chain([&OURS]).collect();
+    let mut all: Vec<&Client> = Vec::new();
+    for client in pairs.iter().flat_map(|p| [p.theirs, p.ours]) {
+        if all.iter().all(|c| c.name != client.name) {
+            all.push(client);
+        }
+    }
+    let place = |client: &Client| all.iter().position(|c| c.name == client.name).unwrap_or(0);
     print!("| round |");
     all.iter().for_each(|c| print!(" {} /s | per CPU-s |", c.name));
-    println!("{}", peers.iter().map(|p| format!(" / {} |", p.name)).collect::<String>());
-    println!("|---:|{}", "---:|".repeat(2 * all.len() + peers.len()));
-    let mut ratios: Vec<Vec<f64>> = vec![Vec::new(); peers.len()];
+    println!("{}", pairs.iter().map(|p| format!(" {} / {} |", p.ours.name, p.theirs.name)).collect::<String>());
+    println!("|---:|{}", "---:|".repeat(2 * all.len() + pairs.len()));
+    let mut ratios: Vec<Vec<f64>> = vec![Vec::new(); pairs.len()];
     for round in 0..job.options.pairs {
         let mut runs: Vec<Option<Run>> = vec![None; all.len()];
         // Another order every time, so that a drift of the machine favours nobody.
@@ -94,29 +101,30 @@ fn compare(job: &Job<'_>) -> Outcome<Vec<String>> {
             runs[n] = Some((all[n].run)(job)?);
         }
         let runs: Vec<Run> = runs.into_iter().flatten().collect();
-        let ours = runs[peers.len()];
         print!("| {} |", round + 1);
         runs.iter().for_each(|r| print!(" {:.0} | {:.0} |", r.requests / r.wall_s, r.per_cpu_s()));
-        for (n, ratios) in ratios.iter_mut().enumerate() {
-            ratios.push(ours.per_cpu_s() / runs[n].per_cpu_s());
+        for (pair, ratios) in pairs.iter().zip(&mut ratios) {
+            ratios.push(runs[place(pair.ours)].per_cpu_s() / runs[place(pair.theirs)].per_cpu_s());
             print!(" {:.3} |", ratios[round]);
         }
         println!();
     }
     let mut broken = Vec::new();
-    for (peer, ratios) in peers.iter().zip(&mut ratios) {
+    for (pair, ratios) in pairs.iter().zip(&mut ratios) {
         ratios.sort_by(f64::total_cmp);
         let median = ratios[ratios.len() / 2];
         let quartile = |n: usize| ratios[(ratios.len() - 1) * n / 4];
         let (low, high) = (ratios[0], ratios[ratios.len() - 1]);
         println!(
-            "perfbench / {}: median {median:.3}, half of the rounds {:.3} to {:.3}, all {low:.3} to {high:.3}",
-            peer.name,
+            "{} / {}: median {median:.3}, half of the rounds {:.3} to {:.3}, all {low:.3} to {high:.3}",
+            pair.ours.name,
+            pair.theirs.name,
             quartile(1),
             quartile(3)
         );
-        for (_, promised) in case.promised.iter().filter(|(program, p)| *program == peer.program && median < *p) {
-            broken.push(format!("{}: {median:.3} × {}, promised {promised}", case.name, peer.name));
+        let promised = case.promised.iter().filter(|(program, _)| pair.counts && *program == pair.theirs.program);
+        for (_, promised) in promised.filter(|(_, p)| median < *p) {
+            broken.push(format!("{}: {median:.3} × {}, promised {promised}", case.name, pair.theirs.name));
         }
     }
     Ok(broken)
