@@ -73,17 +73,17 @@ static URLS: Client =
 pub struct Pair {
     pub ours: &'static Client,
     pub theirs: &'static Client,
-    /// Both send the same, or the other less: a promise is held by it.
-    pub counts: bool,
+    /// It is what was promised: ours sends the whole log.
+    pub is_promised: bool,
 }
 
-/// Who is compared with whom. oha can't send recorded header fields: of the log it has the URLs, and what
-/// ours is with the whole log beside it is told, not judged.
+/// Who is compared with whom. oha can't send recorded header fields: of the log it has the URLs, so ours
+/// is shown with those alone as well, which is equal work.
 pub static PAIRS: &[Pair] = &[
-    Pair { ours: &LOG, theirs: &WRK_LOG, counts: true },
-    Pair { ours: &LOG, theirs: &WRK_ONE, counts: true },
-    Pair { ours: &URLS, theirs: &OHA, counts: true },
-    Pair { ours: &LOG, theirs: &OHA, counts: false },
+    Pair { ours: &LOG, theirs: &WRK_LOG, is_promised: true },
+    Pair { ours: &LOG, theirs: &WRK_ONE, is_promised: true },
+    Pair { ours: &URLS, theirs: &OHA, is_promised: false },
+    Pair { ours: &LOG, theirs: &OHA, is_promised: true },
 ];
 
 /// The CPU time of all ended children so far, seconds.

@@ -5,7 +5,7 @@
 //!
 //! Two kinds of wrk: with the same requests out of the log, by a Lua script, and plain, with one
 //! fixed request and no script, which is the least a client can do. oha sends the log's URLs and can't send
-//! its header fields, so it is compared with perfbench sending those URLs; the whole log is shown beside it.
+//! its header fields: perfbench is held to its promise with the whole log, and shown with those URLs beside it.
 //!
 //! Needs nginx, openssl and wrk (Debian: `apt-get install nginx openssl wrk`), and oha, if it is
 //! to be compared (`cargo install oha`). Options behind `--`: `--pairs N` (15), `--seconds S` (3),
@@ -78,7 +78,7 @@ fn compare(job: &Job<'_>) -> Outcome<Vec<String>> {
     let case = job.case;
     println!("\n{}: {} connections{}", case.name, case.connections, if case.tls { ", TLS" } else { "" });
     let pairs: Vec<&Pair> = PAIRS.iter().filter(|p| is_there(p.theirs.program)).collect();
-    for missing in PAIRS.iter().filter(|p| p.counts && !is_there(p.theirs.program)) {
+    for missing in PAIRS.iter().filter(|p| p.is_promised && !is_there(p.theirs.program)) {
         println!("not compared with {}: {} is not installed", missing.theirs.name, missing.theirs.program);
     }
     let mut all: Vec<&Client> = Vec::new();
@@ -122,7 +122,7 @@ fn compare(job: &Job<'_>) -> Outcome<Vec<String>> {
             quartile(1),
             quartile(3)
         );
-        let promised = case.promised.iter().filter(|(program, _)| pair.counts && *program == pair.theirs.program);
+        let promised = case.promised.iter().filter(|(program, _)| pair.is_promised && *program == pair.theirs.program);
         for (_, promised) in promised.filter(|(_, p)| median < *p) {
             broken.push(format!("{}: {median:.3} × {}, promised {promised}", case.name, pair.theirs.name));
         }
