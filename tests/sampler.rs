@@ -379,7 +379,7 @@ fn the_recorder_keeps_what_ran_before_the_key() {
     assert!((0.8..1.2).contains(&ratio) || excused, "{ran} of {on_cpu} ns: {notes:?}");
     let names: Vec<_> = sent.states.iter().filter(|s| s.0 == CaptureId(1)).map(|s| &s.2).collect();
     assert!(
-        matches!(names[0], CaptureState::Sampling { for_ns: ..=1_500_000_000, hz: 98, how } if how.starts_with("built-in"))
+        matches!(names[0], CaptureState::Sampling { for_ns: ..=1_500_000_000, hz: 73, how } if how.starts_with("built-in"))
     );
     assert!(matches!(names[1], CaptureState::Reading) && names.len() == 3, "{names:?}");
     let first = &sent.states[0];

@@ -1,7 +1,7 @@
 //! The flight recorder's thread: drains, thins out, keeps, and serves captures.
 //!
-//! One event per CPU serves both streams: it samples densely, and every n-th sample of a CPU goes into
-//! the thin stream with the weight of all n. So the sums of both agree, and the timer costs once.
+//! One event per CPU serves both streams: it samples densely, and two of three samples of a CPU go into
+//! the thin stream with the weight of all three. So the sums of both agree, and the timer costs once.
 //!
 //! Must not: wait for the channel's reader, or keep more than its bounds.
 
@@ -19,9 +19,14 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError};
 use std::time::Duration;
 
-/// How many times denser than the thin stream is what is kept. At four times 49 Hz a busy virtual machine with
-/// 160 000 switches/s lost 7 to 9 % of its throughput, at twice mostly 1 to 2 % (docs/measurements.md).
-pub const DENSER: u32 = 2;
+/// Samples per second and CPU that are taken and kept for so many of the thin stream: half as many again.
+/// Each is an interrupt, which a virtual machine pays dearly: at four times 49 Hz a saturated one lost 7 to 9 %
+/// of its throughput, at twice 2.2 % (docs/measurements.md).
+pub fn dense_hz(thin_hz: u32) -> u32 {
+    let more = u64::from(thin_hz) * 3 / 2;
+    u32::try_from(more).unwrap_or(u32::MAX).max(thin_hz.saturating_add(1))
+}
+
 /// How often the thin stream is sent.
 const EVERY: Duration = Duration::from_secs(1);
 /// Samples kept densely at the most, and waiting of the thin stream.
@@ -92,28 +97,39 @@ impl Outbox {
     }
 }
 
-/// Picks every n-th sample of each CPU, with the weight of all since the last.
+/// Picks as many of each CPU's samples as the thin stream has, evenly, with the weight of all since the last.
 #[derive(Debug)]
 struct Thinning {
-    every: u32,
-    by_cpu: HashMap<u32, (u32, u64)>,
+    thin_hz: u32,
+    dense_hz: u32,
+    /// How far the next one is, in parts of `dense_hz`, and the weight since the last.
+    by_cpu: HashMap<u32, (u64, u64)>,
 }
 
 impl Thinning {
-    fn new(every: u32) -> Thinning {
-        Thinning { every: every.max(1), by_cpu: HashMap::new() }
+    /// All of them where no more than the thin stream has are taken.
+    fn new(thin_hz: u32, dense_hz: u32) -> Thinning {
+        let dense_hz = dense_hz.max(1);
+        Thinning { thin_hz: thin_hz.clamp(1, dense_hz), dense_hz, by_cpu: HashMap::new() }
     }
 
     fn pick(&mut self, taken: &Taken) -> Option<Taken> {
-        let (n, weight) = self.by_cpu.entry(taken.cpu).or_default();
-        *n += 1;
+        let (passed, weight) = self.by_cpu.entry(taken.cpu).or_default();
+        *passed += u64::from(self.thin_hz);
         *weight = weight.saturating_add(taken.weight);
-        if *n < self.every {
-            return None;
-        }
-        let weight = std::mem::take(weight);
-        *n = 0;
-        Some(Taken { weight, ..taken.clone() })
+        *passed = passed.checked_sub(u64::from(self.dense_hz))?;
+        Some(Taken { weight: std::mem::take(weight), ..taken.clone() })
+    }
+
+    /// How many of the thin stream so many stand for.
+    fn thinned(&self, dense: u64) -> u64 {
+        let thin = u128::from(dense) * u128::from(self.thin_hz);
+        u64::try_from(thin.div_ceil(u128::from(self.dense_hz))).unwrap_or(u64::MAX)
+    }
+
+    /// How many were taken for so many of the thin stream.
+    fn dense(&self, thin: u64) -> u64 {
+        thin.saturating_mul(u64::from(self.dense_hz)) / u64::from(self.thin_hz)
     }
 }
 
@@ -240,7 +256,7 @@ impl Flight {
         self.send_thin();
         let around = &self.request.around;
         let plan = inspect_built_in(around).plan(around, &self.request.pids, self.request.want);
-        let dense_hz = self.request.hz.max(1).saturating_mul(DENSER);
+        let dense_hz = dense_hz(self.request.hz.max(1));
         let opened = plan.and_then(|plan| match self.running.take() {
             Some(mut running) => {
                 running.sampling.reopen(&plan, dense_hz)?;
@@ -249,15 +265,14 @@ impl Flight {
             None => {
                 let sampling = Sampling::open(&plan, dense_hz, &around.root, self.clock.origin_monotonic_ns())?;
                 let since = self.clock.now();
-                Ok(Running { sampling, plan, since, thinning: Thinning::new(DENSER) })
+                Ok(Running { sampling, plan, since, thinning: Thinning::new(self.request.hz, dense_hz) })
             }
         });
         match opened {
             Ok(mut running) => {
                 // Fewer than asked for where the kernel allows no more.
-                let hz = running.sampling.events.hz;
-                running.thinning = Thinning::new((hz + self.request.hz / 2) / self.request.hz.max(1));
-                let hz = hz / running.thinning.every;
+                running.thinning = Thinning::new(self.request.hz, running.sampling.events.hz);
+                let hz = running.thinning.thin_hz;
                 let how = running.sampling.how();
                 self.running = Some(running);
                 (self.obstacle, self.tell_at) = (None, None);
@@ -381,14 +396,14 @@ impl Flight {
         if self.thin.len() > MOST_THIN {
             let over = self.thin.len() - MOST_THIN / 2;
             self.thin.drain(..over);
-            self.lost = self.lost.saturating_add(over as u64 * u64::from(thinning.every));
+            self.lost = self.lost.saturating_add(thinning.dense(over as u64));
         }
     }
 
     fn send_thin(&mut self) {
         let Some(running) = &mut self.running else { return };
         let mut samples = std::mem::take(&mut self.thin);
-        let lost = std::mem::take(&mut self.lost).div_ceil(u64::from(running.thinning.every));
+        let lost = running.thinning.thinned(std::mem::take(&mut self.lost));
         join_idle(&mut samples);
         if samples.is_empty() && lost == 0 {
             return;
@@ -459,8 +474,30 @@ mod tests {
     use std::sync::mpsc::sync_channel;
 
     #[test]
+    fn what_is_kept_is_denser_than_what_is_sent_at_any_rate() {
+        assert_eq!([0, 1, 2, 49, 99, 1000, u32::MAX].map(dense_hz), [1, 2, 3, 73, 148, 1500, u32::MAX]);
+    }
+
+    #[test]
+    fn two_of_three_are_picked_evenly_and_all_are_where_the_kernel_allows_no_more() {
+        let picked = |thin_hz, dense_hz, of: u64| -> Vec<(u64, u64)> {
+            let mut thinning = Thinning::new(thin_hz, dense_hz);
+            let all = (0..of).map(|n| taken(n, 0, 7, 10));
+            all.filter_map(|t| thinning.pick(&t)).map(|t| (t.at.0, t.weight)).collect()
+        };
+        assert_eq!(picked(2, 3, 7), [(1, 20), (2, 10), (4, 20), (5, 10)]);
+        assert_eq!(picked(49, 73, 7300).len(), 4900);
+        assert_eq!(picked(49, 20, 100).len(), 100);
+        let thinning = Thinning::new(49, 73);
+        assert_eq!(
+            (thinning.thinned(73), thinning.thinned(1), thinning.thinned(0), thinning.dense(98)),
+            (49, 1, 0, 146)
+        );
+    }
+
+    #[test]
     fn the_thin_stream_has_every_nth_sample_of_a_cpu_and_all_the_weight() {
-        let mut thinning = Thinning::new(4);
+        let mut thinning = Thinning::new(10, 40);
         let all: Vec<Taken> = (0..40).map(|n| taken(n, (n % 2) as u32, 7, 10 + n)).collect();
         let picked: Vec<Taken> = all.iter().filter_map(|t| thinning.pick(t)).collect();
         assert_eq!(picked.len(), 10);

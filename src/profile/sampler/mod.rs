@@ -35,7 +35,7 @@ mod recorder;
 pub(in crate::profile) mod symbols;
 
 pub(super) use built_in::BuiltIn;
-pub use flight::DENSER;
+pub use flight::dense_hz;
 pub use off_cpu::{OffCpu, OffCpuRequest, watch_off_cpu};
 pub use recorder::{Recorder, RecorderRequest, record};
 

@@ -1,28 +1,36 @@
-//! What sampling all the time costs, on an nginx from idle to busy, and what `--off-cpu` does besides.
+//! What sampling all the time costs, on an nginx from idle to saturated, and what `--off-cpu` does besides.
 //!
 //! Run: `cargo bench --bench recorder` (behind `--`: `--pairs N`, 15; `--hz N`, 49; `--warm S`, how long each
-//! measure waits for what begins to have settled, 1.5; `--level idle|half|busy`, one of them). Machines are shared
-//! and noisy, so each measure with the recorder stands beside one without it, in turns, and the medians
-//! of the pairs' ratios are quoted with their quartiles. It fails when the recorder takes 2 % of the
-//! machine or more, or costs 2 % of the requests per second or more. What `--off-cpu` costs is not
+//! measure waits for what begins to have settled, 1.5; `--level saturated|idle|half|busy|pinned`, one of them).
+//! Machines are shared and noisy, so each measure with the recorder stands beside one without it, in turns,
+//! and the medians of the pairs' ratios are quoted with their quartiles. It fails when the recorder takes
+//! 2 % of the machine or more, or costs 2 % of the requests per second or more. What `--off-cpu` costs is not
 //! promised to be little but to be known: its pairs are with and without it, both with the recorder.
+//!
+//! `saturated` is the program itself as a user runs it. The other levels have a client of ours, so that one run
+//! can be sampled and not: threads that wait for each answer, at which even `busy` leaves nginx a fifth of its
+//! CPU, and which the kernel's scheduler may place as it likes, but for `pinned`.
 //!
 //! CPU time is the kernel's own account in ns (schedstat): of nginx and the client for a request, which
 //! has the timer's interrupts and the walks over stacks in it, and of the recorder's thread.
 //!
 //! Must not: leave loopback.
 
-#[path = "peers/nginx.rs"]
+#[path = "../peers/nginx.rs"]
 mod nginx;
+mod saturated;
 
 use perfbench::clock::Clock;
 use perfbench::model::{CaptureId, Event};
 use perfbench::profile::{
-    Capture, CaptureRequest, DENSER, OffCpu, OffCpuRequest, Recorder, RecorderRequest, Source, Want, record, start,
+    Capture, CaptureRequest, OffCpu, OffCpuRequest, Recorder, RecorderRequest, Source, Want, dense_hz, record, start,
     watch_off_cpu,
 };
+use rustix::process::Pid;
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -36,8 +44,25 @@ pub type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 const PROMISED: f64 = 0.02;
 const MEASURED: Duration = Duration::from_millis(1000);
 
-/// How busy nginx is kept: connections, and the pause of each between two requests.
-const LEVELS: &[(&str, usize, u64)] = &[("idle", 1, 10_000), ("half", 8, 500), ("busy", 8, 0)];
+/// The level at which perfbench itself is the load.
+const SATURATED: &str = "saturated";
+
+/// How busy nginx is kept by a client of ours.
+struct Level {
+    name: &'static str,
+    connections: usize,
+    /// Of each connection between two requests, µs.
+    pause_us: u64,
+    /// nginx on the first CPU and the client on the second, so that the scheduler has nothing to choose.
+    is_pinned: bool,
+}
+
+const LEVELS: &[Level] = &[
+    Level { name: "idle", connections: 1, pause_us: 10_000, is_pinned: false },
+    Level { name: "half", connections: 8, pause_us: 500, is_pinned: false },
+    Level { name: "busy", connections: 8, pause_us: 0, is_pinned: false },
+    Level { name: "pinned", connections: 8, pause_us: 0, is_pinned: true },
+];
 
 /// What the bench was asked for.
 struct Options {
@@ -49,69 +74,133 @@ struct Options {
 
 fn main() -> Outcome<()> {
     let options = options()?;
-    let (pairs, hz) = (options.pairs, options.hz);
-    let levels: Vec<_> = LEVELS.iter().filter(|l| options.level.as_ref().is_none_or(|name| name == l.0)).collect();
+    let is_asked_for = |name: &str| options.level.as_ref().is_none_or(|level| level == name);
+    let levels: Vec<_> = LEVELS.iter().filter(|l| is_asked_for(l.name)).collect();
     let folder = tempfile::tempdir()?;
     let nginx = nginx::Nginx::start(folder.path())?;
     let cpus = std::thread::available_parallelism()?.get() as f64;
     let worker = nginx.pid().and_then(|p| worker_of(p.as_raw_nonzero().get())).ok_or("nginx has no worker")?;
-    println!("{cpus} CPUs, {pairs} pairs of {} s, {hz} Hz sent, {} Hz sampled", MEASURED.as_secs_f64(), hz * DENSER);
-    let client = Client::start(nginx.port, 8, 0)?;
-    std::thread::sleep(Duration::from_millis(300));
-    let [low, per_sample, high] = ns_per_sample(&client, worker)?.map(|ns| ns.max(0.0));
-    client.end();
-    println!(
-        "kernel: {:.1} µs a sample ({:.1}–{:.1}), by CPU a request with and without 3000 Hz",
-        per_sample / 1e3,
-        low / 1e3,
-        high / 1e3
-    );
-    println!("level   requests/s  CPU a request   thread     kernel     of machine  requests/s");
-    println!("                    with/without    of machine of machine             with/without");
+    println!("{cpus} CPUs, {} pairs, {} Hz sent, {} Hz sampled", options.pairs, options.hz, dense_hz(options.hz));
+    let bench = Bench { options: &options, port: nginx.port, worker, cpus };
     let mut broken = Vec::new();
-    for &&(name, connections, pause_us) in &levels {
-        let client = Client::start(nginx.port, connections, pause_us)?;
-        let ways = [Way::Nothing, Way::Recorder { hz }];
-        let Ratios { cost, rate, thread, per_s, .. } = Ratios::of(&options, cpus, &client, worker, ways)?;
-        client.end();
-        // Every CPU takes the timer's interrupt, busy or not.
-        let kernel = f64::from(hz * DENSER) * per_sample / 1e9;
-        let machine = thread[1] + kernel;
-        println!(
-            "{name:<6} {per_s:>10.0}   {:<15} {:>8.3} % {:>8.3} % {:>8.3} %   {}",
-            shown(cost),
-            thread[1] * 100.0,
-            kernel * 100.0,
-            machine * 100.0,
-            shown(rate),
-        );
-        if machine >= PROMISED {
-            broken.push(format!("{name}: {:.2} % of the machine", machine * 100.0));
-        }
-        if pause_us == 0 && 1.0 - rate[1] >= PROMISED {
-            broken.push(format!("{name}: {:.2} % of the requests per second", (1.0 - rate[1]) * 100.0));
-        }
+    if is_asked_for(SATURATED) {
+        broken.extend(bench.saturated(folder.path())?);
     }
-    println!("--off-cpu");
-    println!("level   requests/s  switches/s  CPU a request   µs a switch         thread of machine  requests/s");
-    println!("                                with/without    (of all that works) with/without       with/without");
-    for &&(name, connections, pause_us) in &levels {
-        let client = Client::start(nginx.port, connections, pause_us)?;
-        let ways = [Way::Recorder { hz }, Way::OffCpu { hz, worker }];
-        let r = Ratios::of(&options, cpus, &client, worker, ways)?;
-        client.end();
-        let more_us = r.per_switch.map(|ns| ns / 1e3);
-        println!(
-            "{name:<6} {:>10.0}  {:>10.0}  {:<15} {:<19} {:>8.3} %         {}",
-            r.per_s,
-            r.switches_per_s,
-            shown(r.cost),
-            shown(more_us),
-            r.thread[1] * 100.0,
-            shown(r.rate),
-        );
+    if !levels.is_empty() {
+        broken.extend(bench.always_on(&levels)?);
     }
+    bench.off_cpu(&levels)?;
     if broken.is_empty() { Ok(()) } else { Err(broken.join("; ").into()) }
+}
+
+/// What every table is made with.
+struct Bench<'a> {
+    options: &'a Options,
+    port: u16,
+    /// nginx's.
+    worker: i32,
+    cpus: f64,
+}
+
+impl Bench<'_> {
+    /// perfbench itself as the load; tells which promise it broke.
+    fn saturated(&self, folder: &Path) -> Outcome<Option<String>> {
+        let run = saturated::Load { hz: self.options.hz, port: self.port, worker: self.worker, folder };
+        let mut found: [Vec<f64>; 4] = Default::default();
+        for pair in 0..self.options.pairs {
+            let first = pair % 2 == 0;
+            let runs = [run.measure(first)?, run.measure(!first)?];
+            let [with, without] = if first { [&runs[0], &runs[1]] } else { [&runs[1], &runs[0]] };
+            let values =
+                [with.per_s / without.per_s, with.cpu_us / without.cpu_us, without.per_s, without.nginx_share * 100.0];
+            found.iter_mut().zip(values).for_each(|(all, value)| all.push(value));
+        }
+        let [rate, cost, per_s, share] = found.map(|mut all| quartiles(&mut all));
+        println!("perfbench itself, 50 connections, {} s a run, with and without --no-profile", saturated::SECONDS);
+        println!("{SATURATED}: {:.0} requests/s, nginx has {:.0} % of a CPU without", per_s[1], share[1]);
+        println!("requests/s with/without {}, CPU a request of both {}", shown(rate), shown(cost));
+        let lost = 1.0 - rate[1];
+        Ok((lost >= PROMISED).then(|| format!("{SATURATED}: {:.2} % of the requests per second", lost * 100.0)))
+    }
+
+    /// A client of our own, sampled from within; tells which promises were broken.
+    fn always_on(&self, levels: &[&Level]) -> Outcome<Vec<String>> {
+        let busy = LEVELS.iter().find(|l| l.pause_us == 0).ok_or("no level is busy")?;
+        let client = Client::start(self.port, busy, self.worker)?;
+        std::thread::sleep(Duration::from_millis(300));
+        let [low, per_sample, high] = ns_per_sample(&client, self.worker)?.map(|ns| ns.max(0.0));
+        client.end();
+        println!("a client of threads that wait for each answer, {} s a run", MEASURED.as_secs_f64());
+        println!(
+            "kernel: {:.1} µs a sample ({:.1}–{:.1}), by CPU a request with and without 3000 Hz",
+            per_sample / 1e3,
+            low / 1e3,
+            high / 1e3
+        );
+        println!(
+            "level   requests/s  CPU a request         thread     kernel     of machine  requests/s            moves/s"
+        );
+        println!(
+            "                    with/without          of machine of machine             with/without          without, with"
+        );
+        let mut broken = Vec::new();
+        for &level in levels {
+            let Level { name, pause_us, .. } = *level;
+            let client = Client::start(self.port, level, self.worker)?;
+            let ways = [Way::Nothing, Way::Recorder { hz: self.options.hz }];
+            let Ratios { cost, rate, thread, per_s, moves, .. } = Ratios::of(self, &client, ways)?;
+            client.end();
+            // Every CPU takes the timer's interrupt, busy or not.
+            let kernel = f64::from(dense_hz(self.options.hz)) * per_sample / 1e9;
+            let machine = thread[1] + kernel;
+            println!(
+                "{name:<6} {per_s:>10.0}   {:<20} {:>8.3} % {:>8.3} % {:>8.3} %   {:<20}  {:.0}, {:.0}",
+                shown(cost),
+                thread[1] * 100.0,
+                kernel * 100.0,
+                machine * 100.0,
+                shown(rate),
+                moves[0],
+                moves[1],
+            );
+            if machine >= PROMISED {
+                broken.push(format!("{name}: {:.2} % of the machine", machine * 100.0));
+            }
+            if pause_us == 0 && 1.0 - rate[1] >= PROMISED {
+                broken.push(format!("{name}: {:.2} % of the requests per second", (1.0 - rate[1]) * 100.0));
+            }
+        }
+        Ok(broken)
+    }
+
+    /// With and without `--off-cpu`, both with the recorder.
+    fn off_cpu(&self, levels: &[&Level]) -> Outcome<()> {
+        if levels.iter().all(|l| l.is_pinned) {
+            return Ok(());
+        }
+        println!("--off-cpu");
+        println!("level   requests/s  switches/s  CPU a request   µs a switch         thread of machine  requests/s");
+        println!("                                with/without    (of all that works) with/without       with/without");
+        for &level in levels.iter().filter(|l| !l.is_pinned) {
+            let client = Client::start(self.port, level, self.worker)?;
+            let hz = self.options.hz;
+            let ways = [Way::Recorder { hz }, Way::OffCpu { hz, worker: self.worker }];
+            let r = Ratios::of(self, &client, ways)?;
+            client.end();
+            let more_us = r.per_switch.map(|ns| ns / 1e3);
+            println!(
+                "{:<6} {:>10.0}  {:>10.0}  {:<15} {:<19} {:>8.3} %         {}",
+                level.name,
+                r.per_s,
+                r.switches_per_s,
+                shown(r.cost),
+                shown(more_us),
+                r.thread[1] * 100.0,
+                shown(r.rate),
+            );
+        }
+        Ok(())
+    }
 }
 
 fn options() -> Outcome<Options> {
@@ -127,8 +216,8 @@ fn options() -> Outcome<Options> {
             _ => return Err(format!("{word} is not an option of this bench").into()),
         }
     }
-    if o.level.as_ref().is_some_and(|name| LEVELS.iter().all(|l| l.0 != *name)) {
-        return Err("no such level: idle, half or busy".into());
+    if o.level.as_ref().is_some_and(|name| name != SATURATED && LEVELS.iter().all(|l| l.name != *name)) {
+        return Err("no such level: saturated, idle, half, busy or pinned".into());
     }
     Ok(o)
 }
@@ -144,12 +233,15 @@ struct Ratios {
     /// Without: medians.
     per_s: f64,
     switches_per_s: f64,
+    /// Moves of threads between CPUs a second, without and with: medians.
+    moves: [f64; 2],
 }
 
 impl Ratios {
-    fn of(o: &Options, cpus: f64, client: &Client, worker: i32, ways: [Way; 2]) -> Outcome<Ratios> {
+    fn of(bench: &Bench<'_>, client: &Client, ways: [Way; 2]) -> Outcome<Ratios> {
+        let Bench { options: o, worker, cpus, .. } = *bench;
         std::thread::sleep(Duration::from_millis(300));
-        let mut all: [Vec<f64>; 6] = std::array::from_fn(|_| Vec::new());
+        let mut all: [Vec<f64>; 8] = std::array::from_fn(|_| Vec::new());
         for pair in 0..o.pairs {
             let mut runs = [None, None];
             for n in if pair % 2 == 0 { [1, 0] } else { [0, 1] } {
@@ -167,11 +259,14 @@ impl Ratios {
                 more_ns / with.switches.max(1) as f64,
                 without.per_s(),
                 without.switches as f64 / without.wall,
+                without.moves as f64 / without.wall,
+                with.moves as f64 / with.wall,
             ];
             all.iter_mut().zip(found).for_each(|(all, value)| all.push(value));
         }
-        let [cost, rate, thread, per_switch, per_s, switches] = all.map(|mut all| quartiles(&mut all));
-        Ok(Ratios { cost, rate, thread, per_switch, per_s: per_s[1], switches_per_s: switches[1] })
+        let [cost, rate, thread, per_switch, per_s, switches, still, moved] = all.map(|mut all| quartiles(&mut all));
+        let moves = [still[1], moved[1]];
+        Ok(Ratios { cost, rate, thread, per_switch, per_s: per_s[1], switches_per_s: switches[1], moves })
     }
 }
 
@@ -247,6 +342,7 @@ struct Run {
     cpu_ns: u64,
     thread_ns: u64,
     switches: u64,
+    moves: u64,
     wall: f64,
 }
 
@@ -266,17 +362,18 @@ fn measure(client: &Client, worker: i32, recording: Option<&Recording>) -> Outco
     }
     let mut watched: Vec<String> = client.tids.iter().map(|tid| format!("/proc/self/task/{tid}")).collect();
     watched.push(format!("/proc/{worker}"));
-    let read = || -> Outcome<[u64; 4]> {
+    let read = || -> Outcome<[u64; 5]> {
         let cpu_ns: u64 = watched.iter().map(|folder| cpu_of(folder)).sum::<Outcome<u64>>()?;
         let switches: u64 = watched.iter().map(|folder| switches_of(folder)).sum::<Outcome<u64>>()?;
+        let moves: u64 = watched.iter().map(|folder| moves_of(folder)).sum();
         let thread_ns = recording.and_then(|r| r.thread).map_or(Ok(0), thread_cpu)?;
-        Ok([client.requests.load(Ordering::Relaxed), cpu_ns, thread_ns, switches])
+        Ok([client.requests.load(Ordering::Relaxed), cpu_ns, thread_ns, switches, moves])
     };
     let (before, began) = (read()?, Instant::now());
     std::thread::sleep(MEASURED);
     let (after, wall) = (read()?, began.elapsed().as_secs_f64());
-    let [requests, cpu_ns, thread_ns, switches] = std::array::from_fn(|n| after[n] - before[n]);
-    Ok(Run { requests, cpu_ns, thread_ns, switches, wall })
+    let [requests, cpu_ns, thread_ns, switches, moves] = std::array::from_fn(|n| after[n] - before[n]);
+    Ok(Run { requests, cpu_ns, thread_ns, switches, moves, wall })
 }
 
 /// Threads that ask nginx for the same thing all the time.
@@ -288,7 +385,10 @@ struct Client {
 }
 
 impl Client {
-    fn start(port: u16, connections: usize, pause_us: u64) -> Outcome<Client> {
+    fn start(port: u16, level: &Level, worker: i32) -> Outcome<Client> {
+        let &Level { connections, pause_us, is_pinned, .. } = level;
+        let [theirs, ours] = places(is_pinned)?;
+        sched_setaffinity(Pid::from_raw(worker), &theirs)?;
         let (stop, requests) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let (say, heard) = std::sync::mpsc::channel();
         let mut threads = Vec::new();
@@ -297,6 +397,7 @@ impl Client {
             stream.set_nodelay(true)?;
             let (stop, requests, say) = (stop.clone(), requests.clone(), say.clone());
             threads.push(std::thread::spawn(move || {
+                sched_setaffinity(None, &ours).expect("a thread may choose among its CPUs");
                 let _ = say.send(rustix::thread::gettid().as_raw_nonzero().get());
                 let mut buffer = [0; 4096];
                 while !stop.load(Ordering::Relaxed) {
@@ -349,7 +450,7 @@ fn ns_per_sample(client: &Client, worker: i32) -> Outcome<[f64; 3]> {
 }
 
 /// CPU time in ns by schedstat of a process or thread.
-fn cpu_of(folder: &str) -> Outcome<u64> {
+pub fn cpu_of(folder: &str) -> Outcome<u64> {
     let text = std::fs::read_to_string(format!("{folder}/schedstat"))?;
     Ok(text.split_whitespace().next().and_then(|w| w.parse().ok()).ok_or("no time in schedstat")?)
 }
@@ -359,6 +460,27 @@ fn switches_of(folder: &str) -> Outcome<u64> {
     let text = std::fs::read_to_string(format!("{folder}/status"))?;
     let counts = text.lines().filter_map(|l| l.split_once("voluntary_ctxt_switches:")?.1.trim().parse::<u64>().ok());
     Ok(counts.sum())
+}
+
+/// How often it went from one CPU to another; 0 where the kernel doesn't tell (CONFIG_SCHED_DEBUG).
+fn moves_of(folder: &str) -> u64 {
+    let text = std::fs::read_to_string(format!("{folder}/sched")).unwrap_or_default();
+    let line = text.lines().find_map(|l| l.strip_prefix("se.nr_migrations"));
+    line.and_then(|l| l.trim_start_matches([' ', ':']).parse().ok()).unwrap_or(0)
+}
+
+/// Where nginx's worker and the client may run: anywhere, or on a CPU each.
+fn places(is_pinned: bool) -> Outcome<[CpuSet; 2]> {
+    let all = sched_getaffinity(None)?;
+    if !is_pinned {
+        return Ok([all; 2]);
+    }
+    let mut each = (0..CpuSet::MAX_CPU).filter(|cpu| all.is_set(*cpu)).map(|cpu| {
+        let mut one = CpuSet::new();
+        one.set(cpu);
+        one
+    });
+    each.next().zip(each.next()).map(|(first, second)| [first, second]).ok_or("`pinned` needs two CPUs".into())
 }
 
 fn thread_cpu(name: &str) -> Outcome<u64> {
