@@ -12,7 +12,9 @@
 //! CPU, and which the kernel's scheduler may place as it likes, but for `pinned`.
 //!
 //! CPU time is the kernel's own account in ns (schedstat): of nginx and the client for a request, which
-//! has the timer's interrupts and the walks over stacks in it, and of the recorder's thread.
+//! has the timer's interrupts and the walks over stacks in it, and of the recorder's thread. `of machine` is
+//! that thread and a sample's cost at 3000 Hz times the rate: where threads wait for one another an interrupt
+//! costs more at a low rate, which only `CPU a request` and `requests/s` have in them.
 //!
 //! Must not: leave loopback.
 

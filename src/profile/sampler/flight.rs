@@ -1,7 +1,7 @@
 //! The flight recorder's thread: drains, thins out, keeps, and serves captures.
 //!
-//! One event per CPU serves both streams: it samples densely, and two of three samples of a CPU go into
-//! the thin stream with the weight of all three. So the sums of both agree, and the timer costs once.
+//! One event per CPU serves both streams: it samples densely, and two of three samples of a CPU (all, where the
+//! kernel allows no more) go into the thin stream with the weight of all. So the sums of both agree, and the timer costs once.
 //!
 //! Must not: wait for the channel's reader, or keep more than its bounds.
 
@@ -20,7 +20,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError};
 use std::time::Duration;
 
 /// Samples per second and CPU that are taken and kept for so many of the thin stream: half as many again.
-/// Each is an interrupt, which a virtual machine pays dearly: at four times 49 Hz a saturated one lost 7 to 9 %
+/// Each is an interrupt, which a virtual machine pays dearly: at four times 49 Hz a busy one lost 7 to 9 %
 /// of its throughput, at twice 2.2 % (docs/measurements.md).
 pub fn dense_hz(thin_hz: u32) -> u32 {
     let more = u64::from(thin_hz) * 3 / 2;
