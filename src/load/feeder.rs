@@ -15,6 +15,10 @@ use std::time::Duration;
 /// Requests in a batch once the run has got going; the first batches are small so that the
 /// first requests leave at once.
 const BATCH: usize = 128;
+/// The same while what is rendered is kept anyway, so that large batches take no more memory, and the run
+/// ends by time, so that no worker is left with a long last one: each time the feeder is woken it takes a
+/// CPU from the load or its target.
+const KEPT_BATCH: usize = 2048;
 /// A recording whose rendered form is smaller than this is rendered once and kept for its
 /// repeats, bytes.
 const KEEP_BYTES: usize = 64 << 20;
@@ -154,7 +158,8 @@ impl Feeder {
                     if let Some(ready) = ready.take() {
                         ready();
                     }
-                    most = (most * 2).min(BATCH);
+                    let large = self.kept.is_some() && self.plan.requests.is_none();
+                    most = (most * 2).min(if large { KEPT_BATCH } else { BATCH });
                 }
             }
             if self.plan.requests.is_some_and(|n| self.dealt >= n) {
