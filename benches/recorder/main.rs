@@ -25,8 +25,8 @@ mod saturated;
 use perfbench::clock::Clock;
 use perfbench::model::{CaptureId, Event};
 use perfbench::profile::{
-    Capture, CaptureRequest, OffCpu, OffCpuRequest, Recorder, RecorderRequest, Source, Want, dense_hz, record, start,
-    watch_off_cpu,
+    Capture, CaptureRequest, OffCpu, OffCpuRequest, Recorder, RecorderRequest, Source, Want, dense_hz, interrupt_ns,
+    record, start, watch_off_cpu,
 };
 use rustix::process::Pid;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -82,7 +82,12 @@ fn main() -> Outcome<()> {
     let nginx = nginx::Nginx::start(folder.path())?;
     let cpus = std::thread::available_parallelism()?.get() as f64;
     let worker = nginx.pid().and_then(|p| worker_of(p.as_raw_nonzero().get())).ok_or("nginx has no worker")?;
-    println!("{cpus} CPUs, {} pairs, {} Hz sent, {} Hz sampled", options.pairs, options.hz, dense_hz(options.hz));
+    let interrupt_us = interrupt_ns().map_or("?".into(), |ns| format!("{:.1}", ns as f64 / 1e3));
+    let (sent, sampled) = (options.hz, dense_hz(options.hz));
+    println!(
+        "{cpus} CPUs, {} pairs, {sent} Hz sent, {sampled} Hz sampled: {interrupt_us} µs an interrupt",
+        options.pairs
+    );
     let bench = Bench { options: &options, port: nginx.port, worker, cpus };
     let mut broken = Vec::new();
     if is_asked_for(SATURATED) {

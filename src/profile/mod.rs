@@ -18,7 +18,7 @@ mod tool;
 
 pub use capture::{CallGraph, Capture, CaptureRequest, Source, Stage, start};
 pub use preflight::{Plan, Preflight, Scope, Surroundings, Want, inspect, inspect_built_in};
-pub use sampler::{OffCpu, OffCpuRequest, Recorder, RecorderRequest, dense_hz, record, watch_off_cpu};
+pub use sampler::{OffCpu, OffCpuRequest, Recorder, RecorderRequest, dense_hz, interrupt_ns, record, watch_off_cpu};
 
 use crate::model::Span;
 

@@ -1,11 +1,13 @@
 //! The flight recorder's thread: drains, thins out, keeps, and serves captures.
 //!
-//! One event per CPU serves both streams: it samples densely, and two of three samples of a CPU (all, where the
-//! kernel allows no more) go into the thin stream with the weight of all. So the sums of both agree, and the timer costs once.
+//! One event per CPU serves both streams: it samples densely (see `density`), and evenly picked ones of a CPU's samples
+//! (all, where the kernel allows no more) go into the thin stream with the weight of all. So the sums of both agree, and
+//! the timer costs once.
 //!
 //! Must not: wait for the channel's reader, or keep more than its bounds.
 
 use super::built_in::BATCH;
+use super::density::dense_hz;
 use super::quality::Tally;
 use super::recorder::{Order, RecorderRequest, Signs};
 use super::{Sampling, Taken, join_idle};
@@ -18,14 +20,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError};
 use std::time::Duration;
-
-/// Samples per second and CPU that are taken and kept for so many of the thin stream: half as many again.
-/// Each is an interrupt, which a virtual machine pays dearly: at four times 49 Hz a busy one lost 7 to 9 %
-/// of its throughput, at twice 2.2 % (docs/measurements.md).
-pub fn dense_hz(thin_hz: u32) -> u32 {
-    let more = u64::from(thin_hz) * 3 / 2;
-    u32::try_from(more).unwrap_or(u32::MAX).max(thin_hz.saturating_add(1))
-}
 
 /// How often the thin stream is sent.
 const EVERY: Duration = Duration::from_secs(1);
@@ -257,21 +251,23 @@ impl Flight {
         let around = &self.request.around;
         let plan = inspect_built_in(around).plan(around, &self.request.pids, self.request.want);
         let dense_hz = dense_hz(self.request.hz.max(1));
-        let opened = plan.and_then(|plan| match self.running.take() {
-            Some(mut running) => {
-                running.sampling.reopen(&plan, dense_hz)?;
-                Ok(Running { plan, ..running })
-            }
-            None => {
-                let sampling = Sampling::open(&plan, dense_hz, &around.root, self.clock.origin_monotonic_ns())?;
-                let since = self.clock.now();
-                Ok(Running { sampling, plan, since, thinning: Thinning::new(self.request.hz, dense_hz) })
-            }
+        let opened = plan.and_then(|plan| {
+            let (sampling, since) = match self.running.take() {
+                Some(Running { mut sampling, since, .. }) => {
+                    sampling.reopen(&plan, dense_hz)?;
+                    (sampling, since)
+                }
+                None => {
+                    let sampling = Sampling::open(&plan, dense_hz, &around.root, self.clock.origin_monotonic_ns())?;
+                    (sampling, self.clock.now())
+                }
+            };
+            // The kernel may allow fewer than were asked for.
+            let thinning = Thinning::new(self.request.hz, sampling.events.hz);
+            Ok(Running { sampling, plan, since, thinning })
         });
         match opened {
-            Ok(mut running) => {
-                // Fewer than asked for where the kernel allows no more.
-                running.thinning = Thinning::new(self.request.hz, running.sampling.events.hz);
+            Ok(running) => {
                 let hz = running.thinning.thin_hz;
                 let how = running.sampling.how();
                 self.running = Some(running);
@@ -472,11 +468,6 @@ mod tests {
     use super::*;
     use crate::model::{Mark, MarkKind};
     use std::sync::mpsc::sync_channel;
-
-    #[test]
-    fn what_is_kept_is_denser_than_what_is_sent_at_any_rate() {
-        assert_eq!([0, 1, 2, 49, 99, 1000, u32::MAX].map(dense_hz), [1, 2, 3, 73, 148, 1500, u32::MAX]);
-    }
 
     #[test]
     fn two_of_three_are_picked_evenly_and_all_are_where_the_kernel_allows_no_more() {

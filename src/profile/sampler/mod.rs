@@ -5,7 +5,7 @@
 //! processes  who had what mapped then     maps, files, ranges
 //! chains     addresses -> places          symbols    places -> names (elf, kallsyms, perf_map, demangle)
 //! Sampling   all of it, drained by time   naming     samples -> Stacks
-//! built_in   one capture                  recorder   always on, with the last seconds kept densely
+//! built_in   one capture                  recorder   always on, with the last seconds kept densely (density)
 //! off_cpu    what threads wait for
 //! ```
 //!
@@ -18,6 +18,7 @@
 mod built_in;
 mod chains;
 mod demangle;
+mod density;
 pub(in crate::profile) mod elf;
 pub(in crate::profile) mod events;
 pub(in crate::profile) mod files;
@@ -35,7 +36,7 @@ mod recorder;
 pub(in crate::profile) mod symbols;
 
 pub(super) use built_in::BuiltIn;
-pub use flight::dense_hz;
+pub use density::{dense_hz, interrupt_ns};
 pub use off_cpu::{OffCpu, OffCpuRequest, watch_off_cpu};
 pub use recorder::{Recorder, RecorderRequest, record};
 
