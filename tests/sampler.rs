@@ -8,8 +8,7 @@ mod profiling;
 use perfbench::clock::Clock;
 use perfbench::model::{At, CaptureId, CaptureState, Event, FrameKind, Stacks};
 use perfbench::profile::{
-    CallGraph, CaptureRequest, Recorder, RecorderRequest, Source, Surroundings, Want, dense_hz, inspect_built_in,
-    record,
+    CallGraph, CaptureRequest, Recorder, RecorderRequest, Source, Surroundings, Want, inspect_built_in, record,
 };
 use perfbench::timeline::stacks::{Profile, StackFilter};
 use profiling::{Place, Running, Told, burns, skip, user_id};
@@ -288,6 +287,11 @@ fn profiling_has_perf() -> bool {
     perfbench::profile::inspect(&Surroundings::here()).perf.is_ok()
 }
 
+/// Samples per second that the kernel allows.
+fn most_hz() -> u32 {
+    std::fs::read_to_string("/proc/sys/kernel/perf_event_max_sample_rate").unwrap().trim().parse().unwrap()
+}
+
 /// What a recorder sent.
 #[derive(Default)]
 struct Sent {
@@ -379,12 +383,9 @@ fn the_recorder_keeps_what_ran_before_the_key() {
     let ratio = ran as f64 / on_cpu as f64;
     assert!((0.8..1.2).contains(&ratio) || excused, "{ran} of {on_cpu} ns: {notes:?}");
     let names: Vec<_> = sent.states.iter().filter(|s| s.0 == CaptureId(1)).map(|s| &s.2).collect();
-    assert!(
-        matches!(names[0], CaptureState::Sampling { for_ns: ..=1_500_000_000, hz, how }
-            if *hz == dense_hz(49) && how.starts_with("built-in")),
-        "{:?}",
-        names[0]
-    );
+    let CaptureState::Sampling { for_ns: ..=1_500_000_000, hz, how } = names[0] else { panic!("{names:?}") };
+    // As interrupts are dear or cheap here, or as the kernel allows.
+    assert!(([61, 98, 196].contains(hz) || *hz == most_hz()) && how.starts_with("built-in"), "{names:?}");
     assert!(matches!(names[1], CaptureState::Reading) && names.len() == 3, "{names:?}");
     let first = &sent.states[0];
     assert!(
@@ -423,8 +424,13 @@ fn the_thin_stream_stands_for_the_same_time_as_the_dense_one() {
         let all = stacks.iter().flat_map(|s| &s.samples);
         all.filter(|s| s.pid != 0 && span.contains(s.at)).count() as f64
     };
-    let ratio = rows(&sent.dense) / rows(&sent.thin).max(1.0) / (f64::from(dense_hz(49)) / 49.0);
-    assert!((0.86..1.17).contains(&ratio), "{ratio} of the dense ones");
+    let hz = sent.states.iter().find_map(|s| match &s.2 {
+        CaptureState::Sampling { hz, .. } if s.0 == CaptureId(1) => Some(f64::from(*hz)),
+        _ => None,
+    });
+    let times = hz.expect("a capture that sampled") / f64::from(most_hz().min(49));
+    let ratio = rows(&sent.dense) / rows(&sent.thin).max(1.0);
+    assert!((0.86..1.17).contains(&(ratio / times)), "{ratio} dense ones for one, not {times}");
     let shares = [&sent.thin, &sent.dense].map(|s| share(&Sent::folded(s), burn.pid(), "burn_inner"));
     assert!(shares.iter().all(|s| *s > 0.8), "{shares:?}");
 }

@@ -25,8 +25,8 @@ mod saturated;
 use perfbench::clock::Clock;
 use perfbench::model::{CaptureId, Event};
 use perfbench::profile::{
-    Capture, CaptureRequest, OffCpu, OffCpuRequest, Recorder, RecorderRequest, Source, Want, dense_hz, interrupt_ns,
-    record, start, watch_off_cpu,
+    Capture, CaptureRequest, OffCpu, OffCpuRequest, Recorder, RecorderRequest, Source, Surroundings, Want, dense_hz,
+    inspect_built_in, interrupt_ns, record, start, watch_off_cpu,
 };
 use rustix::process::Pid;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -82,13 +82,15 @@ fn main() -> Outcome<()> {
     let nginx = nginx::Nginx::start(folder.path())?;
     let cpus = std::thread::available_parallelism()?.get() as f64;
     let worker = nginx.pid().and_then(|p| worker_of(p.as_raw_nonzero().get())).ok_or("nginx has no worker")?;
-    let interrupt_us = interrupt_ns().map_or("?".into(), |ns| format!("{:.1}", ns as f64 / 1e3));
-    let (sent, sampled) = (options.hz, dense_hz(options.hz));
+    let around = Surroundings::here();
+    let event = inspect_built_in(&around).plan(&around, &[], Want::AllCpus).map_err(|o| o.what)?.event;
+    let interrupt_us = interrupt_ns(event).map_or("?".into(), |ns| format!("{:.1}", ns as f64 / 1e3));
+    let sampled_hz = dense_hz(options.hz, event);
     println!(
-        "{cpus} CPUs, {} pairs, {sent} Hz sent, {sampled} Hz sampled: {interrupt_us} µs an interrupt",
-        options.pairs
+        "{cpus} CPUs, {} pairs, {} Hz sent, {sampled_hz} Hz sampled by {event}: {interrupt_us} µs an interrupt",
+        options.pairs, options.hz
     );
-    let bench = Bench { options: &options, port: nginx.port, worker, cpus };
+    let bench = Bench { options: &options, port: nginx.port, worker, cpus, sampled_hz };
     let mut broken = Vec::new();
     if is_asked_for(SATURATED) {
         broken.extend(bench.saturated(folder.path())?);
@@ -107,6 +109,8 @@ struct Bench<'a> {
     /// nginx's.
     worker: i32,
     cpus: f64,
+    /// Samples per second and CPU.
+    sampled_hz: u32,
 }
 
 impl Bench<'_> {
@@ -158,7 +162,7 @@ impl Bench<'_> {
             let Ratios { cost, rate, thread, per_s, moves, .. } = Ratios::of(self, &client, ways)?;
             client.end();
             // Every CPU takes the timer's interrupt, busy or not.
-            let kernel = f64::from(dense_hz(self.options.hz)) * per_sample / 1e9;
+            let kernel = f64::from(self.sampled_hz) * per_sample / 1e9;
             let machine = thread[1] + kernel;
             println!(
                 "{name:<6} {per_s:>10.0}   {:<20} {:>8.3} % {:>8.3} % {:>8.3} %   {:<20}  {:.0}, {:.0}",

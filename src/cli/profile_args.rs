@@ -61,7 +61,7 @@ pub(super) struct ProfileArgs {
 pub(super) enum ProfilerName {
     /// The built-in sampler, or perf where that can do more
     Auto,
-    /// The built-in sampler: no package, twice --profile-hz, and what was before the key
+    /// The built-in sampler: no package, more often than --profile-hz, and what was before the key
     Builtin,
     /// The program perf
     Perf,

@@ -4,7 +4,7 @@
 //! Must not: decide when a request is sent; workers own the schedule.
 
 use super::arena::Arena;
-use super::supply::{Batch, Giver, Refused};
+use super::supply::{Batch, Giver, Part, Refused};
 use super::{Control, Plan, RequestSource};
 use crate::clock::Clock;
 use crate::model::{At, Body, Event, Fault, Method, Request, Route};
@@ -15,10 +15,12 @@ use std::time::Duration;
 /// Requests in a batch once the run has got going; the first batches are small so that the
 /// first requests leave at once.
 const BATCH: usize = 128;
-/// The same while what is rendered is kept anyway, so that large batches take no more memory, and the run
-/// ends by time, so that no worker is left with a long last one: each time the feeder is woken it takes a
-/// CPU from the load or its target.
+/// The same of a kept recording in a run that ends by time: each time the feeder is woken it takes a CPU from the load or
+/// its target. Where a number of requests ends the run, a worker would be left with a long last batch.
 const KEPT_BATCH: usize = 2048;
+/// How long a feeder for which no worker has room leaves them alone.
+const LEAST_REST: Duration = Duration::from_millis(1);
+const MOST_REST: Duration = Duration::from_millis(10);
 /// A recording whose rendered form is smaller than this is rendered once and kept for its
 /// repeats, bytes.
 const KEEP_BYTES: usize = 64 << 20;
@@ -158,8 +160,7 @@ impl Feeder {
                     if let Some(ready) = ready.take() {
                         ready();
                     }
-                    let large = self.kept.is_some() && self.plan.requests.is_none();
-                    most = (most * 2).min(if large { KEPT_BATCH } else { BATCH });
+                    most = (most * 2).min(BATCH);
                 }
             }
             if self.plan.requests.is_some_and(|n| self.dealt >= n) {
@@ -180,7 +181,9 @@ impl Feeder {
     fn repeat_kept(&mut self, mut base_ns: u64, length_ns: u64) {
         let kept = self.kept.take().unwrap_or_default();
         let workers = self.supplies.len();
-        let most = self.plan.requests.unwrap_or(u64::MAX);
+        let (most, enough) = self.plan.requests.map_or((u64::MAX, KEPT_BATCH), |n| (n, BATCH));
+        let mut open = vec![Batch::new(); workers];
+        let mut requests = vec![0; workers];
         loop {
             let pass = self.dealt;
             for Kept { worker, before, arena } in &kept {
@@ -195,16 +198,30 @@ impl Feeder {
                 self.dealt += arena.len() as u64;
                 let turn = if self.plan.policy.sessions { 0 } else { (pass % workers as u64) as usize };
                 let to = (*worker + turn) % workers;
-                if self.send(to, Batch { arena, base_ns }).is_err() {
-                    return;
+                requests[to] += arena.len();
+                open[to].push(Part { arena, base_ns });
+                if requests[to] >= enough {
+                    // All at once: whose clients send little must not wait until they have sent as much.
+                    requests.fill(0);
+                    if self.send_all(&mut open).is_err() {
+                        return;
+                    }
                 }
             }
             if self.dealt >= most {
+                let _ = self.send_all(&mut open);
                 return;
             }
             base_ns = base_ns.saturating_add(length_ns);
             self.repeats += 1;
         }
+    }
+
+    fn send_all(&mut self, open: &mut [Batch]) -> Result<(), Over> {
+        for (worker, batch) in open.iter_mut().enumerate().filter(|(_, b)| !b.is_empty()) {
+            self.send(worker, std::mem::take(batch))?;
+        }
+        Ok(())
     }
 
     fn give(&mut self, worker: usize, arena: Arena, base_ns: u64) -> Result<(), Over> {
@@ -217,7 +234,7 @@ impl Feeder {
                 self.kept = None;
             }
         }
-        self.send(worker, Batch { arena, base_ns })
+        self.send(worker, vec![Part { arena, base_ns }])
     }
 
     /// Hands a batch over, waiting while the worker has enough. On a schedule, requests are
@@ -245,7 +262,9 @@ impl Feeder {
             if ended == self.supplies.len() || self.control.stopped() {
                 return Err(Over);
             }
-            std::thread::sleep(Duration::from_millis(1));
+            // Each worker has sixteen as large, and needs 5 µs for a request at the least.
+            let requests: usize = batch.iter().map(|part| part.arena.len()).sum();
+            std::thread::sleep(Duration::from_micros(5 * requests as u64).clamp(LEAST_REST, MOST_REST));
         }
     }
 
@@ -318,7 +337,7 @@ mod tests {
         let mut n = 0;
         while n < most {
             match taker.take() {
-                Taken::Batch(batch) => n += batch.arena.len(),
+                Taken::Batch(batch) => n += batch.iter().map(|part| part.arena.len()).sum::<usize>(),
                 Taken::NotYet => std::thread::yield_now(),
                 Taken::Ended => break,
             }
@@ -354,6 +373,39 @@ mod tests {
             std::thread::sleep(Duration::from_millis(10));
         }
         panic!("it feeds nobody");
+    }
+
+    #[test]
+    fn a_kept_recording_is_dealt_in_large_batches_unless_a_number_of_requests_ends_the_run() {
+        for (requests, all, largest) in
+            [(None, usize::MAX, KEPT_BATCH..KEPT_BATCH + 3), (Some(1001), 1001, BATCH..BATCH + 3)]
+        {
+            let plan = Plan { repeat: true, threads: 1, requests, ..Plan::to(([127, 0, 0, 1], 9).into()) };
+            let (out, _events) = sync_channel(10);
+            let (giver, taker) = supply(Arc::new(Doorbell::new().unwrap()));
+            let feeder =
+                Feeder::new(Arc::new(plan), Box::new(Three(0)), vec![giver], Arc::default(), Clock::start(), out);
+            let feeding = std::thread::spawn(move || feeder.work(|| {}));
+            let (mut paths, mut most) = (Vec::new(), 0);
+            while paths.len() < all.min(5000) {
+                match taker.take() {
+                    Taken::Batch(batch) => {
+                        let before = paths.len();
+                        for Part { arena, .. } in batch {
+                            paths.extend((0..arena.len()).map(|n| arena.wire(arena.item(n))[5]));
+                        }
+                        most = most.max(paths.len() - before);
+                    }
+                    Taken::NotYet => std::thread::yield_now(),
+                    Taken::Ended => break,
+                }
+            }
+            assert!(largest.contains(&most) && paths.len() >= all.min(5000), "{most}, {}", paths.len());
+            assert!(all == usize::MAX || paths.len() == all);
+            assert!(paths.iter().zip(b"123".iter().cycle()).all(|(a, b)| a == b), "in order, pass after pass");
+            drop(taker);
+            feeding.join().unwrap();
+        }
     }
 
     #[test]

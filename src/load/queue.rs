@@ -8,7 +8,7 @@
 use super::arena::{Arena, Item};
 use super::schedule::Pacer;
 use super::sessions::Sessions;
-use super::supply::{AHEAD, Batch, Taken, Taker};
+use super::supply::{AHEAD, Part, Taken, Taker};
 use super::{Overload, Plan};
 use crate::model::At;
 use std::collections::VecDeque;
@@ -71,8 +71,8 @@ pub(crate) struct Queue {
     limit: usize,
     /// None once there is no more to come, or no more wanted.
     supply: Option<Taker>,
-    upcoming: VecDeque<Batch>,
-    /// Index of the next request in the first batch of `upcoming`.
+    upcoming: VecDeque<Part>,
+    /// Index of the next request in the first of `upcoming`.
     next: usize,
     at_hand: usize,
     waiting: VecDeque<Ticket>,
@@ -165,8 +165,8 @@ impl Queue {
         }
         if self.due.is_none() || self.pacer.version_changed() {
             self.fill();
-            let batch = self.upcoming.front()?;
-            self.due = self.pacer.next_due(batch.base_ns + batch.arena.item(self.next).recorded_ns);
+            let part = self.upcoming.front()?;
+            self.due = self.pacer.next_due(part.base_ns + part.arena.item(self.next).recorded_ns);
         }
         self.due.filter(|due| self.end.is_none_or(|end| *due < end))
     }
@@ -242,9 +242,9 @@ impl Queue {
         }
         let mut skip = self.next;
         let mut count = 0;
-        for batch in &self.upcoming {
-            for n in std::mem::take(&mut skip)..batch.arena.len() {
-                let recorded_ns = batch.base_ns + batch.arena.item(n).recorded_ns;
+        for part in &self.upcoming {
+            for n in std::mem::take(&mut skip)..part.arena.len() {
+                let recorded_ns = part.base_ns + part.arena.item(n).recorded_ns;
                 count += u64::from(self.pacer.next_due(recorded_ns).is_some_and(|due| due < until));
             }
         }
@@ -266,14 +266,12 @@ impl Queue {
         if self.at_hand >= AT_HAND {
             return;
         }
-        while let Some(supply) = &self.supply {
+        for _ in 0..AHEAD {
+            let Some(supply) = &self.supply else { return };
             match if self.at_hand == 0 { supply.take() } else { supply.glance() } {
                 Taken::Batch(batch) => {
-                    self.at_hand += batch.arena.len();
-                    self.upcoming.push_back(batch);
-                    if self.upcoming.len() >= AHEAD {
-                        return;
-                    }
+                    self.at_hand += batch.iter().map(|part| part.arena.len()).sum::<usize>();
+                    self.upcoming.extend(batch);
                 }
                 Taken::NotYet => return,
                 Taken::Ended => self.supply = None,
@@ -285,8 +283,8 @@ impl Queue {
         if self.upcoming.is_empty() {
             self.fill();
         }
-        let batch = self.upcoming.front()?;
-        let ticket = Ticket { arena: batch.arena.clone(), n: self.next as u32, due };
+        let part = self.upcoming.front()?;
+        let ticket = Ticket { arena: part.arena.clone(), n: self.next as u32, due };
         self.next += 1;
         self.taken += 1;
         self.due = None;
@@ -294,7 +292,7 @@ impl Queue {
             self.pacer.taken();
         }
         self.at_hand -= 1;
-        if self.next == batch.arena.len() {
+        if self.next == part.arena.len() {
             self.upcoming.pop_front();
             self.next = 0;
         }
@@ -340,7 +338,7 @@ mod tests {
             };
             arena.push(&request, n * 1_000_000, &plan.rendering);
         }
-        assert!(give.give(Batch { arena: Arc::new(arena), base_ns: 0 }));
+        assert!(give.give(vec![Part { arena: Arc::new(arena), base_ns: 0 }]));
         (Queue::new(&plan, 0, take, At::START), give)
     }
 

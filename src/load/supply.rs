@@ -11,9 +11,12 @@ use std::sync::{Arc, Weak};
 /// Batches that may lie ready for a worker.
 pub(super) const AHEAD: usize = 16;
 
-/// Requests for one worker.
-#[derive(Debug)]
-pub(crate) struct Batch {
+/// Requests for one worker, which follow each other.
+pub(crate) type Batch = Vec<Part>;
+
+/// Rendered requests of one pass over the recording.
+#[derive(Clone, Debug)]
+pub(crate) struct Part {
     /// The rendered requests.
     pub(crate) arena: Arc<Arena>,
     /// Added to their recorded times: the length of the passes before this one, ns.
@@ -131,7 +134,7 @@ mod tests {
 
     #[test]
     fn the_bell_rings_for_who_found_nothing_and_at_the_end() {
-        let batch = || Batch { arena: Arc::default(), base_ns: 0 };
+        let batch = Batch::new;
         let bell = Arc::new(Doorbell::new().unwrap());
         let (give, take) = supply(bell.clone());
         assert!(give.give(batch()) && !rings(&bell), "nobody has asked");
@@ -147,7 +150,7 @@ mod tests {
 
     #[test]
     fn a_worker_that_takes_no_more_is_noticed() {
-        let batch = || Batch { arena: Arc::default(), base_ns: 0 };
+        let batch = Batch::new;
         let (give, take) = supply(Arc::new(Doorbell::new().unwrap()));
         for _ in 0..AHEAD {
             assert!(give.try_give(batch()).is_ok());

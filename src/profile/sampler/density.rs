@@ -6,11 +6,11 @@
 //!
 //! Must not: sample anybody but the thread that asks.
 
+use super::events::What;
+use crate::clock::{Clock, thread_cpu_ns};
 use perf_event::Builder;
-use perf_event::events::Software;
-use rustix::time::{ClockId, clock_gettime};
+use perf_event::events::{Hardware, Software};
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
 
 /// What the interrupts may take of a CPU by themselves, ns of a second: a thousandth.
 const SHARE_NS: u64 = 1_000_000;
@@ -19,18 +19,22 @@ const FACTORS: [(u64, u64); 2] = [(4, 1), (2, 1)];
 /// The same where even the last of them is too dear: the seconds before the key are kept more densely at any price.
 const LEAST: (u64, u64) = (5, 4);
 
-/// How often the measuring thread is interrupted, ns, and for how long it is watched: CPU time, and wall time
-/// at the most.
+/// How often the measuring thread is interrupted: each half of a millisecond, by cycles at 3 GHz.
 const PERIOD_NS: u64 = 500_000;
-const WATCHED: Duration = Duration::from_millis(6);
-const PATIENCE: Duration = Duration::from_millis(60);
+const PERIOD_CYCLES: u64 = 1_500_000;
+/// For how long it is watched: CPU time, and wall time at the most, ns.
+const WATCHED_NS: u64 = 6_000_000;
+const PATIENCE_NS: u64 = 250_000_000;
 /// Of the dozen interrupts the one that is taken for all, the dearest first. Before it may be what else took
 /// the CPU meanwhile: the scheduler's tick, another thread.
 const TYPICAL: usize = 5;
+/// No interrupt is so cheap, ns: there were not enough of them (perf_event_max_sample_rate), and what was seen is the loop.
+const LOOP_NS: u64 = 500;
 
 /// Samples per second and CPU that are taken and kept here for so many of the thin stream, which are fewer.
-pub fn dense_hz(thin_hz: u32) -> u32 {
-    affordable_hz(thin_hz, interrupt_ns())
+/// `event` is a plan's: `cycles` or `cpu-clock`.
+pub fn dense_hz(thin_hz: u32, event: &str) -> u32 {
+    affordable_hz(thin_hz, interrupt_ns(event))
 }
 
 /// The same where an interrupt costs so much; None where that is not known.
@@ -41,62 +45,50 @@ fn affordable_hz(thin_hz: u32, interrupt_ns: Option<u64>) -> u32 {
     u32::try_from(hz).unwrap_or(u32::MAX).max(thin_hz.saturating_add(1))
 }
 
-/// What a timer's interrupt takes from a thread that runs, ns: measured when first asked for, which takes 6 ms of
-/// CPU time. None where the kernel does not permit it, or something else had the CPU.
-pub fn interrupt_ns() -> Option<u64> {
-    static MEASURED: OnceLock<Option<u64>> = OnceLock::new();
-    *MEASURED.get_or_init(measure)
+/// What an event's interrupt takes from a thread that runs, ns: measured when first asked for, which takes 6 ms of
+/// CPU time. None where the kernel does not permit it, has no such event, or something else had the CPU.
+pub fn interrupt_ns(event: &str) -> Option<u64> {
+    static CLOCK: OnceLock<Option<u64>> = OnceLock::new();
+    static CYCLES: OnceLock<Option<u64>> = OnceLock::new();
+    match What::of(event) {
+        What::Cycles => {
+            *CYCLES.get_or_init(|| measure(Builder::new(Hardware::CPU_CYCLES).sample_period(PERIOD_CYCLES)))
+        }
+        _ => *CLOCK.get_or_init(|| measure(Builder::new(Software::CPU_CLOCK).sample_period(PERIOD_NS))),
+    }
 }
 
-fn measure() -> Option<u64> {
+fn measure(event: &mut Builder<'_>) -> Option<u64> {
     // Without a ring: nobody wants the samples. Only the user's, which needs the least rights
-    // (perf_event_paranoid 2); the timer interrupts all the same.
-    let mut timer = Builder::new(Software::CPU_CLOCK)
-        .observe_self()
-        .any_cpu()
-        .exclude_kernel(true)
-        .exclude_hv(true)
-        .sample_period(PERIOD_NS)
-        .build()
-        .ok()?;
-    timer.enable().ok()?;
-    let (began, began_cpu) = (Instant::now(), cpu_time());
-    let mut gaps = [Duration::ZERO; TYPICAL + 1];
-    let mut turn = 0u32;
-    let mut last = began;
+    // (perf_event_paranoid 2); it interrupts all the same.
+    let event = event.observe_self().any_cpu().exclude_kernel(true).exclude_hv(true);
+    let mut counter = event.build().ok()?;
+    counter.enable().ok()?;
+    let (clock, began_cpu) = (Clock::start(), thread_cpu_ns());
+    let mut gaps = [0; TYPICAL + 1];
     loop {
-        let now = Instant::now();
-        keep_largest(&mut gaps, now - last);
-        last = now;
-        turn = turn.wrapping_add(1);
-        if turn.is_multiple_of(1024) {
-            if cpu_time().saturating_sub(began_cpu) >= WATCHED {
-                break;
-            }
-            if began.elapsed() >= PATIENCE {
-                return None;
-            }
-            last = Instant::now(); // asking is no interrupt
+        let mut last = clock.now();
+        for _ in 0..1024 {
+            let now = clock.now();
+            keep_largest(&mut gaps, now.since_ns(last));
+            last = now;
+        }
+        if thread_cpu_ns().saturating_sub(began_cpu) >= WATCHED_NS {
+            return Some(gaps[TYPICAL]).filter(|ns| *ns > LOOP_NS);
+        }
+        if clock.now().0 >= PATIENCE_NS {
+            return None;
         }
     }
-    u64::try_from(gaps[TYPICAL].as_nanos()).ok()
 }
 
 /// Keeps the largest, the first of them the largest of all.
-fn keep_largest(gaps: &mut [Duration; TYPICAL + 1], gap: Duration) {
+fn keep_largest(gaps: &mut [u64; TYPICAL + 1], gap: u64) {
     let at = gaps.partition_point(|g| *g >= gap);
-    if let Some(behind) = gaps.get_mut(at..)
-        && !behind.is_empty()
-    {
-        behind.rotate_right(1);
-        behind[0] = gap;
+    if at < gaps.len() {
+        gaps[at..].rotate_right(1);
+        gaps[at] = gap;
     }
-}
-
-/// CPU time of this thread.
-fn cpu_time() -> Duration {
-    let t = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::new(t.tv_sec.unsigned_abs(), t.tv_nsec.unsigned_abs() as u32)
 }
 
 #[cfg(test)]
@@ -119,18 +111,16 @@ mod tests {
 
     #[test]
     fn the_largest_are_kept_in_order() {
-        let mut gaps = [Duration::ZERO; TYPICAL + 1];
-        for ns in [3, 9, 1, 7, 7, 2, 100, 5, 4, 8] {
-            keep_largest(&mut gaps, Duration::from_nanos(ns));
-        }
-        assert_eq!(gaps.map(|g| g.as_nanos()), [100, 9, 8, 7, 7, 5]);
+        let mut gaps = [0; TYPICAL + 1];
+        [3, 9, 1, 7, 7, 2, 100, 5, 4, 8].into_iter().for_each(|ns| keep_largest(&mut gaps, ns));
+        assert_eq!(gaps, [100, 9, 8, 7, 7, 5]);
     }
 
     #[test]
-    fn an_interrupt_takes_some_time_and_is_measured_once() {
-        if let Some(ns) = measure() {
-            assert!((100..5_000_000).contains(&ns), "{ns} ns");
-        }
-        assert_eq!(interrupt_ns(), interrupt_ns());
+    fn an_event_that_never_interrupts_tells_no_cost() {
+        // Once in an hour: only the loop is seen, and what else took the CPU less than six times.
+        let mut seldom = Builder::new(Software::CPU_CLOCK);
+        assert!(measure(seldom.sample_period(3_600_000_000_000)).is_none_or(|ns| ns > LOOP_NS));
+        assert!(measure(seldom.sample_period(PERIOD_NS)).is_none_or(|ns| ns > LOOP_NS));
     }
 }

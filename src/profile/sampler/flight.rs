@@ -250,8 +250,8 @@ impl Flight {
         self.send_thin();
         let around = &self.request.around;
         let plan = inspect_built_in(around).plan(around, &self.request.pids, self.request.want);
-        let dense_hz = dense_hz(self.request.hz.max(1));
         let opened = plan.and_then(|plan| {
+            let dense_hz = dense_hz(self.request.hz.max(1), plan.event);
             let (sampling, since) = match self.running.take() {
                 Some(Running { mut sampling, since, .. }) => {
                     sampling.reopen(&plan, dense_hz)?;
