@@ -182,8 +182,7 @@ impl Feeder {
         let kept = self.kept.take().unwrap_or_default();
         let workers = self.supplies.len();
         let (most, enough) = self.plan.requests.map_or((u64::MAX, KEPT_BATCH), |n| (n, BATCH));
-        let mut open = vec![Batch::new(); workers];
-        let mut requests = vec![0; workers];
+        let mut open: Vec<Batch> = (0..workers).map(|_| Batch::default()).collect();
         loop {
             let pass = self.dealt;
             for Kept { worker, before, arena } in &kept {
@@ -198,14 +197,10 @@ impl Feeder {
                 self.dealt += arena.len() as u64;
                 let turn = if self.plan.policy.sessions { 0 } else { (pass % workers as u64) as usize };
                 let to = (*worker + turn) % workers;
-                requests[to] += arena.len();
                 open[to].push(Part { arena, base_ns });
-                if requests[to] >= enough {
-                    // All at once: whose clients send little must not wait until they have sent as much.
-                    requests.fill(0);
-                    if self.send_all(&mut open).is_err() {
-                        return;
-                    }
+                // All at once: whose clients send little must not wait until they have sent as much.
+                if open[to].requests() >= enough && self.send_all(&mut open).is_err() {
+                    return;
                 }
             }
             if self.dealt >= most {
@@ -218,7 +213,7 @@ impl Feeder {
     }
 
     fn send_all(&mut self, open: &mut [Batch]) -> Result<(), Over> {
-        for (worker, batch) in open.iter_mut().enumerate().filter(|(_, b)| !b.is_empty()) {
+        for (worker, batch) in open.iter_mut().enumerate().filter(|(_, b)| b.requests() > 0) {
             self.send(worker, std::mem::take(batch))?;
         }
         Ok(())
@@ -234,7 +229,7 @@ impl Feeder {
                 self.kept = None;
             }
         }
-        self.send(worker, vec![Part { arena, base_ns }])
+        self.send(worker, Part { arena, base_ns }.into())
     }
 
     /// Hands a batch over, waiting while the worker has enough. On a schedule, requests are
@@ -263,8 +258,7 @@ impl Feeder {
                 return Err(Over);
             }
             // Each worker has sixteen as large, and needs 5 µs for a request at the least.
-            let requests: usize = batch.iter().map(|part| part.arena.len()).sum();
-            std::thread::sleep(Duration::from_micros(5 * requests as u64).clamp(LEAST_REST, MOST_REST));
+            std::thread::sleep(Duration::from_micros(5 * batch.requests() as u64).clamp(LEAST_REST, MOST_REST));
         }
     }
 
@@ -337,7 +331,7 @@ mod tests {
         let mut n = 0;
         while n < most {
             match taker.take() {
-                Taken::Batch(batch) => n += batch.iter().map(|part| part.arena.len()).sum::<usize>(),
+                Taken::Batch(batch) => n += batch.requests(),
                 Taken::NotYet => std::thread::yield_now(),
                 Taken::Ended => break,
             }
@@ -390,11 +384,10 @@ mod tests {
             while paths.len() < all.min(5000) {
                 match taker.take() {
                     Taken::Batch(batch) => {
-                        let before = paths.len();
-                        for Part { arena, .. } in batch {
+                        most = most.max(batch.requests());
+                        for Part { arena, .. } in batch.into_parts() {
                             paths.extend((0..arena.len()).map(|n| arena.wire(arena.item(n))[5]));
                         }
-                        most = most.max(paths.len() - before);
                     }
                     Taken::NotYet => std::thread::yield_now(),
                     Taken::Ended => break,

@@ -270,8 +270,8 @@ impl Queue {
             let Some(supply) = &self.supply else { return };
             match if self.at_hand == 0 { supply.take() } else { supply.glance() } {
                 Taken::Batch(batch) => {
-                    self.at_hand += batch.iter().map(|part| part.arena.len()).sum::<usize>();
-                    self.upcoming.extend(batch);
+                    self.at_hand += batch.requests();
+                    self.upcoming.extend(batch.into_parts());
                 }
                 Taken::NotYet => return,
                 Taken::Ended => self.supply = None,
@@ -338,7 +338,7 @@ mod tests {
             };
             arena.push(&request, n * 1_000_000, &plan.rendering);
         }
-        assert!(give.give(vec![Part { arena: Arc::new(arena), base_ns: 0 }]));
+        assert!(give.give(Part { arena: Arc::new(arena), base_ns: 0 }.into()));
         (Queue::new(&plan, 0, take, At::START), give)
     }
 

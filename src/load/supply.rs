@@ -12,15 +12,43 @@ use std::sync::{Arc, Weak};
 pub(super) const AHEAD: usize = 16;
 
 /// Requests for one worker, which follow each other.
-pub(crate) type Batch = Vec<Part>;
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    parts: Vec<Part>,
+    requests: usize,
+}
 
 /// Rendered requests of one pass over the recording.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Part {
     /// The rendered requests.
     pub(crate) arena: Arc<Arena>,
     /// Added to their recorded times: the length of the passes before this one, ns.
     pub(crate) base_ns: u64,
+}
+
+impl Batch {
+    /// Adds a part behind the others.
+    pub(super) fn push(&mut self, part: Part) {
+        self.requests += part.arena.len();
+        self.parts.push(part);
+    }
+
+    /// How many requests.
+    pub(crate) fn requests(&self) -> usize {
+        self.requests
+    }
+
+    /// The parts, in order.
+    pub(crate) fn into_parts(self) -> Vec<Part> {
+        self.parts
+    }
+}
+
+impl From<Part> for Batch {
+    fn from(part: Part) -> Batch {
+        Batch { requests: part.arena.len(), parts: vec![part] }
+    }
 }
 
 /// The feeder's end.
@@ -134,7 +162,7 @@ mod tests {
 
     #[test]
     fn the_bell_rings_for_who_found_nothing_and_at_the_end() {
-        let batch = Batch::new;
+        let batch = Batch::default;
         let bell = Arc::new(Doorbell::new().unwrap());
         let (give, take) = supply(bell.clone());
         assert!(give.give(batch()) && !rings(&bell), "nobody has asked");
@@ -150,7 +178,7 @@ mod tests {
 
     #[test]
     fn a_worker_that_takes_no_more_is_noticed() {
-        let batch = Batch::new;
+        let batch = Batch::default;
         let (give, take) = supply(Arc::new(Doorbell::new().unwrap()));
         for _ in 0..AHEAD {
             assert!(give.try_give(batch()).is_ok());
