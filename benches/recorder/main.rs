@@ -1,15 +1,18 @@
 //! What sampling all the time costs, on an nginx from idle to saturated, and what `--off-cpu` does besides.
 //!
-//! Run: `cargo bench --bench recorder` (behind `--`: `--pairs N`, 15; `--hz N`, 49; `--warm S`, how long each
-//! measure waits for what begins to have settled, 1.5; `--level saturated|idle|half|busy|pinned`, one of them).
+//! Run: `cargo bench --bench recorder` (behind `--`: `--pairs N`, 15; `--turns N`, pairs of the levels below
+//! `saturated`, 600; `--hz N`, 49; `--level saturated|idle|half|busy|pinned`, one of them).
 //! Machines are shared and noisy, so each measure with the recorder stands beside one without it, in turns,
-//! and the medians of the pairs' ratios are quoted with their quartiles. It fails when the recorder takes
-//! 2 % of the machine or more, or costs 2 % of the requests per second or more. What `--off-cpu` costs is not
-//! promised to be little but to be known: its pairs are with and without it, both with the recorder.
+//! and the medians of the pairs' ratios are quoted with their quartiles and how well they are known. It fails
+//! when the recorder takes 2 % of the machine or more, or costs 2 % of the requests per second or more. What
+//! `--off-cpu` costs is not promised to be little but to be known: its pairs are with and without it, both with
+//! the recorder.
 //!
-//! `saturated` is the program itself as a user runs it. The other levels have a client of ours, so that one run
-//! can be sampled and not: threads that wait for each answer, at which even `busy` leaves nginx a fifth of its
-//! CPU, and which the kernel's scheduler may place as it likes, but for `pinned`.
+//! `saturated` is the program itself as a user runs it, its start included. The other levels have a client of ours,
+//! sampled from within: threads that wait for each answer, at which even `busy` leaves nginx a fifth of its
+//! CPU, and which the kernel's scheduler may place as it likes, but for `pinned`. There the recorder is started once
+//! and its events are switched off and on, so that two turns of a tenth of a second make a pair; its thread, which is
+//! told by itself, works in both.
 //!
 //! CPU time is the kernel's own account in ns (schedstat): of nginx and the client for a request, which
 //! has the timer's interrupts and the walks over stacks in it, and of the recorder's thread. `of machine` is
@@ -21,6 +24,7 @@
 #[path = "../peers/nginx.rs"]
 mod nginx;
 mod saturated;
+mod switch;
 
 use perfbench::clock::Clock;
 use perfbench::model::{CaptureId, Event};
@@ -44,7 +48,12 @@ pub type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
 /// Of the machine, and of the requests per second.
 const PROMISED: f64 = 0.02;
-const MEASURED: Duration = Duration::from_millis(1000);
+/// A run with or without `--off-cpu`, and how long what begins may take to settle before.
+const RUN: Duration = Duration::from_millis(1000);
+const WARM: Duration = Duration::from_millis(1500);
+/// A turn with the recorder's events on or off, and what passes before it is measured.
+const TURN: Duration = Duration::from_millis(100);
+const SETTLED: Duration = Duration::from_millis(10);
 
 /// The level at which perfbench itself is the load.
 const SATURATED: &str = "saturated";
@@ -69,8 +78,9 @@ const LEVELS: &[Level] = &[
 /// What the bench was asked for.
 struct Options {
     pairs: usize,
+    /// Pairs of turns.
+    turns: usize,
     hz: u32,
-    warm: Duration,
     level: Option<String>,
 }
 
@@ -141,7 +151,11 @@ impl Bench<'_> {
         std::thread::sleep(Duration::from_millis(300));
         let [low, per_sample, high] = ns_per_sample(&client, self.worker)?.map(|ns| ns.max(0.0));
         client.end();
-        println!("a client of threads that wait for each answer, {} s a run", MEASURED.as_secs_f64());
+        println!(
+            "a client of threads that wait for each answer, {} pairs of turns of {} s",
+            self.options.turns,
+            TURN.as_secs_f64()
+        );
         println!(
             "kernel: {:.1} µs a sample ({:.1}–{:.1}), by CPU a request with and without 3000 Hz",
             per_sample / 1e3,
@@ -149,28 +163,47 @@ impl Bench<'_> {
             high / 1e3
         );
         println!(
-            "level   requests/s  CPU a request         thread     kernel     of machine  requests/s            moves/s"
+            "level   requests/s  CPU a request         thread     kernel     of machine  requests/s            known to   moves/s"
         );
         println!(
-            "                    with/without          of machine of machine             with/without          without, with"
+            "                    with/without          of machine of machine             with/without                     without, with"
         );
         let mut broken = Vec::new();
         for &level in levels {
             let Level { name, pause_us, .. } = *level;
             let client = Client::start(self.port, level, self.worker)?;
-            let ways = [Way::Nothing, Way::Recorder { hz: self.options.hz }];
-            let Ratios { cost, rate, thread, per_s, moves, .. } = Ratios::of(self, &client, ways)?;
+            let recording = Recording::start(Way::Recorder { hz: self.options.hz });
+            std::thread::sleep(WARM);
+            recording.check()?;
+            let switch = switch::Switch::of_this_process()?;
+            let turn = |is_on: bool| {
+                switch.set(is_on)?;
+                std::thread::sleep(SETTLED);
+                let before = switch.count()?;
+                let run = measure(&client, self.worker, Some(&recording), TURN)?;
+                if (switch.count()? != before) != is_on {
+                    return Err("the events were not switched".into());
+                }
+                Ok(run)
+            };
+            let before_ns = thread_cpu(recording.thread)?;
+            let Ratios { cost, rate, known_to, per_s, moves, .. } = Ratios::of(self.options.turns, self.cpus, turn)?;
+            // What it does in a turn without samples it does for those of the turn before.
+            let on_ns = ((TURN + SETTLED) * self.options.turns as u32).as_nanos() as f64;
+            let thread = (thread_cpu(recording.thread)? - before_ns) as f64 / on_ns / self.cpus;
+            recording.end()?;
             client.end();
             // Every CPU takes the timer's interrupt, busy or not.
             let kernel = f64::from(self.sampled_hz) * per_sample / 1e9;
-            let machine = thread[1] + kernel;
+            let machine = thread + kernel;
             println!(
-                "{name:<6} {per_s:>10.0}   {:<20} {:>8.3} % {:>8.3} % {:>8.3} %   {:<20}  {:.0}, {:.0}",
+                "{name:<6} {per_s:>10.0}   {:<20} {:>8.3} % {:>8.3} % {:>8.3} %   {:<20}  {:>5.2} %    {:.0}, {:.0}",
                 shown(cost),
-                thread[1] * 100.0,
+                thread * 100.0,
                 kernel * 100.0,
                 machine * 100.0,
                 shown(rate),
+                known_to * 100.0,
                 moves[0],
                 moves[1],
             );
@@ -195,8 +228,16 @@ impl Bench<'_> {
         for &level in levels.iter().filter(|l| !l.is_pinned) {
             let client = Client::start(self.port, level, self.worker)?;
             let hz = self.options.hz;
-            let ways = [Way::Recorder { hz }, Way::OffCpu { hz, worker: self.worker }];
-            let r = Ratios::of(self, &client, ways)?;
+            let turn = |is_watched: bool| {
+                let watched = Way::OffCpu { hz, worker: self.worker };
+                let recording = Recording::start(if is_watched { watched } else { Way::Recorder { hz } });
+                std::thread::sleep(WARM);
+                recording.check()?;
+                let run = measure(&client, self.worker, Some(&recording), RUN)?;
+                recording.end()?;
+                Ok(run)
+            };
+            let r = Ratios::of(self.options.pairs, self.cpus, turn)?;
             client.end();
             let more_us = r.per_switch.map(|ns| ns / 1e3);
             println!(
@@ -215,14 +256,14 @@ impl Bench<'_> {
 }
 
 fn options() -> Outcome<Options> {
-    let mut o = Options { pairs: 15, hz: 49, warm: Duration::from_millis(1500), level: None };
+    let mut o = Options { pairs: 15, turns: 600, hz: 49, level: None };
     let mut words = std::env::args().skip(1).filter(|w| w != "--bench");
     while let Some(word) = words.next() {
         let value = words.next().ok_or_else(|| format!("{word} needs a value"))?;
         match word.as_str() {
             "--pairs" => o.pairs = value.parse()?,
             "--hz" => o.hz = value.parse()?,
-            "--warm" => o.warm = Duration::try_from_secs_f64(value.parse()?)?,
+            "--turns" => o.turns = value.parse()?,
             "--level" => o.level = Some(value),
             _ => return Err(format!("{word} is not an option of this bench").into()),
         }
@@ -237,6 +278,8 @@ fn options() -> Outcome<Options> {
 struct Ratios {
     cost: [f64; 3],
     rate: [f64; 3],
+    /// The standard error of the rate's median.
+    known_to: f64,
     /// The added thread, of the machine.
     thread: [f64; 3],
     /// CPU time in ns that each switch of nginx and the client cost more.
@@ -249,17 +292,13 @@ struct Ratios {
 }
 
 impl Ratios {
-    fn of(bench: &Bench<'_>, client: &Client, ways: [Way; 2]) -> Outcome<Ratios> {
-        let Bench { options: o, worker, cpus, .. } = *bench;
-        std::thread::sleep(Duration::from_millis(300));
+    /// `turn` makes one run, with what is compared or without.
+    fn of(pairs: usize, cpus: f64, mut turn: impl FnMut(bool) -> Outcome<Run>) -> Outcome<Ratios> {
         let mut all: [Vec<f64>; 8] = std::array::from_fn(|_| Vec::new());
-        for pair in 0..o.pairs {
+        for pair in 0..pairs {
             let mut runs = [None, None];
-            for n in if pair % 2 == 0 { [1, 0] } else { [0, 1] } {
-                let recording = Recording::start(ways[n]);
-                std::thread::sleep(o.warm);
-                runs[n] = Some(measure(client, worker, Some(&recording))?);
-                recording.end()?;
+            for is_with in if pair % 2 == 0 { [true, false] } else { [false, true] } {
+                runs[usize::from(is_with)] = Some(turn(is_with)?);
             }
             let [Some(without), Some(with)] = runs else { unreachable!("both were run") };
             let more_ns = (with.ns_per_request() - without.ns_per_request()) * with.requests as f64;
@@ -277,14 +316,15 @@ impl Ratios {
         }
         let [cost, rate, thread, per_switch, per_s, switches, still, moved] = all.map(|mut all| quartiles(&mut all));
         let moves = [still[1], moved[1]];
-        Ok(Ratios { cost, rate, thread, per_switch, per_s: per_s[1], switches_per_s: switches[1], moves })
+        // Of a normal distribution's median, its deviation taken from the quartiles.
+        let known_to = (rate[2] - rate[0]) / 1.349 * 1.2533 / (pairs as f64).sqrt();
+        Ok(Ratios { cost, rate, known_to, thread, per_switch, per_s: per_s[1], switches_per_s: switches[1], moves })
     }
 }
 
 /// What watches meanwhile.
 #[derive(Clone, Copy)]
 enum Way {
-    Nothing,
     Recorder {
         hz: u32,
     },
@@ -301,21 +341,18 @@ struct Recording {
     off_cpu: Option<OffCpu>,
     reader: Option<JoinHandle<Option<String>>>,
     /// The thread whose CPU time is told.
-    thread: Option<&'static str>,
+    thread: &'static str,
 }
 
 impl Recording {
     fn start(way: Way) -> Recording {
         let (out, events): (_, Receiver<Event>) = sync_channel(1024);
         let (hz, thread) = match way {
-            Way::Nothing => (None, None),
-            Way::Recorder { hz } => (Some(hz), Some("recorder")),
-            Way::OffCpu { hz, .. } => (Some(hz), Some("off-cpu")),
+            Way::Recorder { hz } => (hz, "recorder"),
+            Way::OffCpu { hz, .. } => (hz, "off-cpu"),
         };
-        let recorder = hz.map(|hz| {
-            let request = RecorderRequest { hz, want: Want::AllCpus, ..RecorderRequest::new(vec![]) };
-            record(request, Clock::start(), out.clone())
-        });
+        let request = RecorderRequest { hz, want: Want::AllCpus, ..RecorderRequest::new(vec![]) };
+        let recorder = Some(record(request, Clock::start(), out.clone()));
         let off_cpu = match way {
             Way::OffCpu { worker, .. } => {
                 let pids = vec![worker.unsigned_abs(), std::process::id()];
@@ -329,6 +366,13 @@ impl Recording {
             faults.reduce(|first, _| first)
         });
         Recording { recorder, off_cpu, reader: Some(reader), thread }
+    }
+
+    fn check(&self) -> Outcome<()> {
+        if self.recorder.as_ref().is_some_and(Recorder::is_sampling) {
+            return Ok(());
+        }
+        Err("the recorder does not sample here: see `perfbench doctor`".into())
     }
 
     fn end(mut self) -> Outcome<()> {
@@ -367,21 +411,18 @@ impl Run {
     }
 }
 
-fn measure(client: &Client, worker: i32, recording: Option<&Recording>) -> Outcome<Run> {
-    if recording.and_then(|r| r.recorder.as_ref()).is_some_and(|r| !r.is_sampling()) {
-        return Err("the recorder does not sample here: see `perfbench doctor`".into());
-    }
+fn measure(client: &Client, worker: i32, recording: Option<&Recording>, time: Duration) -> Outcome<Run> {
     let mut watched: Vec<String> = client.tids.iter().map(|tid| format!("/proc/self/task/{tid}")).collect();
     watched.push(format!("/proc/{worker}"));
     let read = || -> Outcome<[u64; 5]> {
         let cpu_ns: u64 = watched.iter().map(|folder| cpu_of(folder)).sum::<Outcome<u64>>()?;
         let switches: u64 = watched.iter().map(|folder| switches_of(folder)).sum::<Outcome<u64>>()?;
         let moves: u64 = watched.iter().map(|folder| moves_of(folder)).sum();
-        let thread_ns = recording.and_then(|r| r.thread).map_or(Ok(0), thread_cpu)?;
+        let thread_ns = recording.map_or(Ok(0), |r| thread_cpu(r.thread))?;
         Ok([client.requests.load(Ordering::Relaxed), cpu_ns, thread_ns, switches, moves])
     };
     let (before, began) = (read()?, Instant::now());
-    std::thread::sleep(MEASURED);
+    std::thread::sleep(time);
     let (after, wall) = (read()?, began.elapsed().as_secs_f64());
     let [requests, cpu_ns, thread_ns, switches, moves] = std::array::from_fn(|n| after[n] - before[n]);
     Ok(Run { requests, cpu_ns, thread_ns, switches, moves, wall })
@@ -452,7 +493,7 @@ fn ns_per_sample(client: &Client, worker: i32) -> Outcome<[f64; 3]> {
                 events.recv()?; // it samples
             }
             std::thread::sleep(Duration::from_millis(200));
-            runs[usize::from(with)] = measure(client, worker, None)?.ns_per_request();
+            runs[usize::from(with)] = measure(client, worker, None, RUN)?.ns_per_request();
             drop(capture);
         }
         costs.push((1.0 - runs[0] / runs[1]) / f64::from(hz) * 1e9);
