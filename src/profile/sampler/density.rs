@@ -17,7 +17,7 @@ const SHARE_NS: u64 = 1_000_000;
 /// How many samples are taken for so many that are sent, the dearest first.
 const FACTORS: [(u64, u64); 2] = [(4, 1), (2, 1)];
 /// The same where even the last of them is too dear: the seconds before the key are kept more densely at any price.
-const LEAST: (u64, u64) = (5, 4);
+const LEAST: (u64, u64) = (11, 10);
 
 /// How often the measuring thread is interrupted: each half of a millisecond, by cycles at 3 GHz.
 const PERIOD_NS: u64 = 500_000;
@@ -98,15 +98,15 @@ mod tests {
     #[test]
     fn what_is_kept_is_denser_than_what_is_sent_at_any_price() {
         let at = |interrupt_ns| [0, 1, 2, 49, 99, 1000, u32::MAX].map(|hz| affordable_hz(hz, interrupt_ns));
-        assert_eq!(at(None), [1, 2, 3, 61, 123, 1250, u32::MAX]);
+        assert_eq!(at(None), [1, 2, 3, 53, 108, 1100, u32::MAX]);
         assert_eq!(at(Some(u64::MAX)), at(None));
         assert_eq!(at(Some(0)), [1, 4, 8, 196, 396, 4000, u32::MAX]);
         // 196 × 5.1 µs and 98 × 10.2 µs are a thousandth of a second.
         assert_eq!(
             [2_000, 5_102, 5_103, 10_204, 10_205, 18_000].map(|ns| affordable_hz(49, Some(ns))),
-            [196, 196, 98, 98, 61, 61]
+            [196, 196, 98, 98, 53, 53]
         );
-        assert_eq!([400, 1_000, 2_000].map(|ns| affordable_hz(499, Some(ns))), [1996, 998, 623]);
+        assert_eq!([400, 1_000, 2_000].map(|ns| affordable_hz(499, Some(ns))), [1996, 998, 548]);
     }
 
     #[test]
