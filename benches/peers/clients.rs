@@ -1,7 +1,7 @@
-//! The clients that are compared: how each is run, and what its run came to.
+//! The clients that are compared: how each is run, and how many requests it says it has sent.
 //!
 //! Client CPU is user + system of the process with all its threads as the kernel accounts it to
-//! its parent (proc_pid_stat(5), cutime and cstime), which for perfbench includes reading,
+//! its parent (getrusage(2), RUSAGE_CHILDREN), which for perfbench includes reading,
 //! rendering, sampling the host and recording.
 //!
 //! Must not: judge.
@@ -10,15 +10,15 @@ use super::nginx::Nginx;
 use super::{Case, Options, Outcome};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 /// What one run of a client came to.
 #[derive(Clone, Copy)]
 pub struct Run {
     /// Requests answered.
     pub requests: f64,
-    /// Length of the run.
-    pub wall_s: f64,
+    /// How long it had its turns.
+    pub active_s: f64,
     /// CPU time of the client.
     pub cpu_s: f64,
 }
@@ -40,6 +40,8 @@ pub struct Job<'a> {
     pub nginx: &'a Nginx,
     /// Where files may be put.
     pub folder: &'a Path,
+    /// Clients that take turns.
+    pub clients: usize,
 }
 
 impl Job<'_> {
@@ -50,6 +52,11 @@ impl Job<'_> {
             format!("http://127.0.0.1:{}", self.nginx.port)
         }
     }
+
+    /// How long each runs with the turns of the others, so that its own are as long as was asked for.
+    fn duration(&self) -> String {
+        format!("{}s", self.options.seconds as usize * self.clients)
+    }
 }
 
 /// A client.
@@ -58,16 +65,29 @@ pub struct Client {
     pub name: &'static str,
     /// What a system needs for it.
     pub program: &'static str,
-    /// Runs it.
-    pub run: fn(&Job<'_>) -> Outcome<Run>,
+    /// How it is run.
+    pub command: fn(&Job<'_>) -> Outcome<Command>,
+    /// How many requests were answered, by what it wrote.
+    pub requests: fn(&str) -> Outcome<f64>,
 }
 
-static WRK_LOG: Client = Client { name: "wrk, the log", program: "wrk", run: |job| wrk(job, true) };
-static WRK_ONE: Client = Client { name: "wrk, one request", program: "wrk", run: |job| wrk(job, false) };
-static OHA: Client = Client { name: "oha, the URLs", program: "oha", run: oha };
-static LOG: Client = Client { name: "perfbench, the log", program: "perfbench", run: |job| perfbench(job, None) };
-static URLS: Client =
-    Client { name: "perfbench, the URLs", program: "perfbench", run: |job| perfbench(job, Some(urls(job)?)) };
+static WRK_LOG: Client =
+    Client { name: "wrk, the log", program: "wrk", command: |job| Ok(wrk(job, true)), requests: told_by_wrk };
+static WRK_ONE: Client =
+    Client { name: "wrk, one request", program: "wrk", command: |job| Ok(wrk(job, false)), requests: told_by_wrk };
+static OHA: Client = Client { name: "oha, the URLs", program: "oha", command: oha, requests: told_by_oha };
+static LOG: Client = Client {
+    name: "perfbench, the log",
+    program: "perfbench",
+    command: |job| Ok(perfbench(job, &job.options.log, "log")),
+    requests: told_by_perfbench,
+};
+static URLS: Client = Client {
+    name: "perfbench, the URLs",
+    program: "perfbench",
+    command: |job| Ok(perfbench(job, &urls(job)?, "urls")),
+    requests: told_by_perfbench,
+};
 
 /// Ours, and what it is compared with.
 pub struct Pair {
@@ -86,38 +106,24 @@ pub static PAIRS: &[Pair] = &[
     Pair { ours: &LOG, theirs: &OHA, is_promised: true },
 ];
 
-/// The CPU time of all ended children so far, seconds.
-fn children_cpu_s() -> Outcome<f64> {
-    let stat = std::fs::read_to_string("/proc/self/stat")?;
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or("").split_whitespace().collect();
-    let ticks = fields[13].parse::<f64>()? + fields[14].parse::<f64>()?;
-    Ok(ticks / rustix::param::clock_ticks_per_second() as f64)
-}
-
-fn timed(command: &mut Command) -> Outcome<(String, f64)> {
-    let before = children_cpu_s()?;
-    let out = command.stdin(Stdio::null()).stderr(Stdio::piped()).output()?;
-    if !out.status.success() {
-        return Err(format!("{command:?}: {}", String::from_utf8_lossy(&out.stderr)).into());
-    }
-    Ok((String::from_utf8_lossy(&out.stdout).into_owned(), children_cpu_s()? - before))
-}
-
-fn wrk(job: &Job<'_>, log: bool) -> Outcome<Run> {
+fn wrk(job: &Job<'_>, log: bool) -> Command {
     let mut command = Command::new("wrk");
     command.args(["-t1", "--timeout", "10s", "-c"]).arg(job.case.connections.to_string());
-    command.arg("-d").arg(format!("{}s", job.options.seconds));
+    command.arg("-d").arg(job.duration());
     if log {
         command.arg("-s").arg(job.folder.join(if job.case.close { "close.lua" } else { "keep.lua" }));
     }
     if job.case.close {
         command.args(["-H", "Connection: close"]);
     }
-    let (out, cpu_s) = timed(command.arg(job.url()))?;
-    // "  123456 requests in 5.10s, 30.10MB read"
+    command.arg(job.url());
+    command
+}
+
+/// "  123456 requests in 5.10s, 30.10MB read"
+fn told_by_wrk(out: &str) -> Outcome<f64> {
     let line = out.lines().find(|l| l.contains(" requests in ")).ok_or(format!("wrk said: {out}"))?;
-    let words: Vec<&str> = line.split_whitespace().collect();
-    Ok(Run { requests: words[0].parse()?, wall_s: words[3].trim_end_matches("s,").parse()?, cpu_s })
+    Ok(line.split_whitespace().next().unwrap_or("").parse()?)
 }
 
 /// The log's URLs, a line each.
@@ -131,10 +137,10 @@ fn urls(job: &Job<'_>) -> Outcome<PathBuf> {
     Ok(urls)
 }
 
-fn oha(job: &Job<'_>) -> Outcome<Run> {
+fn oha(job: &Job<'_>) -> Outcome<Command> {
     let mut command = Command::new("oha");
     command.args(["--no-tui", "--output-format", "json", "--wait-ongoing-requests-after-deadline"]);
-    command.arg("-c").arg(job.case.connections.to_string()).arg("-z").arg(format!("{}s", job.options.seconds));
+    command.arg("-c").arg(job.case.connections.to_string()).arg("-z").arg(job.duration());
     if job.case.close {
         command.arg("--disable-keepalive");
     }
@@ -143,35 +149,39 @@ fn oha(job: &Job<'_>) -> Outcome<Run> {
     }
     // One thread, as the others have: its default is one for each CPU, and nginx needs the other.
     command.env("TOKIO_WORKER_THREADS", "1").arg("--urls-from-file").arg(urls(job)?);
-    let (out, cpu_s) = timed(&mut command)?;
-    let report: serde_json::Value = serde_json::from_str(&out)?;
-    let statuses = report["statusCodeDistribution"].as_object().ok_or("oha told no statuses")?;
-    let requests = statuses.values().filter_map(serde_json::Value::as_f64).sum();
-    let wall_s = report["summary"]["total"].as_f64().ok_or("oha told no time")?;
-    Ok(Run { requests, wall_s, cpu_s })
+    Ok(command)
 }
 
-/// With the log, or the URLs alone.
-fn perfbench(job: &Job<'_>, urls: Option<PathBuf>) -> Outcome<Run> {
+fn told_by_oha(out: &str) -> Outcome<f64> {
+    let report: serde_json::Value = serde_json::from_str(out)?;
+    let statuses = report["statusCodeDistribution"].as_object().ok_or("oha told no statuses")?;
+    Ok(statuses.values().filter_map(serde_json::Value::as_f64).sum())
+}
+
+/// With what is replayed; `name`: of its session.
+fn perfbench(job: &Job<'_>, replayed: &Path, name: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_perfbench"));
-    command.arg(job.url()).arg("--replay").arg(urls.as_ref().unwrap_or(&job.options.log));
+    command.arg(job.url()).arg("--replay").arg(replayed);
     command.args(["--methods", "GET", "--threads", "1", "--json", "--overwrite", "--connections"]);
-    command.arg(job.case.connections.to_string()).arg("--duration").arg(format!("{}s", job.options.seconds));
+    command.arg(job.case.connections.to_string()).arg("--duration").arg(job.duration());
     // The others profile nothing. What sampling costs is measured by itself: `cargo bench --bench recorder`.
-    command.arg("--no-profile").arg("--record").arg(job.folder.join("s.perfbench"));
+    command.arg("--no-profile").arg("--record").arg(job.folder.join(format!("{name}.perfbench")));
     if job.case.close {
         command.args(["--connection", "close"]);
     }
     if job.case.tls {
         command.arg("--insecure");
     }
-    let (out, cpu_s) = timed(&mut command)?;
-    let report: serde_json::Value = serde_json::from_str(&out)?;
+    command
+}
+
+fn told_by_perfbench(out: &str) -> Outcome<f64> {
+    let report: serde_json::Value = serde_json::from_str(out)?;
     let number = |path: &str| report.pointer(path).and_then(serde_json::Value::as_f64).ok_or(format!("no {path}"));
     if number("/requests/failed")? > 0.0 {
         return Err(format!("requests failed: {}", report["outcomes"]).into());
     }
-    Ok(Run { requests: number("/requests/completed")?, wall_s: number("/duration_s")?, cpu_s })
+    Ok(number("/requests/completed")?)
 }
 
 /// wrk sends the same requests, in the log's order: path and the recorded header fields, made

@@ -1,7 +1,7 @@
 //! Requests per client-CPU-second: perfbench, recording, against wrk and oha at the same nginx.
 //!
-//! Machines are shared and noisy, so the clients run in turns, another order every round, and
-//! only the median of the rounds' ratios with its spread is quoted.
+//! Machines are shared and noisy, so the clients run in turns of a second, another one first every round,
+//! and only the median of the rounds' ratios with its spread is quoted.
 //!
 //! Two kinds of wrk: with the same requests out of the log, by a Lua script, and plain, with one
 //! fixed request and no script, which is the least a client can do. oha sends the log's URLs and can't send
@@ -13,6 +13,7 @@
 
 mod clients;
 mod nginx;
+mod turns;
 
 use clients::{Client, Job, PAIRS, Pair, Run};
 use std::error::Error;
@@ -68,14 +69,13 @@ fn main() -> Outcome<()> {
     );
     let mut broken = Vec::new();
     for case in CASES.iter().filter(|c| o.case.as_ref().is_none_or(|name| name == c.name)) {
-        broken.extend(compare(&Job { options: &o, case, nginx: &nginx, folder: folder.path() })?);
+        broken.extend(compare(&o, case, &nginx, folder.path())?);
     }
     if broken.is_empty() { Ok(()) } else { Err(broken.join("; ").into()) }
 }
 
 /// Runs one case; tells which promises it broke.
-fn compare(job: &Job<'_>) -> Outcome<Vec<String>> {
-    let case = job.case;
+fn compare(options: &Options, case: &Case, nginx: &nginx::Nginx, folder: &Path) -> Outcome<Vec<String>> {
     println!("\n{}: {} connections{}", case.name, case.connections, if case.tls { ", TLS" } else { "" });
     let pairs: Vec<&Pair> = PAIRS.iter().filter(|p| is_there(p.theirs.program)).collect();
     for missing in PAIRS.iter().filter(|p| p.is_promised && !is_there(p.theirs.program)) {
@@ -87,22 +87,23 @@ fn compare(job: &Job<'_>) -> Outcome<Vec<String>> {
             all.push(client);
         }
     }
+    let job = &Job { options, case, nginx, folder, clients: all.len() };
     let place = |client: &Client| all.iter().position(|c| c.name == client.name).unwrap_or(0);
     print!("| round |");
     all.iter().for_each(|c| print!(" {} /s | per CPU-s |", c.name));
     println!("{}", pairs.iter().map(|p| format!(" {} / {} |", p.ours.name, p.theirs.name)).collect::<String>());
     println!("|---:|{}", "---:|".repeat(2 * all.len() + pairs.len()));
     let mut ratios: Vec<Vec<f64>> = vec![Vec::new(); pairs.len()];
-    for round in 0..job.options.pairs {
-        let mut runs: Vec<Option<Run>> = vec![None; all.len()];
-        // Another order every time, so that a drift of the machine favours nobody.
-        for turn in 0..all.len() {
-            let n = (turn + round) % all.len();
-            runs[n] = Some((all[n].run)(job)?);
-        }
-        let runs: Vec<Run> = runs.into_iter().flatten().collect();
+    for round in 0..options.pairs {
+        let commands = all.iter().map(|c| (c.command)(job)).collect::<Outcome<_>>()?;
+        // Another one first every time.
+        let ended = turns::in_turns(commands, round)?;
+        let run = |(client, e): (&&Client, &turns::Ended)| -> Outcome<Run> {
+            Ok(Run { requests: (client.requests)(&e.out)?, active_s: e.active_s, cpu_s: e.cpu_s })
+        };
+        let runs: Vec<Run> = all.iter().zip(&ended).map(run).collect::<Outcome<_>>()?;
         print!("| {} |", round + 1);
-        runs.iter().for_each(|r| print!(" {:.0} | {:.0} |", r.requests / r.wall_s, r.per_cpu_s()));
+        runs.iter().for_each(|r| print!(" {:.0} | {:.0} |", r.requests / r.active_s, r.per_cpu_s()));
         for (pair, ratios) in pairs.iter().zip(&mut ratios) {
             ratios.push(runs[place(pair.ours)].per_cpu_s() / runs[place(pair.theirs)].per_cpu_s());
             print!(" {:.3} |", ratios[round]);

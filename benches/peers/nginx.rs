@@ -1,5 +1,5 @@
 //! The target of the comparison: nginx with one worker, plain and TLS, that answers everything
-//! with the same 200 bytes.
+//! with the same 200 bytes, but `/status` with its own counts.
 //!
 //! Must not: be the bottleneck of nothing: it is one process on one core, which is the point.
 
@@ -33,6 +33,7 @@ impl Nginx {
                  http {{ access_log off; keepalive_requests 1000000000; keepalive_timeout 600s;\n\
                  server {{ listen 127.0.0.1:{port} backlog=32768; listen 127.0.0.1:{tls_port} ssl backlog=32768;\n\
                  ssl_certificate cert.pem; ssl_certificate_key key.pem;\n\
+                 location = /status {{ stub_status; }}\n\
                  location / {{ return 200 \"{}\"; }} }} }}\n",
                 "x".repeat(200)
             ),

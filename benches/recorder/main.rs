@@ -1,18 +1,17 @@
 //! What sampling all the time costs, on an nginx from idle to saturated, and what `--off-cpu` does besides.
 //!
-//! Run: `cargo bench --bench recorder` (behind `--`: `--pairs N`, 15; `--turns N`, pairs of the levels below
-//! `saturated`, 600; `--hz N`, 49; `--level saturated|idle|half|busy|pinned`, one of them).
-//! Machines are shared and noisy, so each measure with the recorder stands beside one without it, in turns,
-//! and the medians of the pairs' ratios are quoted with their quartiles and how well they are known. It fails
-//! when the recorder takes 2 % of the machine or more, or costs 2 % of the requests per second or more. What
-//! `--off-cpu` costs is not promised to be little but to be known: its pairs are with and without it, both with
-//! the recorder.
+//! Run: `cargo bench --bench recorder` (behind `--`: `--turns N`, pairs with the recorder and without, 600;
+//! `--pairs N`, those with `--off-cpu`, 15; `--hz N`, 49; `--level saturated|idle|half|busy|pinned`, one of them).
+//! Machines are shared and noisy: the recorder is started once and its events are switched off and on, two turns of
+//! a tenth of a second make a pair, and the medians of the pairs' ratios are quoted with their quartiles and how well
+//! they are known. It fails when the recorder takes 2 % of the machine or more, or costs 2 % of the requests per
+//! second or more. What `--off-cpu` costs is not promised to be little but to be known: its pairs are with and
+//! without it, both with the recorder.
 //!
-//! `saturated` is the program itself as a user runs it, its start included. The other levels have a client of ours,
+//! `saturated` is the program itself as a user runs it. The other levels have a client of ours,
 //! sampled from within: threads that wait for each answer, at which even `busy` leaves nginx a fifth of its
-//! CPU, and which the kernel's scheduler may place as it likes, but for `pinned`. There the recorder is started once
-//! and its events are switched off and on, so that two turns of a tenth of a second make a pair; its thread, which is
-//! told by itself, works in both.
+//! CPU, and which the kernel's scheduler may place as it likes, but for `pinned`. The recorder's thread works in
+//! turns of both kinds; what it takes is told by itself.
 //!
 //! CPU time is the kernel's own account in ns (schedstat): of nginx and the client for a request, which
 //! has the timer's interrupts and the walks over stacks in it, and of the recorder's thread. `of machine` is
@@ -51,9 +50,8 @@ const PROMISED: f64 = 0.02;
 /// A run with or without `--off-cpu`, and how long what begins may take to settle before.
 const RUN: Duration = Duration::from_millis(1000);
 const WARM: Duration = Duration::from_millis(1500);
-/// A turn with the recorder's events on or off, and what passes before it is measured.
+/// A turn with the recorder's events on or off.
 const TURN: Duration = Duration::from_millis(100);
-const SETTLED: Duration = Duration::from_millis(10);
 
 /// The level at which perfbench itself is the load.
 const SATURATED: &str = "saturated";
@@ -126,20 +124,19 @@ struct Bench<'a> {
 impl Bench<'_> {
     /// perfbench itself as the load; tells which promise it broke.
     fn saturated(&self, folder: &Path) -> Outcome<Option<String>> {
-        let run = saturated::Load { hz: self.options.hz, port: self.port, worker: self.worker, folder };
-        let mut found: [Vec<f64>; 4] = Default::default();
-        for pair in 0..self.options.pairs {
-            let first = pair % 2 == 0;
-            let runs = [run.measure(first)?, run.measure(!first)?];
-            let [with, without] = if first { [&runs[0], &runs[1]] } else { [&runs[1], &runs[0]] };
-            let values =
-                [with.per_s / without.per_s, with.cpu_us / without.cpu_us, without.per_s, without.nginx_share * 100.0];
-            found.iter_mut().zip(values).for_each(|(all, value)| all.push(value));
-        }
-        let [rate, cost, per_s, share] = found.map(|mut all| quartiles(&mut all));
-        println!("perfbench itself, 50 connections, {} s a run, with and without --no-profile", saturated::SECONDS);
-        println!("{SATURATED}: {:.0} requests/s, nginx has {:.0} % of a CPU without", per_s[1], share[1]);
-        println!("requests/s with/without {}, CPU a request of both {}", shown(rate), shown(cost));
+        let mut load = saturated::Load::start(self.options.hz, self.port, self.worker, folder)?;
+        let switch = switch::Switch::of(load.pid())?;
+        let turn = |is_on: bool| switch.turn(is_on, || load.measure(TURN));
+        let Ratios { cost, rate, known_to, per_s, .. } = Ratios::of(self.options.turns, self.cpus, turn)?;
+        load.end()?;
+        println!("perfbench itself, 50 connections, {} pairs of turns of {} s", self.options.turns, TURN.as_secs_f64());
+        println!("{SATURATED}: {per_s:.0} requests/s without");
+        println!(
+            "requests/s with/without {}, known to {:.2} %; CPU a request of both {}",
+            shown(rate),
+            known_to * 100.0,
+            shown(cost)
+        );
         let lost = 1.0 - rate[1];
         Ok((lost >= PROMISED).then(|| format!("{SATURATED}: {:.2} % of the requests per second", lost * 100.0)))
     }
@@ -175,21 +172,12 @@ impl Bench<'_> {
             let recording = Recording::start(Way::Recorder { hz: self.options.hz });
             std::thread::sleep(WARM);
             recording.check()?;
-            let switch = switch::Switch::of_this_process()?;
-            let turn = |is_on: bool| {
-                switch.set(is_on)?;
-                std::thread::sleep(SETTLED);
-                let before = switch.count()?;
-                let run = measure(&client, self.worker, Some(&recording), TURN)?;
-                if (switch.count()? != before) != is_on {
-                    return Err("the events were not switched".into());
-                }
-                Ok(run)
-            };
+            let switch = switch::Switch::of(rustix::process::getpid())?;
+            let turn = |is_on: bool| switch.turn(is_on, || measure(&client, self.worker, Some(&recording), TURN));
             let before_ns = thread_cpu(recording.thread)?;
             let Ratios { cost, rate, known_to, per_s, moves, .. } = Ratios::of(self.options.turns, self.cpus, turn)?;
             // What it does in a turn without samples it does for those of the turn before.
-            let on_ns = ((TURN + SETTLED) * self.options.turns as u32).as_nanos() as f64;
+            let on_ns = ((TURN + switch::SETTLED) * self.options.turns as u32).as_nanos() as f64;
             let thread = (thread_cpu(recording.thread)? - before_ns) as f64 / on_ns / self.cpus;
             recording.end()?;
             client.end();
@@ -392,7 +380,8 @@ impl Drop for Recording {
 }
 
 /// One run.
-struct Run {
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Run {
     requests: u64,
     cpu_ns: u64,
     thread_ns: u64,

@@ -1,67 +1,101 @@
-//! perfbench itself as the load: a closed loop that leaves nginx no CPU, with and without `--no-profile`.
+//! perfbench itself as the load: a closed loop that leaves nginx no CPU.
 //!
 //! Must not: leave loopback.
 
-use crate::{Outcome, cpu_of};
+use crate::{Outcome, Run, cpu_of};
+use rustix::process::{Pid, Signal, kill_process};
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
-/// Length of a run; naming everything for the first time is in it.
-pub const SECONDS: u32 = 8;
+/// What it needs for its start.
+const START: Duration = Duration::from_secs(4);
 
-/// What runs have in common.
-pub struct Load<'a> {
-    /// Samples per second and CPU that are sent.
-    pub hz: u32,
+/// A run under way, recording and profiling.
+pub struct Load {
+    child: Child,
+    /// Answers with how many requests it has had.
+    status: TcpStream,
     /// nginx's.
-    pub port: u16,
-    /// nginx's worker.
-    pub worker: i32,
-    /// For the session.
-    pub folder: &'a Path,
+    worker: i32,
 }
 
-/// One run.
-pub struct Run {
-    pub per_s: f64,
-    /// CPU time of perfbench and of nginx's worker a request, µs.
-    pub cpu_us: f64,
-    /// How much of one CPU nginx's worker had.
-    pub nginx_share: f64,
-}
-
-impl Load<'_> {
-    pub fn measure(&self, is_profiled: bool) -> Outcome<Run> {
+impl Load {
+    /// `hz`: samples per second and CPU that are sent; `folder`: for the session.
+    pub fn start(hz: u32, port: u16, worker: i32, folder: &Path) -> Outcome<Load> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_perfbench"));
-        command.arg(format!("http://127.0.0.1:{}/", self.port)).args(["--connections", "50", "--threads", "1"]);
+        command.arg(format!("http://127.0.0.1:{port}/")).args(["--connections", "50", "--threads", "1"]);
         command.args([
             "--replay",
             concat!(env!("CARGO_MANIFEST_DIR"), "/assets/demo/access.log.gz"),
             "--methods",
             "GET",
         ]);
-        command.args(["--json", "--overwrite", "--duration"]).arg(format!("{SECONDS}s"));
-        command.arg("--record").arg(self.folder.join("s.perfbench"));
-        if is_profiled {
-            command.arg("--profile-hz").arg(self.hz.to_string());
-        } else {
-            command.arg("--no-profile");
+        // Ended when there were turns enough; within an hour whatever happens.
+        command.args(["--json", "--overwrite", "--duration", "1h", "--profile-hz"]).arg(hz.to_string());
+        command.arg("--record").arg(folder.join("s.perfbench"));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let load = Load { child: command.spawn()?, status: TcpStream::connect(("127.0.0.1", port))?, worker };
+        std::thread::sleep(START);
+        Ok(load)
+    }
+
+    pub fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    /// What happens in so much time; CPU time is that of nginx's worker and of all of perfbench.
+    pub fn measure(&mut self, time: Duration) -> Outcome<Run> {
+        let (before, began) = (self.read()?, Instant::now());
+        std::thread::sleep(time);
+        let (after, wall) = (self.read()?, began.elapsed().as_secs_f64());
+        Ok(Run { requests: after.0 - before.0, cpu_ns: after.1 - before.1, wall, ..Run::default() })
+    }
+
+    fn read(&mut self) -> Outcome<(u64, u64)> {
+        let requests = self.requests()?;
+        let mut cpu_ns = cpu_of(&format!("/proc/{}", self.worker))?;
+        for task in std::fs::read_dir(format!("/proc/{}/task", self.pid()))? {
+            // A thread that has ended meanwhile had little.
+            cpu_ns += cpu_of(&task?.path().to_string_lossy()).unwrap_or(0);
         }
-        let nginx = format!("/proc/{}", self.worker);
-        let (before, began) = (cpu_of(&nginx)?, Instant::now());
-        let out = command.stdin(Stdio::null()).output()?;
-        let (nginx_ns, wall_s) = ((cpu_of(&nginx)? - before) as f64, began.elapsed().as_secs_f64());
-        if !out.status.success() {
-            return Err(format!("{command:?}: {}", String::from_utf8_lossy(&out.stderr)).into());
-        }
-        let report: serde_json::Value = serde_json::from_slice(&out.stdout)?;
+        Ok((requests, cpu_ns))
+    }
+
+    /// By nginx's own count (ngx_http_stub_status_module).
+    fn requests(&mut self) -> Outcome<u64> {
+        self.status.write_all(b"GET /status HTTP/1.1\r\nHost: x\r\n\r\n")?;
+        let mut buffer = [0; 4096];
+        let n = self.status.read(&mut buffer)?;
+        let text = String::from_utf8_lossy(&buffer[..n]);
+        // "server accepts handled requests", and below it the three numbers.
+        let counts = text.lines().skip_while(|l| !l.contains("handled requests")).nth(1);
+        let last = counts.and_then(|l| l.split_whitespace().nth(2)).ok_or(format!("nginx said: {text}"))?;
+        Ok(last.parse()?)
+    }
+
+    /// Ends it as Ctrl-C does; an error where requests failed.
+    pub fn end(mut self) -> Outcome<()> {
+        kill_process(self.pid(), Signal::INT)?;
+        let mut out = String::new();
+        self.child.stdout.take().ok_or("no output")?.read_to_string(&mut out)?;
+        self.child.wait()?;
+        let report: serde_json::Value = serde_json::from_str(&out)?;
         let number = |path: &str| report.pointer(path).and_then(serde_json::Value::as_f64).ok_or(format!("no {path}"));
-        let completed = number("/requests/completed")?;
-        if number("/requests/failed")? > 0.0 || completed == 0.0 {
+        if number("/requests/failed")? > 0.0 || number("/requests/completed")? == 0.0 {
             return Err(format!("requests failed: {}", report["outcomes"]).into());
         }
-        let cpu_us = number("/client/process_cpu_us_per_request")? + nginx_ns / 1e3 / completed;
-        Ok(Run { per_s: completed / number("/duration_s")?, cpu_us, nginx_share: nginx_ns / 1e9 / wall_s })
+        Ok(())
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
     }
 }

@@ -1,0 +1,116 @@
+//! Runs programs in turns of a second: one goes on while the others are stopped, so that what else the machine does
+//! for longer than that meets all of them alike.
+//!
+//! Must not: know what the programs do.
+
+use crate::Outcome;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fd::OwnedFd;
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
+use std::fs::File;
+use std::io::{Read as _, Seek as _};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+/// Not shorter: what a program does each half second falls due once in every turn, however short that is.
+const TURN: Duration = Duration::from_secs(1);
+
+/// What became of a program.
+pub struct Ended {
+    /// What it wrote to its standard output.
+    pub out: String,
+    /// How long it was not stopped.
+    pub active_s: f64,
+    /// Its CPU time, user and system, all threads.
+    pub cpu_s: f64,
+}
+
+/// Runs all of them to their ends; by their place in `commands`, the first to begin being `first`.
+pub fn in_turns(mut commands: Vec<Command>, first: usize) -> Outcome<Vec<Ended>> {
+    let count = commands.len();
+    let mut all: Vec<Running> = commands.iter_mut().map(Running::begin_stopped).collect::<Outcome<_>>()?;
+    let mut n = first;
+    while all.iter().any(|r| r.ended.is_none()) {
+        let running = &mut all[n % count];
+        if running.ended.is_none() {
+            running.go_on()?;
+        }
+        n += 1;
+    }
+    all.into_iter().map(Running::into_ended).collect()
+}
+
+/// A program between its turns.
+struct Running {
+    shown: String,
+    child: Child,
+    pid: Pid,
+    /// Readable once it has ended (pidfd_open(2)).
+    end: OwnedFd,
+    out: File,
+    err: File,
+    active: Duration,
+    ended: Option<(ExitStatus, f64)>,
+}
+
+impl Running {
+    /// Starts it and stops it as soon as that is possible: what it did meanwhile is part of its run.
+    fn begin_stopped(command: &mut Command) -> Outcome<Running> {
+        // Files, not pipes: nobody reads while they run.
+        let (out, err) = (tempfile::tempfile()?, tempfile::tempfile()?);
+        let shown = format!("{command:?}");
+        command.stdin(Stdio::null()).stdout(out.try_clone()?).stderr(err.try_clone()?);
+        let began = Instant::now();
+        let child = command.spawn().map_err(|e| format!("{shown}: {e}"))?;
+        let pid = Pid::from_child(&child);
+        let end = pidfd_open(pid, PidfdFlags::empty())?;
+        kill_process(pid, Signal::STOP)?;
+        Ok(Running { shown, child, pid, end, out, err, active: began.elapsed(), ended: None })
+    }
+
+    fn go_on(&mut self) -> Outcome<()> {
+        let began = Instant::now();
+        kill_process(self.pid, Signal::CONT)?;
+        let turn = Timespec::try_from(TURN)?;
+        poll(&mut [PollFd::new(&self.end, PollFlags::IN)], Some(&turn))?;
+        self.active += began.elapsed();
+        let before_s = children_cpu_s()?;
+        match self.child.try_wait()? {
+            // Only now is its time among that of ended children.
+            Some(status) => self.ended = Some((status, children_cpu_s()? - before_s)),
+            None => kill_process(self.pid, Signal::STOP)?,
+        }
+        Ok(())
+    }
+
+    fn into_ended(mut self) -> Outcome<Ended> {
+        let text = |file: &mut File| -> Outcome<String> {
+            let mut bytes = Vec::new();
+            file.rewind()?;
+            file.read_to_end(&mut bytes)?;
+            Ok(String::from_utf8_lossy(&bytes).into_owned())
+        };
+        let (status, cpu_s) = self.ended.take().ok_or("it has not ended")?;
+        if !status.success() {
+            return Err(format!("{}: {}", self.shown, text(&mut self.err)?).into());
+        }
+        Ok(Ended { out: text(&mut self.out)?, active_s: self.active.as_secs_f64(), cpu_s })
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Only what was given up on: a stopped one would stay.
+        if matches!(self.child.try_wait(), Ok(None)) {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+/// The CPU time of all ended children so far, seconds.
+fn children_cpu_s() -> Outcome<f64> {
+    let usage = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_CHILDREN)?;
+    let seconds = |t: nix::sys::time::TimeVal| t.tv_sec() as f64 + t.tv_usec() as f64 / 1e6;
+    Ok(seconds(usage.user_time()) + seconds(usage.system_time()))
+}
