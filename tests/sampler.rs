@@ -403,8 +403,15 @@ fn the_thin_stream_stands_for_the_same_time_as_the_dense_one() {
     if !permits(&[], Want::AllCpus) {
         return;
     }
+    // As many as are cheap here, and as many as were asked for.
+    [None, Some(250)].into_iter().for_each(|dense_hz| thin_and_dense_agree(dense_hz, burn.pid()));
+}
+
+fn thin_and_dense_agree(dense_hz: Option<u32>, burning: u32) {
     let clock = Clock::start();
-    let (recorder, events) = recorder(&clock, vec![], Want::AllCpus);
+    let (send, events) = sync_channel(1024);
+    let request = RecorderRequest { want: Want::AllCpus, dense_hz, ..RecorderRequest::new(vec![]) };
+    let recorder = record(request, clock.clone(), send);
     let mut sent = Sent::default();
     std::thread::sleep(Duration::from_millis(3000));
     recorder.capture(CaptureId(1), Duration::from_secs(30), Duration::ZERO);
@@ -428,10 +435,12 @@ fn the_thin_stream_stands_for_the_same_time_as_the_dense_one() {
         CaptureState::Sampling { hz, .. } if s.0 == CaptureId(1) => Some(f64::from(*hz)),
         _ => None,
     });
-    let times = hz.expect("a capture that sampled") / f64::from(most_hz().min(49));
+    let hz = hz.expect("a capture that sampled");
+    assert!(dense_hz.is_none_or(|asked| hz == f64::from(asked.min(most_hz()))), "{hz} Hz");
+    let times = hz / f64::from(most_hz().min(49));
     let ratio = rows(&sent.dense) / rows(&sent.thin).max(1.0);
     assert!((0.86..1.17).contains(&(ratio / times)), "{ratio} dense ones for one, not {times}");
-    let shares = [&sent.thin, &sent.dense].map(|s| share(&Sent::folded(s), burn.pid(), "burn_inner"));
+    let shares = [&sent.thin, &sent.dense].map(|s| share(&Sent::folded(s), burning, "burn_inner"));
     assert!(shares.iter().all(|s| *s > 0.8), "{shares:?}");
 }
 

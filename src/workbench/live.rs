@@ -44,6 +44,8 @@ pub struct Profiling {
     pub captures: Vec<(At, Duration)>,
     /// Samples per second and CPU of captures that the flight recorder does not serve.
     pub hz: u32,
+    /// Samples per second and CPU that the flight recorder keeps for captures; `None` for as many as are cheap.
+    pub dense_hz: Option<u32>,
     /// How long a capture by a condition is, before it and after it.
     pub length: Duration,
     /// Samples per second and CPU of the flight recorder; `None` for none.
@@ -58,11 +60,17 @@ pub struct Profiling {
     pub off_cpu: Option<Duration>,
 }
 
+impl Profiling {
+    /// The default of [`Profiling::hz`].
+    pub const HZ: u32 = 99;
+}
+
 impl Default for Profiling {
     fn default() -> Profiling {
         Profiling {
             captures: Vec::new(),
-            hz: 99,
+            hz: Profiling::HZ,
+            dense_hz: None,
             length: Duration::from_secs(5),
             recorder_hz: None,
             source: Source::Auto,
@@ -114,7 +122,8 @@ impl Live {
         let recorder = parts.profiling.recorder_hz.map(|hz| {
             let ordinary = RecorderRequest::new(pids.clone());
             let keep = ordinary.keep.max(parts.profiling.length);
-            profile::record(RecorderRequest { hz, keep, ..ordinary }, parts.clock.clone(), channel.0.clone())
+            let request = RecorderRequest { hz, dense_hz: parts.profiling.dense_hz, keep, ..ordinary };
+            profile::record(request, parts.clock.clone(), channel.0.clone())
         });
         let off_cpu = parts.profiling.off_cpu.map(|least| {
             let ordinary = OffCpuRequest::new(pids.clone());

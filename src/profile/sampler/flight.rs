@@ -251,7 +251,8 @@ impl Flight {
         let around = &self.request.around;
         let plan = inspect_built_in(around).plan(around, &self.request.pids, self.request.want);
         let opened = plan.and_then(|plan| {
-            let dense_hz = dense_hz(self.request.hz.max(1), plan.event);
+            let thin_hz = self.request.hz.max(1);
+            let dense_hz = self.request.dense_hz.unwrap_or_else(|| dense_hz(thin_hz, plan.event)).max(thin_hz);
             let (sampling, since) = match self.running.take() {
                 Some(Running { mut sampling, since, .. }) => {
                     sampling.reopen(&plan, dense_hz)?;

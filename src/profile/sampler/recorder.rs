@@ -18,6 +18,9 @@ use std::time::Duration;
 pub struct RecorderRequest {
     /// Samples per second and CPU of the thin stream; 49 is out of step with what runs every 10 or 20 ms.
     pub hz: u32,
+    /// Samples per second and CPU that are taken and kept for captures, never fewer than `hz`; `None` for as many as
+    /// are cheap here.
+    pub dense_hz: Option<u32>,
     /// How much is kept densely.
     pub keep: Duration,
     /// The target's processes on this machine; perhaps none.
@@ -32,7 +35,7 @@ impl RecorderRequest {
     /// The ordinary one: 49 Hz, 30 s kept, as much as is permitted.
     pub fn new(pids: Vec<u32>) -> RecorderRequest {
         let (keep, around) = (Duration::from_secs(30), Surroundings::here());
-        RecorderRequest { hz: 49, keep, pids, want: Want::Widest, around }
+        RecorderRequest { hz: 49, dense_hz: None, keep, pids, want: Want::Widest, around }
     }
 }
 
