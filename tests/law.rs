@@ -75,7 +75,7 @@ fn a_live_run_and_its_session_are_the_same_timeline() {
     };
     let run = Run::start(plan, Box::new(Log::of(gets(20))), &clock, &channel.0).unwrap();
     let captures = vec![(At(100_000_000), Duration::from_millis(300))];
-    let profiling = Profiling { captures, hz: 49, ..Profiling::default() };
+    let profiling = Profiling { captures, capture_hz: Some(49), ..Profiling::default() };
     let parts = LiveParts { clock, run, watch, profiling, control: Control::none() };
     let mut feed = Live::new(parts, channel);
     let mut marked = false;

@@ -30,8 +30,9 @@ pub(super) struct ProfileArgs {
     /// of each stack, which takes perf and kilobytes a sample
     #[arg(long, value_enum, default_value = "fp", help_heading = "Profile")]
     pub(super) call_graph: CallGraphName,
-    /// Samples per second and CPU of captures, also of what was before the key, for which as many are taken all
-    /// the time. Without it 99 by perf, and else as many as cost next to nothing here: 53, 98 or 196
+    /// Samples per second and CPU of captures; also of what was before the key, so as many are then taken all the
+    /// time. Without it as many as interrupts here are cheap (53, 98 or 196 for 49), and 99 by perf or with
+    /// --no-profile
     #[arg(long, value_name = "HZ", value_parser = clap::value_parser!(u32).range(1..=10_000), help_heading = "Profile")]
     pub(super) capture_hz: Option<u32>,
     /// How much a capture keeps of what was before the key was pressed, and of what comes after
@@ -85,8 +86,7 @@ impl ProfileArgs {
         }
         Ok(Profiling {
             captures: self.capture.iter().map(|(at, length)| (At::START + *at, *length)).collect(),
-            hz: self.capture_hz.unwrap_or(Profiling::HZ),
-            dense_hz: self.capture_hz,
+            capture_hz: self.capture_hz,
             length: self.capture_length,
             recorder_hz: (!self.no_profile).then_some(self.profile_hz),
             source: match self.profiler {

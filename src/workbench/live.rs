@@ -42,10 +42,9 @@ pub struct LiveParts {
 pub struct Profiling {
     /// Captures to take by themselves: when, and how long.
     pub captures: Vec<(At, Duration)>,
-    /// Samples per second and CPU of captures that the flight recorder does not serve.
-    pub hz: u32,
-    /// Samples per second and CPU that the flight recorder keeps for captures; `None` for as many as are cheap.
-    pub dense_hz: Option<u32>,
+    /// Samples per second and CPU of captures. `None`: as many as are cheap where the flight recorder serves
+    /// them, else [`CaptureRequest`]'s.
+    pub capture_hz: Option<u32>,
     /// How long a capture by a condition is, before it and after it.
     pub length: Duration,
     /// Samples per second and CPU of the flight recorder; `None` for none.
@@ -60,17 +59,11 @@ pub struct Profiling {
     pub off_cpu: Option<Duration>,
 }
 
-impl Profiling {
-    /// The default of [`Profiling::hz`].
-    pub const HZ: u32 = 99;
-}
-
 impl Default for Profiling {
     fn default() -> Profiling {
         Profiling {
             captures: Vec::new(),
-            hz: Profiling::HZ,
-            dense_hz: None,
+            capture_hz: None,
             length: Duration::from_secs(5),
             recorder_hz: None,
             source: Source::Auto,
@@ -122,7 +115,7 @@ impl Live {
         let recorder = parts.profiling.recorder_hz.map(|hz| {
             let ordinary = RecorderRequest::new(pids.clone());
             let keep = ordinary.keep.max(parts.profiling.length);
-            let request = RecorderRequest { hz, dense_hz: parts.profiling.dense_hz, keep, ..ordinary };
+            let request = RecorderRequest { hz, dense_hz: parts.profiling.capture_hz, keep, ..ordinary };
             profile::record(request, parts.clock.clone(), channel.0.clone())
         });
         let off_cpu = parts.profiling.off_cpu.map(|least| {
@@ -164,7 +157,7 @@ impl Live {
         let fetch = self.profiling.served.as_ref();
         let fetch = fetch.map(|server| server.fetch(id, length, self.clock.clone(), self.sender.clone()));
         self.fetches.extend(fetch);
-        let Profiling { hz, source, call_graph, .. } = self.profiling;
+        let Profiling { capture_hz, source, call_graph, .. } = self.profiling;
         let can_serve = source != Source::Perf && call_graph == CallGraph::FramePointers;
         if let Some(recorder) = self.recorder.as_ref().filter(|r| can_serve && r.is_sampling()) {
             recorder.capture(id, before, length);
@@ -173,7 +166,8 @@ impl Live {
         }
         self.off_cpu.iter().for_each(|o| o.capture(id, Duration::ZERO, length));
         let pids = self.watch.as_ref().map(Watch::target_pids).unwrap_or_default();
-        let request = CaptureRequest { hz, source, call_graph, ..CaptureRequest::new(id, length, pids) };
+        let ordinary = CaptureRequest::new(id, length, pids);
+        let request = CaptureRequest { hz: capture_hz.unwrap_or(ordinary.hz), source, call_graph, ..ordinary };
         self.captures.push(profile::start(request, self.clock.clone(), self.sender.clone()));
         Ok(())
     }
