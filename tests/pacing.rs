@@ -164,7 +164,8 @@ fn the_highest_rate_is_searched_for_in_probes_that_are_recorded() {
     });
     let words = ["--find-max", "errors<5%,p99<10s", "--rate", "60", "--find-max-probe", "1s"];
     let words = [&words[..], &["--find-max-precision", "50%"]].concat();
-    let report = run(&server, &gets(3), &words);
+    let bench = Bench::new();
+    let report = bench.run(&server.url(), &gets(3), &words.join(" "));
     let found = &report.json["find_max"];
     let probes = found["probes"].as_array().unwrap();
     assert!(probes.len() >= 2, "{found}");
@@ -179,6 +180,21 @@ fn the_highest_rate_is_searched_for_in_probes_that_are_recorded() {
     assert_eq!(found["result"].as_str().unwrap(), report.text("ended"));
     assert_eq!(marks(&report, "phase").len(), probes.len());
     assert_eq!(marks(&report, "verdict").len(), probes.len());
+    // What a probe was judged by is told with it: whole ticks of its second but for the first fifth.
+    for p in probes {
+        let [at, from, to] = ["at_s", "judged_from_s", "judged_to_s"].map(|name| p[name].as_f64().unwrap());
+        assert!(from >= at + 0.199 && to <= at + 1.001 && to - from > 0.55, "{p}");
+        let ended = p["completed"].as_u64().unwrap() + p["failed"].as_u64().unwrap();
+        assert_eq!(p["response_time_us"]["count"], ended, "{p}");
+        if p["verdict"] == "kept" {
+            assert!(ended as f64 > p["rate_per_s"].as_f64().unwrap() * (to - from) * 0.5, "{p}");
+        }
+    }
+    let session = bench.path("s.perfbench").display().to_string();
+    let text = Running::start(bench.command(&["report", &session])).end().stdout;
+    let at_found = found["rate_per_s"].as_f64().map(|rate| format!("\nat {rate}/s, from "));
+    assert_eq!(text.matches("\nresponse time ").count(), 1 + usize::from(at_found.is_some()), "{text}");
+    assert!(at_found.is_none_or(|title| text.contains(&title)) && text.contains("\nat all rates that were tried\n"));
 }
 
 /// An own log as a source of requests.

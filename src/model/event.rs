@@ -111,6 +111,9 @@ pub struct LoadPlan {
     /// The objective that mode `find-max` keeps.
     #[serde(default)]
     pub find_max: Option<String>,
+    /// Length of each probe of mode `find-max`, ns.
+    #[serde(default)]
+    pub probe_ns: Option<u64>,
 }
 
 /// The machine a session was made on.

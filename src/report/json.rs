@@ -118,16 +118,26 @@ fn unrounded(x: f64) -> f64 {
 fn find_max(t: &Timeline, objective: &str) -> Value {
     let probes = Probe::all(t);
     let found = Found::of(&probes);
+    let probe_ns = t.opening().load.probe_ns;
     json!({
         "objective": objective,
         "rate_per_s": found.per_s,
         "not_at_per_s": found.not_at,
         "limited_by_client": found.by_client,
         "result": found.line(objective),
-        "probes": probes.iter().map(|p| json!({
-            "at_s": seconds(p.span.from), "for_s": round(p.span.secs()), "rate_per_s": p.per_s,
-            "verdict": p.verdict.as_ref().map(|(v, _)| v.name()), "why": p.verdict.as_ref().map(|(_, why)| why),
-        })).collect::<Vec<_>>(),
+        "probes": probes.iter().map(|p| {
+            let judged = probe_ns.filter(|_| p.verdict.is_some()).map(|ns| Probe::judged(p.span.from, ns));
+            let sum = judged.map(|span| t.load().sum(span));
+            json!({
+                "at_s": seconds(p.span.from), "for_s": round(p.span.secs()), "rate_per_s": p.per_s,
+                "verdict": p.verdict.as_ref().map(|(v, _)| v.name()), "why": p.verdict.as_ref().map(|(_, why)| why),
+                "judged_from_s": judged.map(|span| seconds(span.from)), "judged_to_s": judged.map(|span| seconds(span.to)),
+                "offered": sum.as_ref().map(|s| s.offered), "completed": sum.as_ref().map(|s| s.completed),
+                "failed": sum.as_ref().map(|s| s.failed),
+                "response_time_us": sum.as_ref().map(|s| quantiles(&s.response)),
+                "send_lag_us": sum.as_ref().map(|s| quantiles(&s.lag)),
+            })
+        }).collect::<Vec<_>>(),
     })
 }
 

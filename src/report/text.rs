@@ -3,7 +3,7 @@
 //!
 //! Must not: show text from outside uncleaned.
 
-use crate::model::{CaptureId, CaptureState, Finding, LoadPlan, Metric, Phase, Quantiles, Severity, clean};
+use crate::model::{CaptureId, CaptureState, Finding, LoadPlan, Metric, Phase, Quantiles, Severity, Span, clean};
 use crate::timeline::steer::{Found, Probe};
 use crate::timeline::{Timeline, objective};
 use std::fmt::Write as _;
@@ -171,7 +171,21 @@ fn load(t: &Timeline, out: &mut String) {
 }
 
 fn latency(t: &Timeline, out: &mut String) {
-    let s = t.load().sum(t.whole());
+    if t.opening().load.find_max.is_none() {
+        return times(t, t.whole(), out);
+    }
+    // Times at many rates are no distribution of any of them.
+    let found = Found::of(&Probe::all(t));
+    if let (Some(per_s), Some(span)) = (found.per_s, found.judged(t)) {
+        line!(out, "\nat {per_s}/s, from {} to {}", span.from, span.to);
+        times(t, span, out);
+    }
+    line!(out, "\nat all rates that were tried");
+    times(t, t.whole(), out);
+}
+
+fn times(t: &Timeline, span: Span, out: &mut String) {
+    let s = t.load().sum(span);
     line!(out, "\n{:<16} {:>10} {:>10} {:>10} {:>10} {:>10} {:>10}", "", "mean", "p50", "p90", "p99", "p99.9", "max");
     let mut row = |name: &str, q: &Quantiles| {
         if q.count > 0 {

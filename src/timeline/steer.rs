@@ -5,7 +5,7 @@
 //! Must not: steer.
 
 use super::Timeline;
-use crate::model::{At, Mark, MarkKind, Span};
+use crate::model::{At, Interval, Mark, MarkKind, Span};
 
 /// The label of the mark when the load is paused.
 pub const PAUSED: &str = "paused";
@@ -119,6 +119,9 @@ impl Verdict {
     }
 }
 
+/// Share of a probe that is not judged: connections open, caches warm up, what waited drains.
+const WARM_UP: f64 = 0.2;
+
 /// One rate tried in the search for the highest.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Probe {
@@ -141,6 +144,15 @@ impl Probe {
     /// The label of the mark at its end.
     pub fn verdict_label(number: u32, per_s: f64, verdict: &Verdict, why: &str) -> String {
         format!("{} {}: {why}", Probe::label(number, per_s), verdict.name())
+    }
+
+    /// The stretch that is judged of a probe of `probe_ns` that began at an instant: whole ticks
+    /// behind its warm-up.
+    pub fn judged(since: At, probe_ns: u64) -> Span {
+        let tick = Interval::TICK_NS;
+        let warm = (probe_ns as f64 * WARM_UP) as u64;
+        let from = At(since.0.saturating_add(warm).div_ceil(tick) * tick);
+        Span { from, to: At(since.0.saturating_add(probe_ns) / tick * tick).max(from) }
     }
 
     /// The probes of a session.
@@ -183,6 +195,8 @@ impl Probe {
 pub struct Found {
     /// The highest rate that kept the objective, requests per second; `None`: none did.
     pub per_s: Option<f64>,
+    /// When the probe began that it was found by.
+    pub since: Option<At>,
     /// The lowest rate above it that did not.
     pub not_at: Option<f64>,
     /// Whether it was the load client that could not offer that one.
@@ -196,22 +210,30 @@ pub struct Found {
 impl Found {
     /// From the probes: of a rate that was tried again, the last verdict counts.
     pub fn of(probes: &[Probe]) -> Found {
-        let mut last: Vec<(f64, &Verdict)> = Vec::new();
+        let mut last: Vec<(&Probe, &Verdict)> = Vec::new();
         for p in probes {
             let Some((verdict, _)) = &p.verdict else { continue };
-            last.retain(|(per_s, _)| *per_s != p.per_s);
-            last.push((p.per_s, verdict));
+            last.retain(|(before, _)| before.per_s != p.per_s);
+            last.push((p, verdict));
         }
-        let kept = last.iter().filter(|(_, v)| **v == Verdict::Kept).map(|(r, _)| *r).reduce(f64::max);
-        let above = last.iter().filter(|(r, v)| **v != Verdict::Kept && kept.is_none_or(|k| *r > k));
-        let broken = above.min_by(|a, b| a.0.total_cmp(&b.0));
+        let by_rate = |a: &&(&Probe, &Verdict), b: &&(&Probe, &Verdict)| a.0.per_s.total_cmp(&b.0.per_s);
+        let kept = last.iter().filter(|(_, v)| **v == Verdict::Kept).max_by(by_rate).map(|(p, _)| *p);
+        let above = last.iter().filter(|(p, v)| **v != Verdict::Kept && kept.is_none_or(|k| p.per_s > k.per_s));
+        let broken = above.min_by(by_rate);
         Found {
-            per_s: kept,
-            not_at: broken.map(|(r, _)| *r),
+            per_s: kept.map(|p| p.per_s),
+            since: kept.map(|p| p.span.from),
+            not_at: broken.map(|(p, _)| p.per_s),
             by_client: broken.is_some_and(|(_, v)| **v == Verdict::ByClient),
             probes: probes.iter().filter(|p| p.verdict.is_some()).count(),
             late: probes.iter().filter(|p| matches!(p.verdict, Some((Verdict::ByClient, _)))).count(),
         }
+    }
+
+    /// The stretch by which the highest rate was judged; `None` when there is none, or the session
+    /// does not say how long its probes were.
+    pub fn judged(&self, t: &Timeline) -> Option<Span> {
+        Some(Probe::judged(self.since?, t.opening().load.probe_ns?))
     }
 
     /// In one line.
@@ -289,7 +311,8 @@ mod tests {
         assert_eq!(found[3].verdict, Some((Verdict::ByClient, "p99 3.00 ms: fine".into())));
         assert_eq!((found[1].span.secs(), found[5].verdict.clone()), (9.0, None));
         let end = Found::of(&found);
-        assert_eq!(end, Found { per_s: Some(300.0), not_at: Some(400.0), by_client: true, probes: 5, late: 1 });
+        let since = Some(At(40_000_000_000));
+        assert_eq!(end, Found { per_s: Some(300.0), since, not_at: Some(400.0), by_client: true, probes: 5, late: 1 });
         assert!(end.line("p99<5ms").starts_with("highest rate that keeps p99<5ms: 300/s, not kept at 400/s (33.3 %"));
         let busy = Found { late: 2, by_client: false, ..end };
         assert!(busy.line("p99<5ms").ends_with("; the client limited 2 of 5 probes: it was too busy to say more"));

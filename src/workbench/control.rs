@@ -17,8 +17,6 @@ use crate::timeline::{LoadSum, LoadTrack, Timeline};
 const LATE_NS: u64 = 700_000_000;
 /// How long after the first worker the others have handed over too, unless they are that busy.
 const SOON_NS: u64 = 100_000_000;
-/// Share of a probe that is not judged: connections open, caches warm up, what waited drains.
-const WARM_UP: f64 = 0.2;
 /// Pause after a probe that was not kept, ns: at least, and at most while requests are under way.
 const DRAIN_NS: (u64, u64) = (500_000_000, 10_000_000_000);
 /// Share of its requests that a client may fall short by and still have offered a rate.
@@ -242,16 +240,8 @@ impl Searching {
         self.state = State::Probing { since: now, per_s };
     }
 
-    /// The stretch of a probe that is judged: whole ticks behind its warm-up.
-    fn judged_span(&self, since: At) -> Span {
-        let tick = Interval::TICK_NS;
-        let warm = (self.plan.probe_ns as f64 * WARM_UP) as u64;
-        let from = At((since.0 + warm).div_ceil(tick) * tick);
-        Span { from, to: At((since.0 + self.plan.probe_ns) / tick * tick).max(from) }
-    }
-
     fn judge(&self, since: At, per_s: f64, load: &LoadTrack) -> (Verdict, String) {
-        let span = self.judged_span(since);
+        let span = Probe::judged(since, self.plan.probe_ns);
         let busy = mean_in_flight(load, span) >= 0.9 * f64::from(self.plan.connections);
         judge(&self.plan, per_s, span, &load.sum(span), busy)
     }

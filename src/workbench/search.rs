@@ -1,5 +1,6 @@
 //! The search for the highest rate that keeps an objective: doubling until one does not, then
-//! halving the gap between the highest that did and the lowest that did not.
+//! halving the gap between the highest that did and the lowest that did not. When the first one
+//! does not, the way down is in ever longer steps: 2, 4, 16, 256 times less.
 //!
 //! A rate that did not keep the objective is tried once more before it counts: a pause of the
 //! machine during one probe must not cost half the answer.
@@ -20,6 +21,8 @@ pub struct Search {
     kept: Option<f64>,
     broken: Option<f64>,
     next: Option<f64>,
+    /// How many times less is tried next while no rate kept the objective.
+    less: f64,
     /// The next one has failed once.
     again: bool,
     probes: u32,
@@ -32,7 +35,7 @@ impl Search {
         let precision = if precision.is_finite() { precision.clamp(0.001, 1.0) } else { 0.05 };
         let start = if start.is_finite() { start.clamp(LOWEST, HIGHEST) } else { LOWEST };
         let next = Some(nice(start, precision));
-        Search { precision, kept: None, broken: None, next, again: false, probes: 0 }
+        Search { precision, kept: None, broken: None, next, less: 2.0, again: false, probes: 0 }
     }
 
     /// The rate to try; `None` when the search is over.
@@ -57,10 +60,14 @@ impl Search {
         self.next = self.choose().filter(|_| self.probes < MOST);
     }
 
-    fn choose(&self) -> Option<f64> {
+    fn choose(&mut self) -> Option<f64> {
         match (self.kept, self.broken) {
             (Some(kept), None) => (kept < HIGHEST).then(|| nice((kept * 2.0).min(HIGHEST), self.precision)),
-            (None, Some(broken)) => (broken > LOWEST).then(|| nice((broken / 2.0).max(LOWEST), self.precision)),
+            (None, Some(broken)) => {
+                let less = self.less;
+                self.less *= less;
+                (broken > LOWEST).then(|| nice((broken / less).max(LOWEST), self.precision))
+            }
             (Some(kept), Some(broken)) => {
                 if broken <= kept * (1.0 + self.precision) {
                     return None;
@@ -114,9 +121,14 @@ mod tests {
     fn the_ends_are_said_and_not_searched_for_ever() {
         let (s, _) = search(100.0, 0.05, |_, _| true);
         assert_eq!((s.kept, s.broken), (Some(HIGHEST), None));
-        let (s, n) = search(100.0, 0.05, |_, _| false);
+        let mut tried = Vec::new();
+        let (s, _) = search(200.0, 0.05, |_, rate| {
+            tried.push(rate);
+            false
+        });
         assert_eq!((s.kept, s.broken), (None, Some(LOWEST)));
-        assert!(n < 30, "{n}");
+        tried.dedup(); // each is tried twice
+        assert_eq!(tried, [200.0, 100.0, 25.0, 1.56, 1.0]);
         let mut coin = false;
         let (_, n) = search(f64::NAN, f64::NAN, |_, _| {
             coin = !coin;

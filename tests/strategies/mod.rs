@@ -90,6 +90,7 @@ pub fn opening() -> impl Strategy<Value = Opening> {
                 fail_if: more.2.clone(),
                 stop_if: more.2,
                 find_max: more.3,
+                probe_ns: duration_ns,
                 engine,
                 mode,
                 rate_per_s,
