@@ -98,6 +98,10 @@ fn name_of(pid: u32, comm: &str) -> Instance {
 impl Watched {
     fn read(&mut self, page_bytes: u64, buffer: &mut Vec<u8>, out: &mut Batch) -> io::Result<()> {
         let stat = Stat::from_read(self.folder.read("stat", buffer)?).map_err(io::Error::other)?;
+        // It has ended and nobody has taken note (proc_pid_stat(5)); with more threads only its first has.
+        if matches!(stat.state, 'Z' | 'X') && stat.num_threads <= 1 {
+            return Err(io::ErrorKind::NotFound.into());
+        }
         if self.comm.as_ref().is_some_and(|comm| *comm != stat.comm) {
             self.name = name_of(self.process.pid, &stat.comm);
             self.comm = Some(stat.comm);
@@ -107,7 +111,9 @@ impl Watched {
         out.put(Metric::ProcSystem, n, stat.stime);
         out.put_signed(Metric::ProcThreads, n, stat.num_threads);
         // Each of the rest may be missing by kernel configuration or permission.
-        if let Some(statm) = self.folder.read("statm", buffer).ok().and_then(|b| StatM::from_read(b).ok()) {
+        // On its way out it has no memory any more, and its last size is what one wants to know.
+        let statm = self.folder.read("statm", buffer).ok().and_then(|b| StatM::from_read(b).ok());
+        if let Some(statm) = statm.filter(|m| m.resident > 0) {
             out.put(Metric::ProcRss, n, statm.resident.saturating_mul(page_bytes));
         }
         if let Ok(status) = self.folder.read("status", buffer) {
@@ -181,10 +187,16 @@ mod tests {
         // None yet is a value too: it may never have had to wait.
         assert!(value(&out, Metric::ProcVoluntary, &name).is_some());
         child.kill().unwrap();
-        child.wait().unwrap();
+        // Ended already, though its parent has not asked for it: WNOWAIT leaves it as it is.
+        let id = rustix::process::WaitId::Pid(rustix::process::Pid::from_child(&child));
+        let options = rustix::process::WaitIdOptions::EXITED | rustix::process::WaitIdOptions::NOWAIT;
+        rustix::process::waitid(id, options).unwrap();
         let mut out = Batch::default();
         sampler.sample(&mut out).unwrap();
-        assert_eq!(value(&out, Metric::ProcThreads, &name), None);
+        child.wait().unwrap();
+        for metric in [Metric::ProcThreads, Metric::ProcRss, Metric::ProcUser] {
+            assert_eq!(value(&out, metric, &name), None);
+        }
         assert!(value(&out, Metric::ProcThreads, "self").is_some());
     }
 
