@@ -246,7 +246,7 @@ fn folded(session: &Path) -> Vec<String> {
 
 fn record(path: &Path, all: &[Stacks]) {
     let mut writer = Writer::create(path, true).expect("a new session");
-    writer.write(&Event::Opening(Opening::default())).expect("space");
+    writer.write(&Event::from(Opening::default())).expect("space");
     let start = Instant::now();
     for stacks in all {
         writer.write(&Event::Stacks(stacks.clone())).expect("space");

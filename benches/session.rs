@@ -38,7 +38,7 @@ fn measure(path: &Path, readings: usize) {
         spent += took;
         longest = longest.max(took);
     };
-    write(&mut writer, Event::Opening(Opening::default()));
+    write(&mut writer, Event::from(Opening::default()));
     for tick in 0..SECONDS * 10 {
         let at = At(tick * 100_000_000);
         if tick % 2 == 0 {

@@ -20,7 +20,7 @@ fn session(folder: &Folder, name: &str, per_tick: impl Fn(u64) -> u64, captures:
     let path = folder.word(name);
     let mut writer = Writer::create(std::path::Path::new(&path), true).unwrap();
     let mut write = |event: Event| writer.write(&event).unwrap();
-    write(Event::Opening(Opening::default()));
+    write(Event::from(Opening::default()));
     for tick in 0..200 {
         let span = Span { from: At(tick * Interval::TICK_NS), to: At((tick + 1) * Interval::TICK_NS) };
         let completed = per_tick(tick);

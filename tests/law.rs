@@ -60,7 +60,7 @@ fn a_live_run_and_its_session_are_the_same_timeline() {
     let mut live = keep(&path);
     let clock = Clock::start();
     let load = LoadPlan { engine: "h1".into(), mode: "rate".into(), rate_per_s: Some(300.0), ..LoadPlan::default() };
-    live.ingest(Event::Opening(Opening { target: server.url(), load, host: host::facts(), ..Opening::default() }));
+    live.ingest(Event::from(Opening { target: server.url(), load, host: host::facts(), ..Opening::default() }));
     let channel = Live::channel();
     let config = host::Config { target: Some(address), pid: None, period: Duration::from_millis(100) };
     let watch = host::Watch::start(config, clock.clone(), channel.0.clone());

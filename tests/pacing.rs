@@ -263,7 +263,7 @@ fn a_rate_is_changed_and_paused_in_mid_run() {
     let mut feed = live(&server, Schedule::rate(100.0));
     let mut w = Workbench::new();
     let load = LoadPlan { mode: "rate".into(), rate_per_s: Some(100.0), ..LoadPlan::default() };
-    w.ingest(Event::Opening(Opening { target: server.url(), load, ..Opening::default() }));
+    w.ingest(Event::from(Opening { target: server.url(), load, ..Opening::default() }));
     until(&mut feed, &mut w, |_, done| done > 20);
     feed.command(Command::Rate { factor: 2.0 }).unwrap();
     until(&mut feed, &mut w, |w, _| w.timeline().marks().len() == 1);

@@ -66,7 +66,7 @@ fn sample_session() -> Vec<Event> {
     use proptest::strategy::ValueTree;
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let mut one = |s: BoxedStrategy<Event>| s.new_tree(&mut runner).unwrap().current();
-    let mut events = vec![one(strategies::opening().prop_map(Event::Opening).boxed())];
+    let mut events = vec![one(strategies::opening().prop_map(Event::from).boxed())];
     for _ in 0..8 {
         events.push(one(strategies::interval().prop_map(Event::Interval).boxed()));
         events.push(one(strategies::readings().prop_map(Event::Readings).boxed()));
@@ -92,7 +92,7 @@ proptest! {
         prop_assert!(!reader.is_being_recorded());
         prop_assert_eq!(reader.is_closed(), events.iter().any(|e| matches!(e, Event::Closing(_))));
         match events.iter().find_map(|e| if let Event::Opening(o) = e { Some(o) } else { None }) {
-            Some(opening) => prop_assert_eq!(&reader.opening().unwrap(), opening),
+            Some(opening) => prop_assert_eq!(&reader.opening().unwrap(), &**opening),
             None => prop_assert!(matches!(reader.opening(), Err(SessionError::NoOpening { .. })), "an opening from nowhere"),
         }
     }
@@ -299,7 +299,7 @@ fn the_documented_queries_give_the_right_answers() {
     write(
         &path,
         &[
-            Event::Opening(opening),
+            Event::from(opening),
             cpu(second(1), [100, 10, 1000]),
             interval(0, second(1)),
             interval(1, second(1)),

@@ -117,7 +117,7 @@ fn events(read: Vec<(PathBuf, Imported, Guess)>, ingest: &mut dyn FnMut(Event)) 
     let monotonic_first = monotonic.iter().flatten().min().copied().unwrap_or(0);
     let together = times.iter().flatten().all(|t| t.saturating_sub(first) <= APART_NS);
     let names: Vec<String> = read.iter().map(|(path, ..)| shown(path)).collect();
-    ingest(Event::Opening(Opening {
+    ingest(Event::from(Opening {
         perfbench: env!("CARGO_PKG_VERSION").into(),
         started_unix_ns: first,
         monotonic_ns: monotonic_first,

@@ -69,7 +69,7 @@ pub(super) fn run(mut args: RunArgs) -> Result<(), Failure> {
         }
     }
     let plan = load::Plan { judge, ..plan(&args, &opening.load, &target, way, curve.as_ref(), &source) };
-    workbench.ingest(Event::Opening(opening));
+    workbench.ingest(Event::from(opening));
     for what in early_faults {
         workbench.ingest(Event::Fault(Fault { at: clock.now(), place: "start".into(), what, mend: None }));
     }

@@ -19,7 +19,7 @@ fn latency(ms: u64, n: u64) -> Latency {
 fn load(make: impl Fn(&mut Interval)) -> Vec<Event> {
     let host = HostFacts { cpus: 4, memory_bytes: 8 << 30, ticks_per_s: 100, ..Default::default() };
     let opening = Opening { load: LoadPlan { connections: 50, ..Default::default() }, host, ..Default::default() };
-    let mut events = vec![Event::Opening(opening)];
+    let mut events = vec![Event::from(opening)];
     for n in 0..25 {
         let span = Span { from: At(n * Interval::TICK_NS), to: At((n + 1) * Interval::TICK_NS) };
         let mut i = Interval {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     /// The session begins: what is run against what, on which machine.
-    Opening(Opening),
+    Opening(Box<Opening>),
     /// A worker's bucket of load.
     Interval(Interval),
     /// A sampler's values.
@@ -27,6 +27,12 @@ pub enum Event {
     Fault(Fault),
     /// The session was ended and closed.
     Closing(Closing),
+}
+
+impl From<Opening> for Event {
+    fn from(opening: Opening) -> Event {
+        Event::Opening(Box::new(opening))
+    }
 }
 
 impl Event {
@@ -111,6 +117,9 @@ pub struct LoadPlan {
     /// The objective that mode `find-max` keeps.
     #[serde(default)]
     pub find_max: Option<String>,
+    /// Of mode `scale`: the stretch of recorded time over which the recording's highest rate is the mean, ns.
+    #[serde(default)]
+    pub peak_ns: Option<u64>,
     /// Length of each probe of mode `find-max`, ns.
     #[serde(default)]
     pub probe_ns: Option<u64>,

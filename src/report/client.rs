@@ -169,7 +169,7 @@ mod tests {
         let mut t = Timeline::new();
         let load = LoadPlan { mode: "rate".into(), rate_per_s: Some(100.0), ..Default::default() };
         let host = HostFacts { ticks_per_s: 100, ..Default::default() };
-        t.apply(&Event::Opening(Opening { load, host, ..Default::default() }));
+        t.apply(&Event::from(Opening { load, host, ..Default::default() }));
         let mut dense = new_histogram();
         dense.record_n(20_000, 20).unwrap();
         for n in 0..50 {

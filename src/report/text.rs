@@ -107,7 +107,11 @@ fn mode(load: &LoadPlan) -> String {
     match (load.mode.as_str(), load.rate_per_s, load.speed) {
         ("phases", ..) => format!("phases {}{poisson}", clean(&load.phases, 300)),
         ("find-max", ..) => format!("searching the highest rate{poisson}"),
-        ("scale", Some(r), _) => format!("the recording's rate scaled to {r}/s{times}{poisson}"),
+        ("scale", Some(r), _) => {
+            // A mean over minutes hides what its seconds were.
+            let peak = load.peak_ns.map_or(String::new(), |ns| format!(" in its busiest {:.0} s", ns as f64 / 1e9));
+            format!("the recording's rate scaled to {r}/s{peak}{times}{poisson}")
+        }
         (_, Some(r), _) => format!("rate {r}/s{poisson}"),
         (_, _, Some(s)) => format!("recorded timing × {s}"),
         _ => "closed loop".into(),

@@ -236,7 +236,7 @@ impl Names {
     /// Event `seq`, which is of kind `kind`.
     pub fn event(&mut self, c: &Connection, kind: Kind, seq: i64) -> Read<Event> {
         Ok(match kind {
-            Kind::Opening => Event::Opening(one(c, "SELECT opening FROM openings WHERE seq = ?1", seq, opening)?),
+            Kind::Opening => Event::from(one(c, "SELECT opening FROM openings WHERE seq = ?1", seq, opening)?),
             Kind::Interval => Event::Interval(self.interval(c, seq)?),
             Kind::Readings => Event::Readings(self.readings(c, seq)?),
             Kind::Stacks if self.own_stacks => Event::Stacks(stacks::of_version_2(self, c, seq)?),

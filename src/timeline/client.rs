@@ -244,7 +244,7 @@ mod tests {
         let mut t = Timeline::new();
         let host = HostFacts { ticks_per_s: 100, memory_bytes: 8 << 30, ..Default::default() };
         let load = LoadPlan { mode: "rate".into(), rate_per_s: Some(5.0), ..Default::default() };
-        t.apply(&Event::Opening(Opening { host, load, ..Default::default() }));
+        t.apply(&Event::from(Opening { host, load, ..Default::default() }));
         for n in 1..=50 {
             t.apply(&Event::Interval(interval(0, n * 200, &[1])));
         }

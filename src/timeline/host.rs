@@ -453,7 +453,7 @@ mod tests {
     #[test]
     fn a_process_is_measured_in_per_cent_of_one_cpu() {
         let mut t = Timeline::new();
-        t.apply(&Event::Opening(Opening {
+        t.apply(&Event::from(Opening {
             host: HostFacts { ticks_per_s: 100, ..Default::default() },
             ..Default::default()
         }));

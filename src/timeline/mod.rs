@@ -56,7 +56,7 @@ impl Timeline {
     pub fn apply(&mut self, event: &Event) {
         self.end = self.end.max(event.at());
         match event {
-            Event::Opening(e) => self.opening = e.clone(),
+            Event::Opening(e) => self.opening = (**e).clone(),
             Event::Interval(e) => self.load.apply(e),
             Event::Readings(e) => {
                 for r in &e.values {

@@ -273,7 +273,7 @@ mod tests {
     fn marks_tell_how_the_load_was_steered() {
         let mut t = Timeline::new();
         let load = LoadPlan { mode: "rate".into(), rate_per_s: Some(1000.0), ..LoadPlan::default() };
-        t.apply(&Event::Opening(Opening { load, ..Opening::default() }));
+        t.apply(&Event::from(Opening { load, ..Opening::default() }));
         t.apply(&mark(5, MarkKind::Rate, Target::Rate(1100.0).label()));
         t.apply(&mark(7, MarkKind::Pause, PAUSED));
         t.apply(&mark(8, MarkKind::User, "rate 5/s"));

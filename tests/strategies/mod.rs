@@ -90,6 +90,7 @@ pub fn opening() -> impl Strategy<Value = Opening> {
                 fail_if: more.2.clone(),
                 stop_if: more.2,
                 find_max: more.3,
+                peak_ns: duration_ns,
                 probe_ns: duration_ns,
                 engine,
                 mode,
@@ -247,7 +248,7 @@ pub fn traffic() -> impl Strategy<Value = TrafficCounts> {
 /// Any event.
 pub fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
-        1 => opening().prop_map(Event::Opening),
+        1 => opening().prop_map(Event::from),
         4 => interval().prop_map(Event::Interval),
         4 => readings().prop_map(Event::Readings),
         2 => stacks().prop_map(Event::Stacks),

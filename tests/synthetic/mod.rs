@@ -211,7 +211,7 @@ impl Synthetic {
     }
 
     fn opening(&self) -> Event {
-        Event::Opening(Opening {
+        Event::from(Opening {
             perfbench: "0.1.0".into(),
             started_unix_ns: 1_700_000_000_000_000_000,
             monotonic_ns: 0,

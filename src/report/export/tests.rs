@@ -13,7 +13,7 @@ use std::io::Read as _;
 /// Two threads on a CPU, one of them in an inlined function, and an allocation.
 fn session() -> Timeline {
     let mut t = Timeline::new();
-    t.apply(&Event::Opening(Opening {
+    t.apply(&Event::from(Opening {
         started_unix_ns: 1_600_000_000_000_000_000,
         target: "<x>".into(),
         ..Opening::default()
