@@ -175,22 +175,24 @@ fn load(t: &Timeline, out: &mut String) {
 }
 
 fn latency(t: &Timeline, out: &mut String) {
+    line!(out);
     if t.opening().load.find_max.is_none() {
         return times(t, t.whole(), out);
     }
     // Times at many rates are no distribution of any of them.
     let found = Found::of(&Probe::all(t));
     if let (Some(per_s), Some(span)) = (found.per_s, found.judged(t)) {
-        line!(out, "\nat {per_s}/s, from {} to {}", span.from, span.to);
+        line!(out, "at {per_s}/s, from {} to {}", span.from, span.to);
         times(t, span, out);
+        line!(out);
     }
-    line!(out, "\nat all rates that were tried");
+    line!(out, "at all rates that were tried");
     times(t, t.whole(), out);
 }
 
 fn times(t: &Timeline, span: Span, out: &mut String) {
     let s = t.load().sum(span);
-    line!(out, "\n{:<16} {:>10} {:>10} {:>10} {:>10} {:>10} {:>10}", "", "mean", "p50", "p90", "p99", "p99.9", "max");
+    line!(out, "{:<16} {:>10} {:>10} {:>10} {:>10} {:>10} {:>10}", "", "mean", "p50", "p90", "p99", "p99.9", "max");
     let mut row = |name: &str, q: &Quantiles| {
         if q.count > 0 {
             line!(
