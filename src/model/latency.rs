@@ -8,6 +8,7 @@
 
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Serializer, V2Serializer};
+use std::sync::Arc;
 use thiserror::Error;
 
 /// Lowest value told apart, ns: a send lag of nothing must read as nothing.
@@ -33,9 +34,9 @@ pub fn new_route_histogram() -> Histogram<u64> {
 }
 
 /// A latency distribution in HdrHistogram V2 encoding, values in nanoseconds. Empty bytes
-/// stand for a distribution without values.
+/// stand for a distribution without values. A clone shares them.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
-pub struct Latency(Box<[u8]>);
+pub struct Latency(Arc<[u8]>);
 
 /// Why bytes are not a latency distribution.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -76,6 +77,13 @@ impl Latency {
             return Err(LatencyError("more values than any run has"));
         }
         Ok(latency)
+    }
+
+    /// Keeps the bytes of `other` instead of its own when they are the same.
+    pub fn share_with(&mut self, other: &Latency) {
+        if self == other {
+            *self = other.clone();
+        }
     }
 
     /// The bytes as stored.

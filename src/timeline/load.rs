@@ -6,7 +6,8 @@
 use super::routes::{RouteSum, RouteTrack};
 use super::view::Band;
 use crate::model::{
-    At, Exemplar, Interval, Latency, OutcomeCount, PerPhase, PhaseTimes, Quantiles, RouteInterval, Span, new_histogram,
+    At, Exemplar, Interval, Latency, OutcomeCount, PerPhase, Phase, PhaseTimes, Quantiles, RouteInterval, Span,
+    new_histogram,
 };
 use hdrhistogram::Histogram;
 use std::collections::BTreeMap;
@@ -71,6 +72,15 @@ pub struct Slot {
     pub phases: PhaseTimes,
 }
 
+impl Slot {
+    /// Keeps once what is the same: in a closed loop a request falls due when it is sent, and most
+    /// answers come in one piece. Distributions are most of what a session is in memory.
+    fn share(&mut self) {
+        self.service.share_with(&self.response);
+        self.phases[Phase::FirstByte].share_with(&self.service);
+    }
+}
+
 impl LoadTrack {
     /// Folds one interval into the slot whose end is nearest to its own: workers hand over a
     /// little after each tick, and what they count lies before it. What a worker could not hand
@@ -126,6 +136,7 @@ impl LoadTrack {
                 merge(&mut s.service, &i.service_time);
                 merge(&mut s.lag, &i.send_lag);
                 s.phases.iter_mut().for_each(|(phase, time)| merge(time, &i.phases[phase]));
+                s.share();
             }
         }
         // Of a slot later than that another worker has told: with what this one had under way before.
@@ -428,6 +439,28 @@ pub(super) mod tests {
             routes: vec![],
             exemplars: vec![],
         }
+    }
+
+    #[test]
+    fn distributions_that_are_the_same_are_kept_once() {
+        let mut t = LoadTrack::default();
+        let told = interval(0, 200, &[5, 7]);
+        let mut alike = told.clone();
+        alike.service_time = Latency::from_bytes(told.response_time.bytes()).unwrap();
+        alike.phases[Phase::FirstByte] = Latency::from_bytes(told.response_time.bytes()).unwrap();
+        t.apply(&alike);
+        t.apply(&Interval { worker: 1, ..alike.clone() });
+        let tick = Span { from: At(0), to: At(Interval::TICK_NS) };
+        let places = |t: &LoadTrack| {
+            let (_, s) = t.slots(tick).next().unwrap();
+            [&s.response, &s.service, &s.phases[Phase::FirstByte]].map(|l| l.bytes().as_ptr())
+        };
+        assert!(places(&t).windows(2).all(|p| p[0] == p[1]));
+        assert_eq!(t.sum(tick).service.count, 4);
+        t.apply(&Interval { worker: 2, service_time: interval(0, 200, &[9]).response_time, ..alike });
+        assert!(places(&t)[0] != places(&t)[1]);
+        let sum = t.sum(tick);
+        assert_eq!([sum.response.count, sum.service.count, sum.phases[Phase::FirstByte].count], [6, 5, 6]);
     }
 
     #[test]
