@@ -12,24 +12,6 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What one run of a client came to.
-#[derive(Clone, Copy)]
-pub struct Run {
-    /// Requests answered.
-    pub requests: f64,
-    /// How long it had its turns.
-    pub active_s: f64,
-    /// CPU time of the client.
-    pub cpu_s: f64,
-}
-
-impl Run {
-    /// Requests per second of client CPU.
-    pub fn per_cpu_s(self) -> f64 {
-        self.requests / self.cpu_s
-    }
-}
-
 /// What a client is given.
 pub struct Job<'a> {
     /// What the bench was asked for.
@@ -40,8 +22,6 @@ pub struct Job<'a> {
     pub nginx: &'a Nginx,
     /// Where files may be put.
     pub folder: &'a Path,
-    /// Clients that take turns.
-    pub clients: usize,
 }
 
 impl Job<'_> {
@@ -53,9 +33,9 @@ impl Job<'_> {
         }
     }
 
-    /// How long each runs with the turns of the others, so that its own are as long as was asked for.
+    /// How long it runs with the other's turns between its own, which are as long as was asked for.
     fn duration(&self) -> String {
-        format!("{}s", self.options.seconds as usize * self.clients)
+        format!("{}s", 2 * self.options.seconds)
     }
 }
 

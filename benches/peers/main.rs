@@ -1,7 +1,7 @@
 //! Requests per client-CPU-second: perfbench, recording, against wrk and oha at the same nginx.
 //!
-//! Machines are shared and noisy, so the clients run in turns of a second, another one first every round,
-//! and only the median of the rounds' ratios with its spread is quoted.
+//! Machines are shared and noisy, so the two of a pair run in turns of a second, the other one first every
+//! round, and only the median of the rounds' ratios with its spread is quoted.
 //!
 //! Two kinds of wrk: with the same requests out of the log, by a Lua script, and plain, with one
 //! fixed request and no script, which is the least a client can do. oha sends the log's URLs and can't send
@@ -9,13 +9,13 @@
 //!
 //! Needs nginx, openssl and wrk (Debian: `apt-get install nginx openssl wrk`), and oha, if it is
 //! to be compared (`cargo install oha`). Options behind `--`: `--pairs N` (15), `--seconds S` (10),
-//! `--log FILE`, `--case NAME` (one of the cases; all without it, which is most of an hour).
+//! `--log FILE`, `--case NAME` (one of the cases; all without it, which is an hour and a half).
 
 mod clients;
 mod nginx;
 mod turns;
 
-use clients::{Client, Job, PAIRS, Pair, Run};
+use clients::{Job, PAIRS, Pair};
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -75,38 +75,31 @@ fn main() -> Outcome<()> {
 }
 
 /// Runs one case; tells which promises it broke.
+///
+/// Pair by pair, because all at once would have more connections than the target may have
+/// descriptors: nginx then leaves those of whoever came last unanswered.
 fn compare(options: &Options, case: &Case, nginx: &nginx::Nginx, folder: &Path) -> Outcome<Vec<String>> {
     println!("\n{}: {} connections{}", case.name, case.connections, if case.tls { ", TLS" } else { "" });
-    let pairs: Vec<&Pair> = PAIRS.iter().filter(|p| is_there(p.theirs.program)).collect();
-    for missing in PAIRS.iter().filter(|p| p.is_promised && !is_there(p.theirs.program)) {
-        println!("not compared with {}: {} is not installed", missing.theirs.name, missing.theirs.program);
+    let (pairs, missing): (Vec<&Pair>, Vec<&Pair>) = PAIRS.iter().partition(|p| is_there(p.theirs.program));
+    for pair in missing.iter().filter(|p| p.is_promised) {
+        println!("not compared with {}: {} is not installed", pair.theirs.name, pair.theirs.program);
     }
-    let mut all: Vec<&Client> = Vec::new();
-    for client in pairs.iter().flat_map(|p| [p.theirs, p.ours]) {
-        if all.iter().all(|c| c.name != client.name) {
-            all.push(client);
-        }
-    }
-    let job = &Job { options, case, nginx, folder, clients: all.len() };
-    let place = |client: &Client| all.iter().position(|c| c.name == client.name).unwrap_or(0);
+    let job = &Job { options, case, nginx, folder };
     print!("| round |");
-    all.iter().for_each(|c| print!(" {} /s | per CPU-s |", c.name));
-    println!("{}", pairs.iter().map(|p| format!(" {} / {} |", p.ours.name, p.theirs.name)).collect::<String>());
-    println!("|---:|{}", "---:|".repeat(2 * all.len() + pairs.len()));
+    pairs.iter().for_each(|p| print!(" {}, per CPU-s | {} | ratio |", p.ours.name, p.theirs.name));
+    println!("\n|---:|{}", "---:|".repeat(3 * pairs.len()));
     let mut ratios: Vec<Vec<f64>> = vec![Vec::new(); pairs.len()];
     for round in 0..options.pairs {
-        let commands = all.iter().map(|c| (c.command)(job)).collect::<Outcome<_>>()?;
-        // Another one first every time.
-        let ended = turns::in_turns(commands, round)?;
-        let run = |(client, e): (&&Client, &turns::Ended)| -> Outcome<Run> {
-            Ok(Run { requests: (client.requests)(&e.out)?, active_s: e.active_s, cpu_s: e.cpu_s })
-        };
-        let runs: Vec<Run> = all.iter().zip(&ended).map(run).collect::<Outcome<_>>()?;
         print!("| {} |", round + 1);
-        runs.iter().for_each(|r| print!(" {:.0} | {:.0} |", r.requests / r.active_s, r.per_cpu_s()));
         for (pair, ratios) in pairs.iter().zip(&mut ratios) {
-            ratios.push(runs[place(pair.ours)].per_cpu_s() / runs[place(pair.theirs)].per_cpu_s());
-            print!(" {:.3} |", ratios[round]);
+            // The other one first every time.
+            let both = [pair.ours, pair.theirs];
+            let commands = both.iter().map(|c| (c.command)(job)).collect::<Outcome<_>>()?;
+            let ended = turns::in_turns(commands, round)?;
+            let per_cpu_s = |n: usize| Ok::<_, Box<dyn Error>>((both[n].requests)(&ended[n].out)? / ended[n].cpu_s);
+            let (ours, theirs) = (per_cpu_s(0)?, per_cpu_s(1)?);
+            ratios.push(ours / theirs);
+            print!(" {ours:.0} | {theirs:.0} | {:.3} |", ours / theirs);
         }
         println!();
     }

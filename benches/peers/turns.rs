@@ -10,7 +10,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use std::fs::File;
 use std::io::{Read as _, Seek as _};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Not shorter: what a program does each half second falls due once in every turn, however short that is.
 const TURN: Duration = Duration::from_secs(1);
@@ -19,8 +19,6 @@ const TURN: Duration = Duration::from_secs(1);
 pub struct Ended {
     /// What it wrote to its standard output.
     pub out: String,
-    /// How long it was not stopped.
-    pub active_s: f64,
     /// Its CPU time, user and system, all threads.
     pub cpu_s: f64,
 }
@@ -49,7 +47,6 @@ struct Running {
     end: OwnedFd,
     out: File,
     err: File,
-    active: Duration,
     ended: Option<(ExitStatus, f64)>,
 }
 
@@ -60,20 +57,17 @@ impl Running {
         let (out, err) = (tempfile::tempfile()?, tempfile::tempfile()?);
         let shown = format!("{command:?}");
         command.stdin(Stdio::null()).stdout(out.try_clone()?).stderr(err.try_clone()?);
-        let began = Instant::now();
         let child = command.spawn().map_err(|e| format!("{shown}: {e}"))?;
         let pid = Pid::from_child(&child);
         let end = pidfd_open(pid, PidfdFlags::empty())?;
         kill_process(pid, Signal::STOP)?;
-        Ok(Running { shown, child, pid, end, out, err, active: began.elapsed(), ended: None })
+        Ok(Running { shown, child, pid, end, out, err, ended: None })
     }
 
     fn go_on(&mut self) -> Outcome<()> {
-        let began = Instant::now();
         kill_process(self.pid, Signal::CONT)?;
         let turn = Timespec::try_from(TURN)?;
         poll(&mut [PollFd::new(&self.end, PollFlags::IN)], Some(&turn))?;
-        self.active += began.elapsed();
         let before_s = children_cpu_s()?;
         match self.child.try_wait()? {
             // Only now is its time among that of ended children.
@@ -94,7 +88,7 @@ impl Running {
         if !status.success() {
             return Err(format!("{}: {}", self.shown, text(&mut self.err)?).into());
         }
-        Ok(Ended { out: text(&mut self.out)?, active_s: self.active.as_secs_f64(), cpu_s })
+        Ok(Ended { out: text(&mut self.out)?, cpu_s })
     }
 }
 
