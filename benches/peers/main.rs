@@ -106,7 +106,8 @@ fn compare(options: &Options, case: &Case, nginx: &nginx::Nginx, folder: &Path) 
     let mut broken = Vec::new();
     for (pair, ratios) in pairs.iter().zip(&mut ratios) {
         ratios.sort_by(f64::total_cmp);
-        let median = ratios[ratios.len() / 2];
+        // Of an even number the mean of the two in the middle: the upper one would favour us.
+        let median = (ratios[(ratios.len() - 1) / 2] + ratios[ratios.len() / 2]) / 2.0;
         let quartile = |n: usize| ratios[(ratios.len() - 1) * n / 4];
         let (low, high) = (ratios[0], ratios[ratios.len() - 1]);
         println!(

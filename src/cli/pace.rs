@@ -234,7 +234,7 @@ impl RunArgs {
             stop_if: texts(&p.stop_if),
             capture_if: texts(&self.profile.capture_if),
             find_max: p.find_max.as_ref().map(ToString::to_string),
-            peak_ns: curve.map(RateCurve::width_ns),
+            peak_over_ns: curve.map(RateCurve::width_ns),
             probe_ns: p.find_max.as_ref().and_then(|_| u64::try_from(p.find_max_probe.as_nanos()).ok()),
             overload: if mode == "closed" { String::new() } else { plan.overload.clone() },
             ..plan

@@ -119,7 +119,7 @@ pub struct LoadPlan {
     pub find_max: Option<String>,
     /// Of mode `scale`: the stretch of recorded time over which the recording's highest rate is the mean, ns.
     #[serde(default)]
-    pub peak_ns: Option<u64>,
+    pub peak_over_ns: Option<u64>,
     /// Length of each probe of mode `find-max`, ns.
     #[serde(default)]
     pub probe_ns: Option<u64>,

@@ -60,7 +60,7 @@ fn object(t: &Timeline, findings: &[Finding]) -> Value {
             "engine": o.load.engine, "engine_why": o.load.engine_why, "mode": o.load.mode, "connections": o.load.connections,
             "threads": o.load.threads, "connection": o.load.connection,
             "rate_per_s": o.load.rate_per_s, "speed": o.load.speed, "phases": o.load.phases,
-            "peak_over_s": o.load.peak_ns.map(|ns| ns as f64 / 1e9), "arrivals": o.load.arrivals, "overload": o.load.overload,
+            "peak_over_s": o.load.peak_over_ns.map(|ns| ns as f64 / 1e9), "arrivals": o.load.arrivals, "overload": o.load.overload,
         },
         "requests": {
             "offered": sum.offered, "sent": sum.sent, "completed": sum.completed, "failed": sum.failed,

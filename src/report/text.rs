@@ -109,7 +109,8 @@ fn mode(load: &LoadPlan) -> String {
         ("find-max", ..) => format!("searching the highest rate{poisson}"),
         ("scale", Some(r), _) => {
             // A mean over minutes hides what its seconds were.
-            let peak = load.peak_ns.map_or(String::new(), |ns| format!(" in its busiest {:.0} s", ns as f64 / 1e9));
+            let peak =
+                load.peak_over_ns.map_or(String::new(), |ns| format!(" in its busiest {:.0} s", ns as f64 / 1e9));
             format!("the recording's rate scaled to {r}/s{peak}{times}{poisson}")
         }
         (_, Some(r), _) => format!("rate {r}/s{poisson}"),

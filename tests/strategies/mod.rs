@@ -90,7 +90,7 @@ pub fn opening() -> impl Strategy<Value = Opening> {
                 fail_if: more.2.clone(),
                 stop_if: more.2,
                 find_max: more.3,
-                peak_ns: duration_ns,
+                peak_over_ns: duration_ns,
                 probe_ns: duration_ns,
                 engine,
                 mode,
