@@ -11,7 +11,8 @@
 //! Stall: the target is stopped for 2 s in a run of 10 s at 2000/s. A request due `t` after the
 //! stop waits what is left of it, so the quantile q of all response times is
 //! `stop - (1 - q) · 10 s` as long as that is above 0. Below, requests saw no stall: the median of
-//! all is then the quantile 0.5 / (1 - stop / 10 s) of those before it.
+//! all is then the quantile 0.5 / (1 - stop / 10 s) of those before it and of those after what had queued up.
+//! Both, because a machine that is faster or slower after the stop than before it says nothing of the client.
 //!
 //! Needs nginx and openssl. Options behind `--`: `--rounds N` (5), `--log FILE`.
 //!
@@ -49,6 +50,8 @@ const STALL_AFTER: Duration = Duration::from_secs(4);
 const STALL: Duration = Duration::from_secs(2);
 /// From the start of the load client's process to its first request is less than this, ns.
 const MARGIN_NS: u64 = 500_000_000;
+/// What queued up in the stop is worked off in less than this, ns.
+const WORKED_OFF_NS: u64 = 1_000_000_000;
 /// Measured quantiles of the analytic ones, percent.
 const STALL_WITHIN: f64 = 5.0;
 
@@ -189,13 +192,13 @@ fn stall(o: &Options, nginx: &nginx::Nginx, folder: &Path) -> Outcome<Vec<String
             stopped_s = from.elapsed().as_secs_f64();
             Ok(())
         })?;
-        let before = before_the_stall(&folder.join("s.perfbench"))?;
+        let undisturbed = undisturbed(&folder.join("s.perfbench"))?;
         for (name, q) in [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p999", 0.999)] {
             let waited_s = stopped_s - (1.0 - q) * LENGTH_S;
             let analytic_us = if waited_s > 0.0 {
                 waited_s * 1e6
             } else {
-                before.value_at_quantile(q / (1.0 - stopped_s / LENGTH_S)) as f64 / 1e3
+                undisturbed.value_at_quantile(q / (1.0 - stopped_s / LENGTH_S)) as f64 / 1e3
             };
             let figure = |of: &str| number(&report, &format!("/{of}/{name}")).ok_or(format!("no {of}/{name}"));
             let (response_us, service_us) = (figure("response_time_us")?, figure("service_time_us")?);
@@ -224,8 +227,11 @@ fn stall(o: &Options, nginx: &nginx::Nginx, folder: &Path) -> Outcome<Vec<String
     Ok(broken)
 }
 
-/// The response times of the requests that ended before the target was stopped.
-fn before_the_stall(session: &Path) -> Outcome<Histogram<u64>> {
+/// The response times of the requests that ended before the target was stopped, or fell due when what had
+/// queued up meanwhile was worked off.
+fn undisturbed(session: &Path) -> Outcome<Histogram<u64>> {
+    let stop_ns = STALL_AFTER.as_nanos() as u64;
+    let over_ns = stop_ns + STALL.as_nanos() as u64 + WORKED_OFF_NS;
     let mut dense = new_histogram();
     let mut reader = Reader::open(session)?;
     loop {
@@ -235,7 +241,7 @@ fn before_the_stall(session: &Path) -> Outcome<Histogram<u64>> {
         }
         for event in events {
             match event {
-                Event::Interval(i) if i.span.to.0 + MARGIN_NS < STALL_AFTER.as_nanos() as u64 => {
+                Event::Interval(i) if i.span.to.0 + MARGIN_NS < stop_ns || i.span.from.0 > over_ns => {
                     i.response_time.add_to(&mut dense);
                 }
                 _ => {}
