@@ -4,7 +4,8 @@
 //! time it rests until `c / share` has passed, rounded up to whole periods so that samplers
 //! wake up together. So no sampler ever takes more than its share of a core, however long
 //! the host's tables grow, and readings only become rarer, never wrong: each carries its own
-//! instant.
+//! instant. What one round of samplers has read is handed over together: whoever takes it is woken
+//! once for it, and being woken costs more than taking it.
 //!
 //! Must not: block on a full channel, or end because a sampler fails.
 
@@ -223,6 +224,8 @@ impl Pace {
 struct Outlet {
     out: SyncSender<Event>,
     is_gone: bool,
+    /// What this round has read so far.
+    round: Vec<Readings>,
     told: HashSet<(&'static str, String)>,
     waiting: VecDeque<Fault>,
     dropped: u64,
@@ -232,15 +235,11 @@ struct Outlet {
 impl Outlet {
     fn new(out: SyncSender<Event>) -> Outlet {
         let (told, waiting) = (HashSet::new(), VecDeque::new());
-        Outlet { out, is_gone: false, told, waiting, dropped: 0, loss_told: None }
+        Outlet { out, is_gone: false, round: Vec::new(), told, waiting, dropped: 0, loss_told: None }
     }
 
     fn readings(&mut self, readings: Readings) {
-        match self.out.try_send(Event::Readings(readings)) {
-            Ok(()) => {}
-            Err(TrySendError::Full(_)) => self.dropped += 1,
-            Err(TrySendError::Disconnected(_)) => self.is_gone = true,
-        }
+        self.round.push(readings);
     }
 
     /// Tells a fault once; the same words of the same sampler are not told again.
@@ -250,8 +249,15 @@ impl Outlet {
         }
     }
 
-    /// Sends what waits, as far as there is room.
+    /// Ends a round: sends what it has read and what waits, as far as there is room.
     fn flush(&mut self, now: At) {
+        for readings in self.round.drain(..) {
+            match self.out.try_send(Event::Readings(readings)) {
+                Ok(()) => {}
+                Err(TrySendError::Full(_)) => self.dropped += 1,
+                Err(TrySendError::Disconnected(_)) => self.is_gone = true,
+            }
+        }
         let loss_is_due = self.loss_told.is_none_or(|at| now >= at + LOSS_EVERY);
         if self.dropped > 0 && loss_is_due {
             let n = self.dropped;

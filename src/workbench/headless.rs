@@ -9,6 +9,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+/// How long nothing may happen before signals and the end of the run are looked for.
+const LOOK: Duration = Duration::from_millis(100);
+
 /// Counts the signals that ask perfbench to end, and those that come after it was stopped.
 #[derive(Clone, Debug, Default)]
 pub struct Interrupt {
@@ -55,7 +58,7 @@ pub fn run_headless(
 ) {
     let mut stopped = false;
     let mut last_look = feed.now();
-    while feed.feed(workbench, Duration::from_millis(50)) != FeedState::Ended {
+    while feed.feed(workbench, LOOK) != FeedState::Ended {
         let looked = feed.now();
         if interrupt.was_stopped() {
             // A feed that takes no marks has no load that stood still.

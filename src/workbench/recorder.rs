@@ -1,19 +1,22 @@
 //! The session writer on a thread of its own, so that a slow disk stalls neither the screen
 //! nor, through it, the load.
 //!
+//! It wakes up four times a second and writes what has come, not for every event: being woken
+//! costs a load box more than writing does.
+//!
 //! Must not: decide what is kept; every event is.
 
 use crate::model::Event;
 use crate::session::{SessionError, Writer};
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// Events that may wait for the disk: well over ten seconds of a busy run.
 const WAITING: usize = 4096;
-/// How long written events may stay uncommitted when no more come.
-const IDLE_COMMIT: Duration = Duration::from_millis(250);
+/// How often what has come is written and committed.
+const EVERY: Duration = Duration::from_millis(250);
 
 /// Keeps events in a session file.
 #[derive(Debug)]
@@ -41,11 +44,21 @@ impl Recorder {
     /// # Errors
     /// When writing has failed, now or before; nothing more will be kept.
     pub(super) fn keep(&mut self, event: Event) -> Result<(), String> {
-        match &self.events {
-            Some(events) if events.send(event).is_ok() => Ok(()),
-            // The thread has ended before its time, which it does only with an error.
-            _ => self.end().and(Err(format!("{}: writing has ended", self.path.display()))),
-        }
+        let kept = match self.events.as_ref().map(|events| (events, events.try_send(event))) {
+            Some((_, Ok(()))) => true,
+            Some((events, Err(TrySendError::Full(event)))) => {
+                self.wake();
+                events.send(event).is_ok()
+            }
+            Some((_, Err(TrySendError::Disconnected(_)))) | None => false,
+        };
+        // The thread has ended before its time, which it does only with an error.
+        if kept { Ok(()) } else { self.end().and(Err(format!("{}: writing has ended", self.path.display()))) }
+    }
+
+    /// Has what has come be written now.
+    fn wake(&self) {
+        self.thread.iter().for_each(|thread| thread.thread().unpark());
     }
 
     /// Writes what is left and closes the file.
@@ -59,6 +72,7 @@ impl Recorder {
 
     fn end(&mut self) -> Result<(), String> {
         drop(self.events.take());
+        self.wake();
         match self.thread.take().map(JoinHandle::join) {
             Some(Ok(Ok(()))) | None => Ok(()),
             Some(Ok(Err(e))) => Err(e.to_string()),
@@ -76,10 +90,13 @@ impl Drop for Recorder {
 
 fn write(mut writer: Writer, events: &Receiver<Event>) -> Result<(), SessionError> {
     loop {
-        match events.recv_timeout(IDLE_COMMIT) {
+        match events.try_recv() {
             Ok(event) => writer.write(&event)?,
-            Err(RecvTimeoutError::Timeout) => writer.commit()?,
-            Err(RecvTimeoutError::Disconnected) => return writer.finish(),
+            Err(TryRecvError::Empty) => {
+                writer.commit()?;
+                std::thread::park_timeout(EVERY);
+            }
+            Err(TryRecvError::Disconnected) => return writer.finish(),
         }
     }
 }
