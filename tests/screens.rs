@@ -107,6 +107,16 @@ fn an_empty_session_says_what_is_missing_and_shows_no_zero() {
 }
 
 #[test]
+fn panes_with_little_to_show_leave_the_findings_their_room() {
+    let w = workbench(
+        &SESSION.iter().filter(|e| !matches!(e, Event::Capture(_) | Event::Fault(_))).cloned().collect::<Vec<_>>(),
+    );
+    let mut app = app(&w);
+    app.act(Action::Show(Screen::Findings), &w);
+    insta::assert_snapshot!("findings_without_captures_80x24", text(&draw(&mut app, &w, 80, 24)));
+}
+
+#[test]
 fn help_lists_every_key() {
     let w = session();
     let mut app = app(w);

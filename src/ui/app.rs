@@ -422,7 +422,9 @@ impl App {
     pub fn prepare(&mut self, workbench: &Workbench, window: Rect) {
         let zoomed = self.zoomed.then(|| self.focused()).filter(|p| !p.is_empty());
         let chips = self.chips_shown();
-        self.layout = Layout::new(window, self.screen, zoomed, chips);
+        let scene = Scene::new(self, workbench);
+        let lines = |pane: &str| panes::find(pane)?.lines(&scene, window.width);
+        self.layout = Layout::new(window, self.screen, zoomed, chips, &lines);
         let (edge, moving) = self.edge(workbench);
         let mut needs = Needs::default();
         for place in &self.layout.places {

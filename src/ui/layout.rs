@@ -60,9 +60,9 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// Lays out a screen. `zoomed`: the one pane to be shown alone. A window too small for
-    /// anything has no places.
-    pub fn new(window: Rect, screen: Screen, zoomed: Option<&'static str>, chips: bool) -> Layout {
+    /// Lays out a screen. `zoomed`: the one pane to be shown alone. `lines`: how many lines show all that
+    /// a pane has, if it can say. A window too small for anything has no places.
+    pub fn new(window: Rect, screen: Screen, zoomed: Option<&'static str>, chips: bool, lines: Lines<'_>) -> Layout {
         let Some(room) = Room::of(window.width, window.height) else {
             return Layout { window, ..Layout::default() };
         };
@@ -74,11 +74,11 @@ impl Layout {
             None => screen_tree(screen, room, body.height),
         };
         let (x, y, w, h) = (0, i32::from(body.y), i32::from(body.width), i32::from(body.height));
-        let mut places = Vec::new();
+        let mut placing = Placing { body, lines, places: Vec::new() };
         match room {
             // Side borders lie outside the window, the lower one under the footer.
-            Room::Small => tree.place((x - 1, y, w + 2, h + 1), body, &mut places),
-            _ => tree.place((x, y, w, h), body, &mut places),
+            Room::Small => tree.place((x - 1, y, w + 2, h + 1), &mut placing),
+            _ => tree.place((x, y, w, h), &mut placing),
         }
         Layout {
             window,
@@ -86,7 +86,7 @@ impl Layout {
             chips: row(1, u16::from(chips)),
             body,
             footer: row(window.height - 1, 1),
-            places,
+            places: placing.places,
         }
     }
 
@@ -99,6 +99,9 @@ impl Layout {
     }
 }
 
+/// How many lines show all that a pane has to show; `None` when it does not say, or takes what it is given.
+pub type Lines<'a> = &'a dyn Fn(&str) -> Option<u16>;
+
 /// How much of its parent a node gets.
 #[derive(Clone, Copy, Debug)]
 enum Size {
@@ -106,6 +109,15 @@ enum Size {
     Cells(u16),
     /// A share of what is left.
     Share(u16),
+    /// The same, but no more than its [`Lines`]: what it does not need is the others'.
+    UpTo(u16),
+}
+
+/// A layout in the making.
+struct Placing<'a> {
+    body: Rect,
+    lines: Lines<'a>,
+    places: Vec<Place>,
 }
 
 /// A tree of panes.
@@ -117,8 +129,9 @@ enum Node {
 }
 
 impl Node {
-    fn place(&self, border: (i32, i32, i32, i32), body: Rect, out: &mut Vec<Place>) {
+    fn place(&self, border: (i32, i32, i32, i32), placing: &mut Placing<'_>) {
         let (x, y, w, h) = border;
+        let body = placing.body;
         match self {
             Node::Pane(pane) => {
                 let clip = |v: i32, low: u16, high: u16| v.clamp(i32::from(low), i32::from(high)) as u16;
@@ -129,20 +142,20 @@ impl Node {
                 let inner =
                     Rect { x: left, y: top, width: right.saturating_sub(left), height: bottom.saturating_sub(top) };
                 if w >= 3 && h >= 3 && inner.area() > 0 {
-                    out.push(Place { pane, border, inner });
+                    placing.places.push(Place { pane, border, inner });
                 }
             }
             Node::Rows(children) => {
                 let mut at = y;
-                for (cells, child) in shares(children, h) {
-                    child.place((x, at, w, cells + 2), body, out);
+                for (cells, child) in shares(children, h, placing.lines) {
+                    child.place((x, at, w, cells + 2), placing);
                     at += cells + 1;
                 }
             }
             Node::Columns(children) => {
                 let mut at = x;
-                for (cells, child) in shares(children, w) {
-                    child.place((at, y, cells + 2, h), body, out);
+                for (cells, child) in shares(children, w, &|_| None) {
+                    child.place((at, y, cells + 2, h), placing);
                     at += cells + 1;
                 }
             }
@@ -152,7 +165,7 @@ impl Node {
 
 /// The cells inside the border that each child gets of `total` with all borders; neighbours
 /// share one. What does not fit is left out from the end.
-fn shares(children: &[(Size, Node)], total: i32) -> impl Iterator<Item = (i32, &Node)> {
+fn shares<'a>(children: &'a [(Size, Node)], total: i32, lines: Lines<'_>) -> Vec<(i32, &'a Node)> {
     let mut n = children.len();
     let need = |n: usize| -> i32 {
         children[..n].iter().map(|(s, _)| 1 + if let Size::Cells(c) = s { i32::from(*c) } else { 1 }).sum::<i32>() + 1
@@ -161,31 +174,42 @@ fn shares(children: &[(Size, Node)], total: i32) -> impl Iterator<Item = (i32, &
         n -= 1;
     }
     let children = &children[..n];
-    let weights: i32 = children.iter().map(|(s, _)| if let Size::Share(w) = s { i32::from(*w) } else { 0 }).sum();
-    let fixed: i32 = children.iter().map(|(s, _)| if let Size::Cells(c) = s { i32::from(*c) } else { 0 }).sum();
-    let free = (total - 1 - n as i32 - fixed).max(0);
-    let (mut weight_so_far, mut given) = (0, 0);
-    children.iter().enumerate().map(move |(i, (size, node))| {
-        let cells = match size {
-            Size::Share(w) => {
-                weight_so_far += i32::from(*w);
-                let upto = free * weight_so_far / weights.max(1);
-                let mine = upto - given;
-                given = upto;
-                mine
-            }
-            // Without any share, the last one takes what is left.
-            Size::Cells(c) if weights == 0 && i + 1 == n => i32::from(*c) + free,
-            Size::Cells(c) => i32::from(*c),
+    let mut sizes: Vec<Size> = children.iter().map(|(size, _)| *size).collect();
+    let first = divided(&sizes, total);
+    for ((size, (_, node)), cells) in sizes.iter_mut().zip(children).zip(first) {
+        let Size::UpTo(share) = *size else { continue };
+        let lines = if let Node::Pane(pane) = node { lines(pane) } else { None };
+        *size = match lines.map(|lines| lines.max(1)) {
+            Some(lines) if i32::from(lines) < cells => Size::Cells(lines),
+            _ => Size::Share(share),
         };
-        (cells, node)
-    })
+    }
+    divided(&sizes, total).into_iter().zip(children.iter().map(|(_, node)| node)).collect()
+}
+
+/// The cells of each size; without any share, the last one takes what is left.
+fn divided(sizes: &[Size], total: i32) -> Vec<i32> {
+    let weight = |size: &Size| if let Size::Share(w) | Size::UpTo(w) = size { i32::from(*w) } else { 0 };
+    let fixed: i32 = sizes.iter().map(|s| if let Size::Cells(c) = s { i32::from(*c) } else { 0 }).sum();
+    let weights: i32 = sizes.iter().map(weight).sum();
+    let free = (total - 1 - sizes.len() as i32 - fixed).max(0);
+    let (mut weight_so_far, mut given) = (0, 0);
+    let cells = |(n, size): (usize, &Size)| match size {
+        Size::Share(_) | Size::UpTo(_) => {
+            weight_so_far += weight(size);
+            let upto = free * weight_so_far / weights.max(1);
+            upto - std::mem::replace(&mut given, upto)
+        }
+        Size::Cells(c) if weights == 0 && n + 1 == sizes.len() => i32::from(*c) + free,
+        Size::Cells(c) => i32::from(*c),
+    };
+    sizes.iter().enumerate().map(cells).collect()
 }
 
 /// The tree of a screen. Order is the order of focus.
 fn screen_tree(screen: Screen, room: Room, height: u16) -> Node {
     use Node::{Columns, Pane, Rows};
-    use Size::{Cells, Share};
+    use Size::{Cells, Share, UpTo};
     let pane = |size: Size, name: &'static str| (size, Pane(name));
     match (screen, room) {
         (Screen::Overview, Room::Small) => {
@@ -337,7 +361,7 @@ fn screen_tree(screen: Screen, room: Room, height: u16) -> Node {
             ),
         ]),
         (Screen::Findings, Room::Small) => {
-            Rows(vec![pane(Share(4), "findings"), pane(Share(3), "captures"), pane(Share(3), "notes")])
+            Rows(vec![pane(Share(4), "findings"), pane(UpTo(3), "captures"), pane(UpTo(3), "notes")])
         }
         (Screen::Findings, _) => Columns(vec![
             (Share(1), Rows(vec![pane(Share(1), "findings")])),
@@ -354,7 +378,7 @@ mod tests {
     fn panes_cover_the_body_and_never_each_other() {
         for screen in Screen::ALL {
             for (w, h) in [(60, 16), (80, 24), (100, 50), (104, 30), (120, 36), (170, 48), (200, 60), (300, 100)] {
-                let layout = Layout::new(Rect::new(0, 0, w, h), screen, None, true);
+                let layout = Layout::new(Rect::new(0, 0, w, h), screen, None, true, &|_| None);
                 assert!(!layout.places.is_empty());
                 let mut covered = 0u32;
                 for (i, a) in layout.places.iter().enumerate() {
@@ -371,13 +395,24 @@ mod tests {
 
     #[test]
     fn a_window_too_small_has_no_panes() {
-        assert_eq!(Layout::new(Rect::new(0, 0, 59, 40), Screen::Host, None, false).places, []);
-        assert_eq!(Layout::new(Rect::new(0, 0, 0, 0), Screen::Host, None, false).places, []);
+        assert_eq!(Layout::new(Rect::new(0, 0, 59, 40), Screen::Host, None, false, &|_| None).places, []);
+        assert_eq!(Layout::new(Rect::new(0, 0, 0, 0), Screen::Host, None, false, &|_| None).places, []);
     }
 
     #[test]
     fn zoom_gives_one_pane_everything() {
-        let layout = Layout::new(Rect::new(0, 0, 120, 36), Screen::Overview, Some("cpu"), false);
+        let layout = Layout::new(Rect::new(0, 0, 120, 36), Screen::Overview, Some("cpu"), false, &|_| None);
         assert_eq!((layout.places.len(), layout.places[0].inner), (1, Rect::new(1, 2, 118, 32)));
+    }
+    #[test]
+    fn a_pane_with_little_to_show_leaves_its_room_to_the_others() {
+        let heights = |lines: Lines<'_>| {
+            let layout = Layout::new(Rect::new(0, 0, 80, 24), Screen::Findings, None, false, lines);
+            layout.places.iter().map(|p| p.inner.height).collect::<Vec<_>>()
+        };
+        assert_eq!(heights(&|_| None), [7, 6, 6]);
+        assert_eq!(heights(&|pane| if pane == "findings" { Some(1) } else { Some(50) }), [7, 6, 6]);
+        assert_eq!(heights(&|pane| (pane == "captures").then_some(2)), [9, 2, 8]);
+        assert_eq!(heights(&|_| Some(0)), [17, 1, 1]);
     }
 }

@@ -107,6 +107,16 @@ impl Pane for Captures {
         span.or_else(|| news.first().map(|n| Narrow::At(n.at)))
     }
 
+    fn lines(&self, scene: &Scene<'_>, _: u16) -> Option<u16> {
+        // Beside what is said of there being none, the flight recorder's line; one that failed says more.
+        let is_none = scene.timeline.captures().next().is_none();
+        match scene.timeline.recorder().last().map(|n| &n.state) {
+            Some(CaptureState::Failed { .. }) => None,
+            Some(_) => is_none.then_some(2),
+            None => is_none.then_some(1),
+        }
+    }
+
     fn draw(&self, scene: &Scene<'_>, on: &mut Canvas<'_>) {
         let all: Vec<_> = scene.timeline.captures().collect();
         let mut y = recorder(scene, on);

@@ -62,6 +62,11 @@ pub trait Pane: Sync {
         Needs::default()
     }
 
+    /// How many lines of `width` cells show all it has to show, where it knows: a layout may give it no more.
+    fn lines(&self, _scene: &Scene<'_>, _width: u16) -> Option<u16> {
+        None
+    }
+
     /// Paints it.
     fn draw(&self, scene: &Scene<'_>, on: &mut Canvas<'_>);
 
@@ -169,7 +174,7 @@ mod tests {
         let mut placed = HashSet::new();
         for screen in Screen::ALL {
             for (w, h) in [(80, 24), (80, 60), (120, 36), (200, 60)] {
-                for place in Layout::new(Rect::new(0, 0, w, h), screen, None, false).places {
+                for place in Layout::new(Rect::new(0, 0, w, h), screen, None, false, &|_| None).places {
                     assert!(names.contains(place.pane), "the layout names `{}`", place.pane);
                     placed.insert(place.pane);
                 }

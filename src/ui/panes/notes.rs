@@ -8,6 +8,10 @@ use crate::ui::action::Narrow;
 use crate::ui::scene::{Scene, clock};
 use crate::ui::units;
 use crate::ui::widgets::Canvas;
+use unicode_width::UnicodeWidthStr as _;
+
+/// Where words begin, behind instant and glyph.
+const TEXT: u16 = 10;
 
 /// The pane.
 pub struct Notes;
@@ -55,6 +59,13 @@ impl Pane for Notes {
         all(scene).get(row).map(|n| Narrow::At(n.at()))
     }
 
+    fn lines(&self, scene: &Scene<'_>, width: u16) -> Option<u16> {
+        // Faults are of any length.
+        let (marks, room) = (scene.timeline.marks(), usize::from(width.saturating_sub(TEXT)));
+        let are_short = scene.timeline.faults().is_empty() && marks.iter().all(|m| m.label.width() <= room);
+        are_short.then(|| u16::try_from(marks.len()).unwrap_or(u16::MAX))
+    }
+
     fn draw(&self, scene: &Scene<'_>, on: &mut Canvas<'_>) {
         let theme = scene.theme;
         let notes = all(scene);
@@ -75,14 +86,14 @@ impl Pane for Notes {
                 Note::Mark(m) => {
                     let (glyph, style) = theme.mark(m.kind);
                     on.glyph(8, y, glyph, style);
-                    y = on.wrap(10, y, &units::cut(&m.label, 200), theme.text);
+                    y = on.wrap(TEXT, y, &units::cut(&m.label, 200), theme.text);
                 }
                 Note::Fault(f) => {
                     on.put(8, y, "×", theme.bad);
                     let what = format!("{}: {}", units::cut(&f.place, 40), units::cut(&f.what, 300));
-                    y = on.wrap(10, y, &what, theme.text);
+                    y = on.wrap(TEXT, y, &what, theme.text);
                     if let Some(mend) = &f.mend {
-                        y = on.wrap(10, y, &format!("mend: {}", units::cut(mend, 300)), theme.dim);
+                        y = on.wrap(TEXT, y, &format!("mend: {}", units::cut(mend, 300)), theme.dim);
                     }
                 }
             }
