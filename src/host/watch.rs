@@ -4,8 +4,8 @@
 //! time it rests until `c / share` has passed, rounded up to whole periods so that samplers
 //! wake up together. So no sampler ever takes more than its share of a core, however long
 //! the host's tables grow, and readings only become rarer, never wrong: each carries its own
-//! instant. What one round of samplers has read is handed over together: whoever takes it is woken
-//! once for it, and being woken costs more than taking it.
+//! instant. What one round of samplers has read is handed over together, so that whoever takes it
+//! can do so in one go: being woken costs more than taking it.
 //!
 //! Must not: block on a full channel, or end because a sampler fails.
 
