@@ -404,6 +404,7 @@ mod tests {
         let layout = Layout::new(Rect::new(0, 0, 120, 36), Screen::Overview, Some("cpu"), false, &|_| None);
         assert_eq!((layout.places.len(), layout.places[0].inner), (1, Rect::new(1, 2, 118, 32)));
     }
+
     #[test]
     fn a_pane_with_little_to_show_leaves_its_room_to_the_others() {
         let heights = |lines: Lines<'_>| {

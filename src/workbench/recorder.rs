@@ -44,14 +44,14 @@ impl Recorder {
     /// # Errors
     /// When writing has failed, now or before; nothing more will be kept.
     pub(super) fn keep(&mut self, event: Event) -> Result<(), String> {
-        let kept = match self.events.as_ref().map(|events| (events, events.try_send(event))) {
-            Some((_, Ok(()))) => true,
-            Some((events, Err(TrySendError::Full(event)))) => {
+        let kept = self.events.as_ref().is_some_and(|events| match events.try_send(event) {
+            Ok(()) => true,
+            Err(TrySendError::Full(event)) => {
                 self.wake();
                 events.send(event).is_ok()
             }
-            Some((_, Err(TrySendError::Disconnected(_)))) | None => false,
-        };
+            Err(TrySendError::Disconnected(_)) => false,
+        });
         // The thread has ended before its time, which it does only with an error.
         if kept { Ok(()) } else { self.end().and(Err(format!("{}: writing has ended", self.path.display()))) }
     }

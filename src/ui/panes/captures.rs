@@ -63,23 +63,23 @@ pub fn remaining_s(now: At, began: At, for_ns: u64) -> u64 {
     for_ns.saturating_sub(now.since_ns(began)).div_ceil(1_000_000_000)
 }
 
-/// The line of the flight recorder, if there is one; gives the row after it.
-fn recorder(scene: &Scene<'_>, on: &mut Canvas<'_>) -> u16 {
+/// What is said of the flight recorder, if there is one, and how far each line is set in.
+fn recorder(scene: &Scene<'_>) -> Vec<(u16, String, Style)> {
     let theme = scene.theme;
     let sampling = scene.timeline.recorder().iter().rev().find_map(|n| match &n.state {
         CaptureState::Sampling { hz, how, .. } => Some((*hz, how)),
         _ => None,
     });
     match (scene.timeline.recorder().last().map(|n| &n.state), sampling) {
-        (None, _) => 0,
         (Some(CaptureState::Failed { what, mend }), _) => {
-            let y = on.wrap(0, 0, &format!("flight recorder off: {}", units::cut(what, 200)), theme.warn);
-            mend.as_ref().map_or(y, |m| on.wrap(4, y, &format!("mend: {}", units::cut(m, 200)), theme.text))
+            let off = (0, format!("flight recorder off: {}", units::cut(what, 200)), theme.warn);
+            let mend = mend.as_ref().map(|m| (4, format!("mend: {}", units::cut(m, 200)), theme.text));
+            [Some(off), mend].into_iter().flatten().collect()
         }
         (Some(_), Some((hz, how))) => {
-            on.wrap(0, 0, &format!("flight recorder {hz} Hz, {}", units::cut(how, 80)), theme.dim)
+            vec![(0, format!("flight recorder {hz} Hz, {}", units::cut(how, 80)), theme.dim)]
         }
-        (Some(_), None) => 0,
+        (None, _) | (Some(_), None) => vec![],
     }
 }
 
@@ -107,19 +107,20 @@ impl Pane for Captures {
         span.or_else(|| news.first().map(|n| Narrow::At(n.at)))
     }
 
-    fn lines(&self, scene: &Scene<'_>, _: u16) -> Option<u16> {
-        // Beside what is said of there being none, the flight recorder's line; one that failed says more.
-        let is_none = scene.timeline.captures().next().is_none();
-        match scene.timeline.recorder().last().map(|n| &n.state) {
-            Some(CaptureState::Failed { .. }) => None,
-            Some(_) => is_none.then_some(2),
-            None => is_none.then_some(1),
-        }
+    fn lines(&self, scene: &Scene<'_>, width: u16) -> Option<u16> {
+        let recorder = recorder(scene);
+        let fits = |(x, text, _): &(u16, String, Style)| usize::from(*x) + units::width(text) <= usize::from(width);
+        let is_known = scene.timeline.captures().next().is_none() && recorder.iter().all(fits);
+        // Beneath them, that there are none.
+        is_known.then(|| u16::try_from(recorder.len() + 1).unwrap_or(u16::MAX))
     }
 
     fn draw(&self, scene: &Scene<'_>, on: &mut Canvas<'_>) {
         let all: Vec<_> = scene.timeline.captures().collect();
-        let mut y = recorder(scene, on);
+        let mut y = 0;
+        for (x, text, style) in recorder(scene) {
+            y = on.wrap(x, y, &text, style);
+        }
         if all.is_empty() {
             let why =
                 if scene.app.playback().is_some() { "none was taken in this session" } else { "none yet; c takes one" };

@@ -8,7 +8,6 @@ use crate::ui::action::Narrow;
 use crate::ui::scene::{Scene, clock};
 use crate::ui::units;
 use crate::ui::widgets::Canvas;
-use unicode_width::UnicodeWidthStr as _;
 
 /// Where words begin, behind instant and glyph.
 const TEXT: u16 = 10;
@@ -62,7 +61,7 @@ impl Pane for Notes {
     fn lines(&self, scene: &Scene<'_>, width: u16) -> Option<u16> {
         // Faults are of any length.
         let (marks, room) = (scene.timeline.marks(), usize::from(width.saturating_sub(TEXT)));
-        let are_short = scene.timeline.faults().is_empty() && marks.iter().all(|m| m.label.width() <= room);
+        let are_short = scene.timeline.faults().is_empty() && marks.iter().all(|m| units::width(&m.label) <= room);
         are_short.then(|| u16::try_from(marks.len()).unwrap_or(u16::MAX))
     }
 

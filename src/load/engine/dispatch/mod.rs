@@ -174,11 +174,6 @@ impl<L: Lanes> Dispatcher<L> {
         self.hand_over(true);
     }
 
-    /// Whether requests fall due on a schedule.
-    pub(super) fn is_open(&self) -> bool {
-        self.is_open
-    }
-
     /// Whether requests are under way.
     pub(super) fn is_busy(&self) -> bool {
         self.busy > 0

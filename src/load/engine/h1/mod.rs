@@ -172,7 +172,7 @@ impl Dispatcher<Connections> {
             }
             // In a closed loop the instant of an answer just read is the present one, as far as anything
             // below goes by it.
-            if self.is_open() || self.lanes.now() == told {
+            if self.lanes.shared.is_open || self.lanes.now() == told {
                 self.lanes.tell_time();
             }
             self.sweep();
