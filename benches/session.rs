@@ -8,11 +8,14 @@
 
 use perfbench::model::*;
 use perfbench::session::{Reader, Writer};
+use perfbench::timeline::Timeline;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const SECONDS: u64 = 3600;
+/// Of which memory is looked at.
+const HOURS: u64 = 3;
 const WORKERS: u16 = 2;
 const SAMPLERS: usize = 7;
 const ROUTES: usize = 10;
@@ -24,6 +27,35 @@ fn main() {
     let path = folder.join("hour.perfbench");
     measure(&path, readings);
     std::fs::remove_dir_all(&folder).expect("the folder is ours");
+    remember(readings);
+}
+
+/// What hours of it take in memory, folded as the screen and the report have them.
+fn remember(readings: usize) {
+    let (mut made, mut timeline) = (Hour::new(readings), Timeline::new());
+    let mut before = resident();
+    for hour in 0..HOURS {
+        for tick in hour * SECONDS * 10..(hour + 1) * SECONDS * 10 {
+            let at = At(tick * 100_000_000);
+            if tick % 2 == 0 {
+                (0..WORKERS).for_each(|worker| timeline.apply(&made.interval(worker, at)));
+            }
+            if tick % 5 == 0 {
+                (0..SAMPLERS).for_each(|sampler| timeline.apply(&made.readings(sampler, at)));
+            }
+        }
+        let now = resident();
+        println!("memory {:6.1} MB more after hour {}", (now - before) as f64 / 1e6, hour + 1);
+        before = now;
+    }
+    assert!(timeline.load().span().secs() > 3500.0 * HOURS as f64, "the hours are there");
+}
+
+/// Bytes of this process in memory; proc_pid_status(5) VmRSS.
+fn resident() -> i64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("a /proc");
+    let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).expect("its VmRSS");
+    line.trim().trim_end_matches(" kB").parse::<i64>().expect("kB") * 1024
 }
 
 fn measure(path: &Path, readings: usize) {

@@ -5,6 +5,7 @@
 //!
 //! Must not: read clocks or files, or know whether events come from a live run or a session.
 
+mod block;
 mod client;
 mod host;
 mod load;
@@ -59,13 +60,15 @@ impl Timeline {
             Event::Opening(e) => self.opening = (**e).clone(),
             Event::Interval(e) => self.load.apply(e),
             Event::Readings(e) => {
+                let cost = self.sampling_cost.entry(e.sampler.clone()).or_default();
+                cost.push(e.at, i64::try_from(e.took_ns).unwrap_or(i64::MAX));
+                // It has a reading of each time the sampler read.
+                let alike = cost.last_times();
                 for r in &e.values {
                     let series = self.host.entry((r.metric, r.instance.clone())).or_default();
-                    series.push(e.at, r.value);
+                    series.push_alike(e.at, r.value, alike.as_ref());
                     series.set_sampler(&e.sampler);
                 }
-                let cost = i64::try_from(e.took_ns).unwrap_or(i64::MAX);
-                self.sampling_cost.entry(e.sampler.clone()).or_default().push(e.at, cost);
             }
             Event::Stacks(e) => self.profile.apply(e),
             Event::Capture(e) => {
