@@ -252,9 +252,9 @@ fn until(feed: &mut Live, w: &mut Workbench, is_so: impl Fn(&Workbench, u64) -> 
 /// Whether a whole tick after the last mark had nothing due, waiting or under way.
 fn is_quiet(w: &Workbench) -> bool {
     let t = w.timeline();
-    let Some((end, slot)) = t.load().slots(t.whole()).next_back() else { return false };
+    let Some((of, slot)) = t.load().slots(t.whole()).next_back() else { return false };
     let since = t.marks().last().map_or(At::START, |m| m.at);
-    end.since_ns(since) > 2 * Interval::TICK_NS && slot.offered + slot.in_flight + slot.queued == 0
+    of.to.since_ns(since) > 2 * Interval::TICK_NS && slot.offered + slot.in_flight + slot.queued == 0
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! Must not: count answers, whatever their status, as failed.
 
 use super::Focused;
-use crate::model::{At, Evidence, Finding, Interval, Metric, Outcome, OutcomeCount, Severity, Span};
+use crate::model::{Evidence, Finding, Metric, Outcome, OutcomeCount, Severity, Span};
 use crate::timeline::Slot;
 
 /// Share of requests without an answer from which it is said, per cent.
@@ -49,13 +49,12 @@ const SILENT_FOR: f64 = 0.8;
 /// Nothing was answered for a while although requests were under way: now, or anywhere in focus.
 pub(super) fn silence(view: &Focused<'_>) -> Option<Finding> {
     let (mut longest, mut run) = (None::<(Span, &Slot)>, None::<Span>);
-    for (end, slot) in view.timeline.load().slots(view.focus()) {
+    for (of, slot) in view.timeline.load().slots(view.focus()) {
         if slot.completed > 0 || slot.failed > 0 || slot.in_flight == 0 {
             run = None;
             continue;
         }
-        let from = run.map_or(At(end.0.saturating_sub(Interval::TICK_NS)), |run| run.from);
-        let so_far = Span { from, to: end };
+        let so_far = Span { from: run.map_or(of.from, |run| run.from), to: of.to };
         run = Some(so_far);
         if longest.is_none_or(|(span, _)| span.len_ns() < so_far.len_ns()) {
             longest = Some((so_far, slot));

@@ -4,7 +4,7 @@
 //! Must not: judge. Whether the client limits a run is for diagnosis to say.
 
 use super::{LoadSum, Timeline};
-use crate::model::{At, Interval, Mark, MarkKind, Metric, Quantiles, Span};
+use crate::model::{At, Mark, MarkKind, Metric, Quantiles, Span};
 
 /// A load thread over a stretch.
 #[derive(Clone, Debug, PartialEq)]
@@ -197,9 +197,8 @@ impl Timeline {
 
     /// Requests that ended in a stretch: slots that lie partly in it count in part.
     fn ended_in(&self, span: Span) -> u64 {
-        let part = |(end, slot): (At, &super::Slot)| {
-            let start = At(end.0.saturating_sub(Interval::TICK_NS));
-            let overlap = end.min(span.to).since_ns(start.max(span.from)) as f64 / Interval::TICK_NS as f64;
+        let part = |(of, slot): (Span, &super::Slot)| {
+            let overlap = of.to.min(span.to).since_ns(of.from.max(span.from)) as f64 / of.len_ns() as f64;
             slot.completed.saturating_add(slot.failed) as f64 * overlap
         };
         self.load().slots(span).map(part).sum::<f64>() as u64

@@ -1,4 +1,5 @@
-//! Load over time: the workers' intervals folded into slots of one tick.
+//! Load over time: the workers' intervals folded into slots of one tick, which become slots of
+//! a second when an hour has passed, so that a day of load stays in memory.
 //!
 //! Must not: average percentiles (distributions are merged), or trust counts: sums saturate,
 //! since a session file may hold anything.
@@ -10,8 +11,8 @@ use crate::model::{
     new_histogram,
 };
 use hdrhistogram::Histogram;
-use std::collections::BTreeMap;
-use std::ops::Range;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::{Range, RangeInclusive};
 
 /// All load of a session.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -19,6 +20,12 @@ pub struct LoadTrack {
     /// By number: slot n ends at (n + 1) ticks. A map, so that a file with an instant years
     /// ahead costs one slot.
     slots: BTreeMap<u64, Slot>,
+    /// The first slot that is not old enough to be merged.
+    unmerged: u64,
+    /// The first whole tick of the load, as it was known when slots were merged first.
+    first: u64,
+    /// Slots in which something was marked.
+    marked: BTreeSet<u64>,
     routes: RouteTrack,
     /// By the tick they fell due in, the slowest first.
     exemplars: BTreeMap<u64, Vec<Exemplar>>,
@@ -29,9 +36,11 @@ pub struct LoadTrack {
     span: Span,
 }
 
-/// What all workers handed over for one tick.
+/// What all workers handed over for one tick, or for the [`SECOND`] that ended with it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Slot {
+    /// Ticks that were merged into it, besides its own.
+    merged: u64,
     /// Requests that fell due.
     pub offered: u64,
     /// Requests sent.
@@ -56,7 +65,7 @@ pub struct Slot {
     pub received_bytes: u64,
     /// Bytes written.
     pub sent_bytes: u64,
-    /// Nanoseconds the longest interval in the slot covers.
+    /// Nanoseconds the longest interval in the slot covers; of ticks that were merged, the sum.
     pub covers_ns: u64,
     /// End of the latest interval that counts in it: up to half a tick before or after its own.
     pub until: At,
@@ -78,6 +87,59 @@ impl Slot {
     fn share(&mut self) {
         self.service.share_with(&self.response);
         self.phases[Phase::FirstByte].share_with(&self.service);
+    }
+
+    /// Whether nothing ended in it although requests were under way: a rule may ask for how long.
+    fn is_silent(&self) -> bool {
+        self.completed == 0 && self.failed == 0 && self.in_flight > 0
+    }
+
+    /// Its distributions, to be merged with those of others.
+    fn latencies(&mut self) -> impl Iterator<Item = &mut Latency> {
+        [&mut self.response, &mut self.service, &mut self.lag].into_iter().chain(self.phases.iter_mut().map(|(_, l)| l))
+    }
+
+    /// Takes in the slots of the ticks before it. `dense` is empty, and is left so.
+    fn merge(&mut self, before: &mut [Slot], dense: &mut Histogram<u64>) {
+        let mut merged: Vec<(Vec<Latency>, Latency)> = Vec::new();
+        let mut columns: Vec<Vec<Latency>> = self.latencies().map(|l| vec![l.clone()]).collect();
+        for s in before {
+            for (sum, count) in self.counts().into_iter().zip(s.counts()) {
+                *sum = sum.saturating_add(*count);
+            }
+            self.merged = self.merged.saturating_add(1 + s.merged);
+            self.covers_ns = self.covers_ns.saturating_add(s.covers_ns);
+            self.until = self.until.max(s.until);
+            add_outcomes(&mut self.outcomes, s.outcomes.drain(..));
+            columns.iter_mut().zip(s.latencies()).for_each(|(all, l)| all.push(std::mem::take(l)));
+        }
+        for (kept, all) in self.latencies().zip(columns) {
+            // Most are of one kind with another: response and service time in a closed loop.
+            let known = merged.iter().find(|(of, _)| *of == all).map(|(_, sum)| sum.clone());
+            *kept = known.unwrap_or_else(|| {
+                all.iter().for_each(|l| l.add_to(dense));
+                let sum = Latency::encode(dense);
+                dense.reset();
+                merged.push((all, sum.clone()));
+                sum
+            });
+        }
+    }
+
+    /// What adds up.
+    fn counts(&mut self) -> [&mut u64; 10] {
+        [
+            &mut self.offered,
+            &mut self.sent,
+            &mut self.completed,
+            &mut self.failed,
+            &mut self.dropped,
+            &mut self.retried,
+            &mut self.connections_opened,
+            &mut self.grown,
+            &mut self.received_bytes,
+            &mut self.sent_bytes,
+        ]
     }
 }
 
@@ -105,22 +167,24 @@ impl LoadTrack {
         let gauge = |of: fn(&(u64, u64)) -> u64| self.in_flight.values().fold(0u64, |n, g| n.saturating_add(of(g)));
         let (in_flight, queued) = (gauge(|g| g.0), gauge(|g| g.1));
         let covers_ns = if of == 1 { i.span.len_ns() } else { Interval::TICK_NS };
+        let counts = [
+            i.offered,
+            i.sent,
+            i.completed,
+            i.failed,
+            i.dropped,
+            i.retried,
+            i.connections_opened,
+            i.grown,
+            i.received_bytes,
+            i.sent_bytes,
+        ];
         for n in 0..of {
             let number = last + 1 - of + n;
-            let is_new = !self.slots.contains_key(&number);
-            let s = self.slots.entry(number).or_default();
-            for (sum, count) in [
-                (&mut s.offered, i.offered),
-                (&mut s.sent, i.sent),
-                (&mut s.completed, i.completed),
-                (&mut s.failed, i.failed),
-                (&mut s.dropped, i.dropped),
-                (&mut s.retried, i.retried),
-                (&mut s.connections_opened, i.connections_opened),
-                (&mut s.grown, i.grown),
-                (&mut s.received_bytes, i.received_bytes),
-                (&mut s.sent_bytes, i.sent_bytes),
-            ] {
+            let place = self.place(number);
+            let is_new = !self.slots.contains_key(&place);
+            let s = self.slots.entry(place).or_default();
+            for (sum, count) in s.counts().into_iter().zip(counts) {
                 *sum = sum.saturating_add(share(count, n, of));
             }
             s.covers_ns = s.covers_ns.max(covers_ns);
@@ -146,6 +210,57 @@ impl LoadTrack {
         }
         self.routes.apply(i, last);
         i.exemplars.iter().for_each(|e| self.keep(e));
+        let old = last.saturating_sub(KEPT);
+        if old.saturating_sub(self.unmerged) >= AT_ONCE {
+            self.merge_until(old);
+        }
+    }
+
+    /// Something was marked: what was before and what came after stays apart.
+    pub(super) fn mark(&mut self, at: At) {
+        self.marked.insert(at.0 / Interval::TICK_NS);
+    }
+
+    /// The slots of the second that slot `n` lies in. Seconds are counted from the first whole tick of
+    /// the load on, as [`super::objective`] counts them.
+    fn second(&self, n: u64) -> RangeInclusive<u64> {
+        let behind = (n % SECOND + SECOND - self.first % SECOND) % SECOND;
+        n.saturating_sub(behind)..=n.saturating_add(SECOND - 1 - behind)
+    }
+
+    /// Where what belongs to slot `n` is kept.
+    fn place(&self, n: u64) -> u64 {
+        let last = *self.second(n).end();
+        if n < self.unmerged && self.slots.get(&last).is_some_and(|s| s.merged > 0) { last } else { n }
+    }
+
+    /// Merges what lies before slot `old` by seconds. A second stays as it came if load is known of a
+    /// part of it only, if something was marked in it, or if nothing was answered in a part of it.
+    fn merge_until(&mut self, old: u64) {
+        if self.unmerged == 0 {
+            self.first = self.span.from.0.div_ceil(Interval::TICK_NS);
+        }
+        let mut dense = new_histogram();
+        let mut ends: Vec<u64> = self.slots.range(self.unmerged..old).map(|(n, _)| *self.second(*n).end()).collect();
+        ends.dedup();
+        // Of the latest a part may not be old yet.
+        ends.retain(|end| *end < old);
+        self.unmerged = ends.last().map_or(old, |end| end + 1);
+        for end in ends {
+            let second = self.second(end);
+            let is_silent: Vec<bool> = self.slots.range(second.clone()).map(|(_, s)| s.is_silent()).collect();
+            let is_whole = is_silent.len() as u64 == SECOND;
+            let is_even = is_silent.iter().all(|s| *s == is_silent[0]);
+            if !is_whole || !is_even || self.marked.range(second.clone()).next().is_some() {
+                continue;
+            }
+            let mut slots: Vec<Slot> = second.clone().filter_map(|n| self.slots.remove(&n)).collect();
+            let Some(mut latest) = slots.pop() else { continue };
+            latest.merge(&mut slots, &mut dense);
+            self.slots.insert(end, latest);
+            let exemplars: Vec<Exemplar> = second.filter_map(|n| self.exemplars.remove(&n)).flatten().collect();
+            exemplars.iter().for_each(|e| self.keep(e));
+        }
     }
 
     /// From the instant the load began to the last it is known of.
@@ -153,9 +268,17 @@ impl LoadTrack {
         self.span
     }
 
-    /// The slots that end in a stretch, with the instant each one ends.
-    pub fn slots(&self, span: Span) -> impl DoubleEndedIterator<Item = (At, &Slot)> {
-        self.slots.range(slots_of(span)).map(|(n, s)| (end_of(*n), s))
+    /// The slots that a stretch touches, with what each one is of: a tick, or a second an hour after.
+    pub fn slots(&self, span: Span) -> impl DoubleEndedIterator<Item = (Span, &Slot)> {
+        let slots = self.slots.range(self.places(span)).map(|(n, s)| (stretch(*n, s), s));
+        slots.filter(move |(of, _)| of.from < span.to)
+    }
+
+    /// The numbers among which those of the slots are that a stretch touches.
+    fn places(&self, span: Span) -> Range<u64> {
+        let Range { start, end } = slots_of(span);
+        // What was merged lies where its last tick was.
+        start..if end < self.unmerged { end.saturating_add(SECOND - 1) } else { end }
     }
 
     /// The end of the last slot there is: until there load is known.
@@ -185,7 +308,7 @@ impl LoadTrack {
     /// The same without distributions, which are most of the work.
     pub fn counts(&self, span: Span) -> LoadSum {
         let mut sum = LoadSum::default();
-        for (at, s) in self.slots(span) {
+        for (of, s) in self.slots(span) {
             sum.offered = sum.offered.saturating_add(s.offered);
             sum.sent = sum.sent.saturating_add(s.sent);
             sum.completed = sum.completed.saturating_add(s.completed);
@@ -198,8 +321,7 @@ impl LoadTrack {
             sum.sent_bytes = sum.sent_bytes.saturating_add(s.sent_bytes);
             (sum.in_flight, sum.queued) = (s.in_flight, s.queued);
             add_outcomes(&mut sum.outcomes, s.outcomes.iter().copied());
-            let from = At(at.0 - Interval::TICK_NS);
-            sum.span = if sum.slots == 0 { Span { from, to: at } } else { Span { to: at, ..sum.span } };
+            sum.span = if sum.slots == 0 { of } else { Span { to: of.to, ..sum.span } };
             sum.slots = sum.slots.saturating_add(1);
         }
         // The first and the last slot are rarely whole: what rates are over is the load itself.
@@ -244,9 +366,9 @@ impl LoadTrack {
     }
 
     /// The slowest requests that fell due in a stretch, slowest first; of each tick the slowest
-    /// few are known.
+    /// few are known, or of each second an hour after.
     pub fn slowest(&self, span: Span, most: usize) -> Vec<&Exemplar> {
-        let slots = self.exemplars.range(slots_of(span)).flat_map(|(_, all)| all);
+        let slots = self.exemplars.range(self.places(span)).flat_map(|(_, all)| all);
         let mut found: Vec<&Exemplar> = slots.filter(|e| span.contains(e.due)).collect();
         found.sort_by(|a, b| b.response_ns.cmp(&a.response_ns).then(a.due.cmp(&b.due)));
         found.truncate(most);
@@ -264,7 +386,7 @@ impl LoadTrack {
             stretches.push(Span { from: e.due, to });
             *known.entry(to.0 / Interval::TICK_NS).or_default() += 1;
         }
-        for (end, slot) in self.slots(span) {
+        for (of, slot) in self.slots(span) {
             let (mut there, mut shortest) = (0u64, u64::MAX);
             // Checked when it came in, so a failure here leaves what could be read.
             let _ = slot.response.for_each(|ns, n| {
@@ -274,22 +396,23 @@ impl LoadTrack {
                 }
             });
             // A worker hands over a little after a tick: what ended at its end may be in the next slot.
-            let tick = end.0 / Interval::TICK_NS;
+            let (first, last) = (of.from.0 / Interval::TICK_NS, of.to.0 / Interval::TICK_NS);
             let mut told = 0;
-            for (_, n) in known.range_mut(tick.saturating_sub(2)..=tick) {
+            for (_, n) in known.range_mut(first.saturating_sub(1)..=last) {
                 let spent = (*n).min(there - told);
                 (*n, told) = (*n - spent, told + spent);
             }
             if there > told {
-                let from = At(end.0.saturating_sub(Interval::TICK_NS).saturating_sub(shortest));
-                stretches.push(Span { from, to: end });
+                let from = At(of.from.0.saturating_sub(shortest));
+                stretches.push(Span { from, to: of.to });
             }
         }
         Span::joined(stretches)
     }
 
     fn keep(&mut self, e: &Exemplar) {
-        let slot = self.exemplars.entry(e.due.0 / Interval::TICK_NS).or_default();
+        let place = self.place(e.due.0 / Interval::TICK_NS);
+        let slot = self.exemplars.entry(place).or_default();
         let n = slot.partition_point(|k| k.response_ns >= e.response_ns);
         if n < EXEMPLARS {
             slot.insert(n, e.clone());
@@ -298,7 +421,14 @@ impl LoadTrack {
     }
 }
 
-/// Slow requests that are kept of a tick.
+/// Slots that stay as they came: an hour.
+const KEPT: u64 = 18_000;
+/// Slots that are merged into one then: a second.
+const SECOND: u64 = 5;
+/// Slots that are looked at together for that: a minute.
+const AT_ONCE: u64 = 300;
+
+/// Slow requests that are kept of a slot.
 const EXEMPLARS: usize = 5;
 /// Ticks that one interval is spread over at most, ten minutes: a longer one was never handed
 /// over by a worker, and must not cost a slot for each of its ticks.
@@ -325,6 +455,12 @@ fn share(count: u64, n: u64, of: u64) -> u64 {
 /// The number of the slot whose end is nearest to an instant.
 fn nearest_slot(end: At) -> u64 {
     end.0.saturating_sub(Interval::TICK_NS / 2) / Interval::TICK_NS
+}
+
+/// What a slot is of.
+fn stretch(number: u64, slot: &Slot) -> Span {
+    let from = (number + 1).saturating_sub(1 + slot.merged).saturating_mul(Interval::TICK_NS);
+    Span { from: At(from), to: end_of(number) }
 }
 
 fn end_of(slot: u64) -> At {
@@ -408,188 +544,4 @@ fn merge(kept: &mut Latency, more: &Latency) {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
-    use super::*;
-    use crate::model::Outcome;
-
-    pub(in super::super) fn interval(worker: u16, end_ms: u64, values_us: &[u64]) -> Interval {
-        let mut dense = new_histogram();
-        values_us.iter().for_each(|us| dense.record(us * 1000).unwrap());
-        let n = values_us.len() as u64;
-        Interval {
-            worker,
-            span: Span { from: At((end_ms - 200) * 1_000_000), to: At(end_ms * 1_000_000) },
-            offered: n,
-            sent: n,
-            completed: n,
-            failed: 0,
-            dropped: 0,
-            retried: 0,
-            in_flight: 3,
-            queued: 0,
-            connections_opened: 0,
-            grown: 0,
-            received_bytes: 10 * n,
-            sent_bytes: n,
-            response_time: Latency::encode(&dense),
-            service_time: Latency::encode(&dense),
-            send_lag: Latency::default(),
-            phases: PhaseTimes::default(),
-            outcomes: vec![OutcomeCount { outcome: Outcome::Status(200), count: n }],
-            routes: vec![],
-            exemplars: vec![],
-        }
-    }
-
-    #[test]
-    fn distributions_that_are_the_same_are_kept_once() {
-        let mut t = LoadTrack::default();
-        let told = interval(0, 200, &[5, 7]);
-        let mut alike = told.clone();
-        alike.service_time = Latency::from_bytes(told.response_time.bytes()).unwrap();
-        alike.phases[Phase::FirstByte] = Latency::from_bytes(told.response_time.bytes()).unwrap();
-        t.apply(&alike);
-        t.apply(&Interval { worker: 1, ..alike.clone() });
-        let tick = Span { from: At(0), to: At(Interval::TICK_NS) };
-        let places = |t: &LoadTrack| {
-            let (_, s) = t.slots(tick).next().unwrap();
-            [&s.response, &s.service, &s.phases[Phase::FirstByte]].map(|l| l.bytes().as_ptr())
-        };
-        assert!(places(&t).windows(2).all(|p| p[0] == p[1]));
-        assert_eq!(t.sum(tick).service.count, 4);
-        t.apply(&Interval { worker: 2, service_time: interval(0, 200, &[9]).response_time, ..alike });
-        assert!(places(&t)[0] != places(&t)[1]);
-        let sum = t.sum(tick);
-        assert_eq!([sum.response.count, sum.service.count, sum.phases[Phase::FirstByte].count], [6, 5, 6]);
-    }
-
-    #[test]
-    fn workers_of_one_tick_share_a_slot_and_distributions_merge() {
-        let mut t = LoadTrack::default();
-        t.apply(&interval(0, 200, &[100; 99]));
-        t.apply(&interval(1, 200, &[9_000]));
-        t.apply(&interval(0, 600, &[50]));
-        let all = t.sum(Span { from: At(0), to: At(600_000_000) });
-        assert_eq!((all.completed, all.slots, all.in_flight), (101, 2, 6));
-        assert_eq!(all.outcomes, [OutcomeCount { outcome: Outcome::Status(200), count: 101 }]);
-        let first = t.slots(Span { from: At(0), to: At(200_000_000) }).next().unwrap().1;
-        let q = t.sum(Span { from: At(0), to: At(200_000_000) }).response;
-        assert_eq!((q.count, first.response.count()), (100, 100));
-        assert!(q.p99.abs_diff(100_000) < 1_000 && q.max.abs_diff(9_000_000) < 10_000, "{q:?}");
-        assert_eq!(all.per_s(all.completed).round(), (101.0f64 / 0.6).round());
-    }
-
-    #[test]
-    fn slow_requests_were_under_way_from_when_they_were_due() {
-        use crate::model::Exemplar;
-        let mut t = LoadTrack::default();
-        let ms = |n: u64| At(n * 1_000_000);
-        let slow = Exemplar {
-            due: ms(450),
-            response_ns: 120_000_000,
-            service_ns: 120_000_000,
-            route: "/a".into(),
-            outcome: Outcome::Status(200),
-        };
-        t.apply(&interval(0, 200, &[100; 99]));
-        t.apply(&interval(0, 400, &[100, 100]));
-        t.apply(&Interval { exemplars: vec![slow], ..interval(0, 600, &[100, 120_000]) });
-        t.apply(&interval(0, 2000, &[100, 150_000, 250_000]));
-        let whole = Span { from: At(0), to: ms(2000) };
-        let band = Band { low_ns: 50_000_000, high_ns: u64::MAX };
-        let found = t.under_way(whole, band);
-        assert_eq!(found.len(), 2, "{found:?}");
-        assert_eq!(found[0], Span { from: ms(450), to: ms(570) });
-        // Of the others the tick is known and the time it took.
-        assert!(found[1].to == ms(2000) && found[1].from.0.abs_diff(ms(1650).0) < 1_000_000, "{found:?}");
-        assert_eq!(t.under_way(whole, Band { low_ns: 1_000_000_000, high_ns: u64::MAX }), []);
-        assert!(t.under_way(whole, Band { low_ns: 0, high_ns: 200_000 }).len() < 3);
-    }
-
-    #[test]
-    fn at_the_end_nothing_is_under_way_whichever_worker_tells_it_first() {
-        let end = |worker, ms: u64| {
-            let span = Span { from: At(200_000_000), to: At(ms * 1_000_000) };
-            Interval { span, in_flight: 0, queued: 0, ..interval(worker, 200, &[1]) }
-        };
-        // The two ends are an instant apart and in different slots.
-        for ends in [[end(0, 299), end(1, 301)], [end(1, 301), end(0, 299)]] {
-            let mut t = LoadTrack::default();
-            t.apply(&Interval { queued: 5, ..interval(0, 200, &[]) });
-            t.apply(&interval(1, 200, &[]));
-            ends.iter().for_each(|i| t.apply(i));
-            let all = t.sum(Span { from: At(0), to: At(400_000_000) });
-            assert_eq!((all.in_flight, all.queued, all.slots), (0, 0, 2));
-        }
-    }
-
-    #[test]
-    fn what_is_handed_over_late_counts_where_it_happened() {
-        let mut t = LoadTrack::default();
-        let spans = [(50, 201), (201, 403), (403, 450)]; // ticks, handed over a little late, and an end
-        for (from, to) in spans {
-            let span = Span { from: At(from * 1_000_000), to: At(to * 1_000_000) };
-            t.apply(&Interval { span, ..interval(0, 200, &[1]) });
-        }
-        assert_eq!(t.slots.values().map(|s| s.completed).collect::<Vec<_>>(), [1, 2]);
-        let all = t.sum(Span { from: At(0), to: At(450_000_000) });
-        assert_eq!((all.completed, all.span), (3, Span { from: At(50_000_000), to: At(450_000_000) }));
-        let first = t.sum(Span { from: At(0), to: At(200_000_000) });
-        assert_eq!((first.completed, first.span), (1, Span { from: At(50_000_000), to: At(200_000_000) }));
-    }
-
-    #[test]
-    fn what_could_not_be_handed_over_for_some_ticks_is_spread_over_them() {
-        let mut t = LoadTrack::default();
-        t.apply(&interval(0, 200, &[1; 10]));
-        t.apply(&interval(1, 400, &[1; 2]));
-        let span = Span { from: At(201_000_000), to: At(1_003_000_000) };
-        t.apply(&Interval { span, in_flight: 9, ..interval(0, 1000, &[1; 42]) });
-        let done: Vec<_> = t.slots.values().map(|s| s.completed).collect();
-        assert_eq!(done, [10, 2 + 10, 11, 10, 11]);
-        assert_eq!(t.slots.values().map(|s| s.outcomes[0].count).collect::<Vec<_>>(), done);
-        assert_eq!(t.slots.values().map(|s| s.response.count()).collect::<Vec<_>>(), [10, 2, 0, 0, 42]);
-        assert_eq!(t.slots.values().map(|s| s.in_flight).collect::<Vec<_>>(), [3, 6, 12, 12, 12]);
-        // Years in one interval cost one slot, and no count is too large.
-        let years = Span { from: At(0), to: At(u64::MAX) };
-        t.apply(&Interval { span: years, sent: u64::MAX, ..interval(2, 200, &[]) });
-        assert_eq!((t.slots.len(), t.sum(years).sent), (6, u64::MAX));
-        for n in 0..1000 {
-            let span = Span { from: At(n << 40), to: At((n << 40) + 500_000_000_000) };
-            t.apply(&Interval { span, ..interval(3, 200, &[]) });
-        }
-        assert!(t.slots.len() < 205_000, "{}", t.slots.len());
-        assert_eq!((0..7).map(|n| share(u64::MAX, n, 7)).sum::<u64>(), u64::MAX);
-    }
-
-    #[test]
-    fn the_slowest_few_of_a_tick_are_kept() {
-        let mut t = LoadTrack::default();
-        let slow = |ns: u64| Exemplar {
-            due: At(10_000_000 + ns),
-            response_ns: ns,
-            service_ns: ns,
-            route: "/".into(),
-            outcome: Outcome::Status(200),
-        };
-        for worker in 0..3 {
-            let exemplars = (1..=5).map(|n| slow(n * 10 + u64::from(worker))).collect();
-            t.apply(&Interval { exemplars, ..interval(worker, 200, &[1]) });
-        }
-        let found = t.slowest(Span { from: At(0), to: At(200_000_000) }, 100);
-        assert_eq!(found.iter().map(|e| e.response_ns).collect::<Vec<_>>(), [52, 51, 50, 42, 41]);
-        assert_eq!(t.slowest(Span { from: At(0), to: At(10_000_042) }, 100).len(), 1);
-    }
-
-    #[test]
-    fn a_stretch_takes_the_slots_it_touches() {
-        let mut t = LoadTrack::default();
-        for n in 1..=5 {
-            t.apply(&interval(0, n * 200, &[n]));
-        }
-        let ends: Vec<u64> =
-            t.slots(Span { from: At(200_000_000), to: At(600_000_000) }).map(|(a, _)| a.0 / 1_000_000).collect();
-        assert_eq!(ends, [400, 600]);
-        assert_eq!(t.slots(Span { from: At(u64::MAX - 1), to: At(u64::MAX) }).count(), 0);
-    }
-}
+pub(super) mod tests;

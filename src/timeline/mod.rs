@@ -78,7 +78,10 @@ impl Timeline {
                 self.captures.entry(e.id).or_default().push(e.clone());
             }
             Event::Traffic(e) => self.keep_traffic(e),
-            Event::Mark(e) => self.marks.push(e.clone()),
+            Event::Mark(e) => {
+                self.load.mark(e.at);
+                self.marks.push(e.clone());
+            }
             Event::Fault(e) => self.faults.push(e.clone()),
             Event::Closing(e) => self.closing = Some(e.clone()),
         }

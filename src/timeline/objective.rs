@@ -377,8 +377,8 @@ impl Lasting {
         let mut from = *self.looked_until.get_or_insert(first);
         while from.0.saturating_add(SECOND) <= until.0 {
             // Seconds without any load are passed over: a file may hold an instant years ahead.
-            let Some((end, _)) = load.slots(Span { from, to: until }).next() else { break };
-            from.0 += end.since_ns(from).saturating_sub(Interval::TICK_NS) / SECOND * SECOND;
+            let Some((of, _)) = load.slots(Span { from, to: until }).next() else { break };
+            from.0 += of.from.since_ns(from) / SECOND * SECOND;
             if from.0.saturating_add(SECOND) > until.0 {
                 break;
             }

@@ -286,10 +286,9 @@ pub fn steady(view: &View<'_>) -> Span {
 
 fn column(timeline: &Timeline, span: Span) -> LoadColumn {
     let mut c = LoadColumn { offered: Some(0.0), ..LoadColumn::default() };
-    for (end, slot) in timeline.load().slots(span).filter(|(_, s)| s.covers_ns > 0) {
-        let start = At(end.0.saturating_sub(Interval::TICK_NS));
-        let overlap = end.min(span.to).since_ns(start.max(span.from)) as f64;
-        let part = overlap / Interval::TICK_NS as f64;
+    for (of, slot) in timeline.load().slots(span).filter(|(_, s)| s.covers_ns > 0) {
+        let overlap = of.to.min(span.to).since_ns(of.from.max(span.from)) as f64;
+        let part = overlap / of.len_ns() as f64;
         c.covered_s += overlap / 1e9;
         c.offered = c.offered.map(|o| o + slot.offered as f64 * part);
         c.completed += slot.completed as f64 * part;

@@ -346,18 +346,18 @@ fn counters(chosen: &Chosen<'_>) -> Vec<Value> {
         "QPS",
         "completed requests per second",
         "green",
-        ticks().map(|(at, s)| rate(at, s.completed, s.covers_ns)).collect(),
+        ticks().map(|(of, s)| rate(of.to, s.completed, s.covers_ns)).collect(),
     );
-    let failed = ticks().map(|(at, s)| rate(at, s.failed, s.covers_ns));
+    let failed = ticks().map(|(of, s)| rate(of.to, s.failed, s.covers_ns));
     let failed: Vec<_> = failed.collect();
     if failed.iter().any(|f| f.1 > 0.0) {
         add("errors", "failed requests per second", "red", failed);
     }
     let p99 = ticks().filter(|(_, s)| !s.response.is_empty());
-    let p99 = p99.map(|(at, s)| {
+    let p99 = p99.map(|(of, s)| {
         let mut dense = new_histogram();
         s.response.add_to(&mut dense);
-        (at, dense.value_at_quantile(0.99) as f64 / 1e6)
+        (of.to, dense.value_at_quantile(0.99) as f64 / 1e6)
     });
     add("p99", "response time, 99th percentile, ms", "magenta", p99.collect());
     let gauge = |metric: Metric, instance: &str| -> Vec<(At, f64)> {

@@ -3,7 +3,7 @@
 //! Must not: compare.
 
 use super::{DiffError, Per, Side, SideSum, Which};
-use crate::model::{CaptureId, CaptureState, Interval, Span, StackId};
+use crate::model::{CaptureId, CaptureState, Span, StackId};
 use crate::timeline::stacks::{Profile, Row, SampleType, Stretch};
 use std::collections::{BTreeMap, HashMap};
 
@@ -93,11 +93,11 @@ impl Axis {
 /// Requests completed in a stretch, given to `each` with where in the stretch they were, ns: slot by
 /// slot, of a slot that lies in it partly the part. Whole slots are exact.
 fn completed(side: &Side<'_>, stretch: &Stretch, mut each: impl FnMut(u64, u64, f64)) {
-    for (end, slot) in side.timeline.load().slots(stretch.span) {
-        let (start, span) = (end.0.saturating_sub(Interval::TICK_NS), stretch.span);
-        let (from, to) = (start.max(span.from.0), end.0.min(span.to.0));
+    let span = stretch.span;
+    for (of, slot) in side.timeline.load().slots(span) {
+        let (from, to) = (of.from.0.max(span.from.0), of.to.0.min(span.to.0));
         if from < to {
-            let part = (to - from) as f64 / Interval::TICK_NS as f64;
+            let part = (to - from) as f64 / of.len_ns() as f64;
             each(from - span.from.0, to - span.from.0, slot.completed as f64 * part);
         }
     }
