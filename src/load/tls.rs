@@ -42,6 +42,11 @@ pub struct Tls {
 }
 
 impl Tls {
+    /// A session, which is to say hello next.
+    pub(super) fn begin(&self) -> Result<rustls::ClientConnection, rustls::Error> {
+        rustls::ClientConnection::new(self.config.clone(), self.name.clone())
+    }
+
     /// The same trust and identity for a client of another make.
     pub fn config(&self) -> ClientConfig {
         ClientConfig::clone(&self.config)

@@ -414,27 +414,27 @@ impl Connection {
 
     /// Carries greeting and handshake as far as they go; true: requests can be written.
     fn prepare(&mut self, shared: &mut Shared) -> Result<bool, Failed> {
-        let Some(mut stream) = self.stream.take() else { return Ok(false) };
-        let went = stream.prepare();
+        let Some(stream) = self.stream.take() else { return Ok(false) };
+        let (mut stream, mut went) = stream.prepare();
         shared.tell_time();
+        if went == Ok(Prepared::Connected) {
+            self.established(shared);
+            (stream, went) = stream.prepare();
+            shared.tell_time();
+        }
         let established = match went {
-            Ok(Prepared::Ready) => true,
+            Ok(Prepared::Ready | Prepared::Connected) => true,
             Ok(Prepared::Waits { connected }) => connected,
             // One that was made and failed in one go was made all the same.
             Err(_) => stream.is_connected(),
         };
         if established && self.state == State::Connecting {
-            shared.recorder.connected(shared.now.since_ns(self.dialled));
-            shared.recorder.grown += u64::from(self.number >= shared.planned);
-            shared.at_once = !self.registered;
-            // From here on the handshake's time counts.
-            self.dialled = shared.now;
-            self.state = State::Handshaking;
+            self.established(shared);
         } else if !established && went.is_ok() {
             shared.at_once = false;
         }
         match went {
-            Ok(Prepared::Waits { .. }) => {
+            Ok(Prepared::Waits { .. } | Prepared::Connected) => {
                 self.stream = Some(stream);
                 Ok(false)
             }
@@ -456,6 +456,16 @@ impl Connection {
                 Err(failed(e, false))
             }
         }
+    }
+
+    /// The connection is there, and what goes before its first request is not.
+    fn established(&mut self, shared: &mut Shared) {
+        shared.recorder.connected(shared.now.since_ns(self.dialled));
+        shared.recorder.grown += u64::from(self.number >= shared.planned);
+        shared.at_once = !self.registered;
+        // From here on the handshake's time counts.
+        self.dialled = shared.now;
+        self.state = State::Handshaking;
     }
 
     /// Sends what the stream has taken and not sent.

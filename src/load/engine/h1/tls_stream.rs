@@ -2,7 +2,6 @@
 //!
 //! Must not: know HTTP, or decide whom to trust.
 
-use crate::load::tls::Tls;
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send, sockopt};
@@ -21,9 +20,13 @@ pub(super) enum Prepared {
         /// The connection itself is established.
         connected: bool,
     },
+    /// It has just been found established: what comes next is the handshake.
+    Connected,
     /// Requests can be written.
     Ready,
 }
+
+const WAITS: Prepared = Prepared::Waits { connected: true };
 
 /// See the top of the file.
 pub(super) struct TlsStream {
@@ -32,7 +35,6 @@ pub(super) struct TlsStream {
     /// What goes before the handshake, as it is, and how much of it went.
     greeting: Vec<u8>,
     greeted: usize,
-    connected: bool,
     /// The handshake has ended and all of it was sent.
     prepared: bool,
     /// The target has said that nothing more comes, or has closed.
@@ -44,25 +46,11 @@ pub(super) struct TlsStream {
 }
 
 impl TlsStream {
-    /// Over a socket that is being connected.
-    ///
-    /// # Errors
-    /// When the session can't be made.
-    pub(super) fn over(fd: OwnedFd, tls: &Tls, greeting: Vec<u8>) -> Result<TlsStream, Errno> {
+    /// Over a socket that is connected, with `greeting` before the handshake.
+    pub(super) fn over(fd: OwnedFd, session: ClientConnection, greeting: Vec<u8>) -> TlsStream {
         // The handshake's pieces don't wait for each other's acknowledgement.
         let _ = sockopt::set_tcp_nodelay(&fd, true);
-        let session = ClientConnection::new(tls.config.clone(), tls.name.clone()).map_err(|_| BROKEN)?;
-        Ok(TlsStream {
-            fd,
-            session,
-            greeting,
-            greeted: 0,
-            connected: false,
-            prepared: false,
-            ended: false,
-            cut: false,
-            reason: None,
-        })
+        TlsStream { fd, session, greeting, greeted: 0, prepared: false, ended: false, cut: false, reason: None }
     }
 
     /// Whether requests can't be written yet.
@@ -80,11 +68,6 @@ impl TlsStream {
         self.ended
     }
 
-    /// Whether the socket has taken anything, and so is connected.
-    pub(super) fn is_connected(&self) -> bool {
-        self.connected
-    }
-
     /// Whether it ended without the closure alert that tells an end from a cut.
     pub(super) fn is_cut(&self) -> bool {
         self.cut
@@ -94,12 +77,9 @@ impl TlsStream {
     pub(super) fn prepare(&mut self) -> Result<Prepared, Errno> {
         while self.greeted < self.greeting.len() {
             match send(&self.fd, &self.greeting[self.greeted..], SendFlags::NOSIGNAL) {
-                Ok(n) => {
-                    self.greeted += n;
-                    self.connected = true;
-                }
+                Ok(n) => self.greeted += n,
                 Err(Errno::INTR) => {}
-                Err(Errno::AGAIN | Errno::NOTCONN) => return Ok(self.waits()),
+                Err(Errno::AGAIN) => return Ok(WAITS),
                 Err(e) => return Err(e),
             }
         }
@@ -110,21 +90,17 @@ impl TlsStream {
                 return Ok(Prepared::Ready);
             }
             if !self.flush()? {
-                return Ok(self.waits());
+                return Ok(WAITS);
             }
             match self.fetch()? {
                 Fetched::Some { .. } => {}
-                Fetched::Nothing => return Ok(self.waits()),
+                Fetched::Nothing => return Ok(WAITS),
                 Fetched::End => {
                     self.reason = Some("the target closed the connection during the handshake".into());
                     return Err(BROKEN);
                 }
             }
         }
-    }
-
-    fn waits(&self) -> Prepared {
-        Prepared::Waits { connected: self.connected }
     }
 
     /// Takes what there is room for, encrypts it and sends what goes.
@@ -139,8 +115,8 @@ impl TlsStream {
     pub(super) fn flush(&mut self) -> Result<bool, Errno> {
         while self.session.wants_write() {
             match self.session.write_tls(&mut Wire { fd: &self.fd, drained: false }) {
-                Ok(_) => self.connected = true,
-                Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::NotConnected) => return Ok(false),
+                Ok(_) => {}
+                Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(false),
                 Err(e) => return Err(errno(&e)),
             }
         }

@@ -6,7 +6,8 @@
 //!
 //! Must not: know HTTP, clocks or how readiness is waited for.
 
-use super::tls_stream::{Prepared, TlsStream};
+use super::tls_stream::{BROKEN, Prepared, TlsStream};
+use crate::load::tls::Tls;
 use crate::load::way::{Place, ProxyHeader, Way};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
@@ -83,7 +84,10 @@ impl Dialer {
         };
         let greeting = self.way.proxy_header.map(|header: ProxyHeader| header.bytes(ends()));
         match (&self.way.tls, greeting) {
-            (Some(tls), greeting) => Ok(Stream::Tls(Box::new(TlsStream::over(fd, tls, greeting.unwrap_or_default())?))),
+            (Some(tls), greeting) => {
+                let (tls, greeting) = (tls.clone(), greeting.unwrap_or_default());
+                Ok(Stream::Fresh(Box::new(Fresh { fd, tls, greeting, connected: false })))
+            }
             (None, Some(bytes)) => Ok(Stream::Greeting(Box::new(Greeting { fd, bytes, sent: 0 }))),
             (None, None) => Ok(Stream::Plain(fd)),
         }
@@ -96,8 +100,19 @@ pub(super) enum Stream {
     Plain(OwnedFd),
     /// The same, once something was said that goes before all requests.
     Greeting(Box<Greeting>),
+    /// Nothing yet that TLS will be spoken over: what a handshake takes begins when the connection is there.
+    Fresh(Box<Fresh>),
     /// TLS.
     Tls(Box<TlsStream>),
+}
+
+/// See [`Stream::Fresh`].
+pub(super) struct Fresh {
+    fd: OwnedFd,
+    tls: Tls,
+    /// What goes before the handshake.
+    greeting: Vec<u8>,
+    connected: bool,
 }
 
 /// See [`Stream::Greeting`].
@@ -113,20 +128,47 @@ impl Stream {
     pub(super) fn is_unprepared(&self) -> bool {
         match self {
             Stream::Plain(_) => false,
-            Stream::Greeting(_) => true,
+            Stream::Greeting(_) | Stream::Fresh(_) => true,
             Stream::Tls(tls) => tls.is_unprepared(),
         }
     }
 
-    /// Carries greeting and handshake as far as they go without waiting.
+    /// Carries greeting and handshake as far as they go without waiting, with a stop between the
+    /// connection and the handshake.
     ///
     /// # Errors
     /// What the socket says; [`super::tls_stream::BROKEN`] when the handshake failed, see
     /// [`Stream::take_reason`].
-    pub(super) fn prepare(&mut self) -> Result<Prepared, Errno> {
+    pub(super) fn prepare(self) -> (Stream, Result<Prepared, Errno>) {
+        match self {
+            Stream::Fresh(fresh) if fresh.connected => match fresh.tls.begin() {
+                Ok(session) => {
+                    let mut tls = Box::new(TlsStream::over(fresh.fd, session, fresh.greeting));
+                    let went = tls.prepare();
+                    (Stream::Tls(tls), went)
+                }
+                Err(_) => (Stream::Fresh(fresh), Err(BROKEN)),
+            },
+            mut stream => {
+                let went = stream.prepare_further();
+                (stream, went)
+            }
+        }
+    }
+
+    fn prepare_further(&mut self) -> Result<Prepared, Errno> {
         match self {
             Stream::Plain(_) => Ok(Prepared::Ready),
             Stream::Tls(tls) => tls.prepare(),
+            // ENOTCONN until it is established, and when it can't be (getpeername(2)).
+            Stream::Fresh(fresh) if getpeername(&fresh.fd).is_err() => {
+                sockopt::socket_error(&fresh.fd)??;
+                Ok(Prepared::Waits { connected: false })
+            }
+            Stream::Fresh(fresh) => {
+                fresh.connected = true;
+                Ok(Prepared::Connected)
+            }
             Stream::Greeting(greeting) => {
                 while greeting.sent < greeting.bytes.len() {
                     let left = &greeting.bytes[greeting.sent..];
@@ -148,7 +190,8 @@ impl Stream {
         match self {
             Stream::Plain(_) => false,
             Stream::Greeting(greeting) => greeting.sent > 0,
-            Stream::Tls(tls) => tls.is_connected(),
+            Stream::Fresh(fresh) => fresh.connected,
+            Stream::Tls(_) => true,
         }
     }
 
@@ -175,7 +218,7 @@ impl Stream {
         match self {
             Stream::Plain(fd) => again(|| send(&*fd, bytes, SendFlags::NOSIGNAL)),
             Stream::Tls(tls) => tls.send(bytes),
-            Stream::Greeting(_) => Err(Errno::AGAIN), // to be prepared first
+            Stream::Greeting(_) | Stream::Fresh(_) => Err(Errno::AGAIN), // to be prepared first
         }
     }
 
@@ -184,7 +227,7 @@ impl Stream {
     pub(super) fn is_unflushed(&self) -> bool {
         match self {
             Stream::Tls(tls) => tls.is_unflushed(),
-            Stream::Plain(_) | Stream::Greeting(_) => false,
+            Stream::Plain(_) | Stream::Greeting(_) | Stream::Fresh(_) => false,
         }
     }
 
@@ -192,7 +235,7 @@ impl Stream {
     pub(super) fn flush(&mut self) -> Result<(), Errno> {
         match self {
             Stream::Tls(tls) => tls.flush().map(drop),
-            Stream::Plain(_) | Stream::Greeting(_) => Ok(()),
+            Stream::Plain(_) | Stream::Greeting(_) | Stream::Fresh(_) => Ok(()),
         }
     }
 
@@ -203,7 +246,7 @@ impl Stream {
         match self {
             Stream::Plain(fd) => again(|| recv(&*fd, &mut *into, RecvFlags::empty()).map(|(_, n)| n)),
             Stream::Tls(tls) => tls.recv(into),
-            Stream::Greeting(_) => Err(Errno::AGAIN),
+            Stream::Greeting(_) | Stream::Fresh(_) => Err(Errno::AGAIN),
         }
     }
 
@@ -212,7 +255,7 @@ impl Stream {
     pub(super) fn is_ended(&self) -> bool {
         match self {
             Stream::Tls(tls) => tls.is_ended(),
-            Stream::Plain(_) | Stream::Greeting(_) => false,
+            Stream::Plain(_) | Stream::Greeting(_) | Stream::Fresh(_) => false,
         }
     }
 
@@ -221,7 +264,7 @@ impl Stream {
     pub(super) fn is_cut(&self) -> bool {
         match self {
             Stream::Tls(tls) => tls.is_cut(),
-            Stream::Plain(_) | Stream::Greeting(_) => false,
+            Stream::Plain(_) | Stream::Greeting(_) | Stream::Fresh(_) => false,
         }
     }
 
@@ -254,6 +297,7 @@ impl AsFd for Stream {
         match self {
             Stream::Plain(fd) => fd.as_fd(),
             Stream::Greeting(greeting) => greeting.fd.as_fd(),
+            Stream::Fresh(fresh) => fresh.fd.as_fd(),
             Stream::Tls(tls) => tls.fd.as_fd(),
         }
     }
