@@ -8,15 +8,16 @@ use crate::load::{Place, ProxyHeader, TlsOptions, Way};
 use crate::profile::served::Server;
 use anyhow::{Context as _, bail};
 use clap::ValueEnum;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::io::ErrorKind;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 /// Options of the way to the target.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(super) struct ConnectArgs {
     /// Local addresses to connect from, in turn: 127.0.0.2-127.0.0.9, a list with commas, or an interface
-    #[arg(long, value_name = "ADDRESSES", help_heading = "Connections")]
-    pub(super) source: Option<String>,
+    #[arg(long, value_name = "ADDRESSES", value_parser = sources, help_heading = "Connections")]
+    pub(super) source: Option<Sources>,
     /// Connect to this unix socket; the target's URL gives Host and prefix
     #[arg(long, value_name = "PATH", conflicts_with_all = ["source", "resolve", "dns"], help_heading = "Connections")]
     pub(super) unix_socket: Option<PathBuf>,
@@ -137,10 +138,7 @@ impl ConnectArgs {
             None if proxy.looks_up() => found.address,
             None => target.looked_up()?,
         };
-        let sources = match &self.source {
-            Some(text) => sources(text, found.address)?,
-            None => vec![],
-        };
+        let sources = fitting(self.source.clone().unwrap_or_default(), found.address)?;
         let address = Some(found.address);
         let way =
             Way { sources: sources.into(), tls, proxy: Some(found), server_name: self.sni.clone(), ..Way::from(place) };
@@ -164,18 +162,16 @@ impl ConnectArgs {
             let way = Way { place, sources: [].into(), tls, proxy_header, proxy: None, server_name };
             return Ok(Found { way, address: None });
         }
+        let sources = self.source.clone().unwrap_or_default();
         let given = self.resolve.iter().find(|(host, port, _)| target.is_at(host, *port));
         let address = match given {
-            Some((_, port, ip)) => target.answering(&[SocketAddr::new(*ip, *port)])?,
-            None => target.resolve()?,
+            Some((_, port, ip)) => target.answering(&[SocketAddr::new(*ip, *port)], &sources)?,
+            None => target.resolve(&sources)?,
         };
+        let sources = fitting(sources, address)?;
         let place = match self.dns {
             Dns::Connection if given.is_none() => Place::Name { host: target.host.clone(), port: target.port },
             _ => Place::Address(address),
-        };
-        let sources = match &self.source {
-            Some(text) => sources(text, address)?,
-            None => vec![],
         };
         let server_name = self.sni.clone();
         let way = Way { place, sources: sources.into(), tls, proxy_header, proxy: None, server_name };
@@ -198,40 +194,61 @@ fn resolve(text: &str) -> Result<(String, u16, IpAddr), String> {
 /// Most source addresses that a range may name.
 const MOST_SOURCES: u32 = 4096;
 
-/// The local addresses that `text` names and that can reach `target`: ranges and single ones with
-/// commas between them, or an interface, whose addresses are meant.
-fn sources(text: &str, target: SocketAddr) -> anyhow::Result<Vec<IpAddr>> {
-    let shown = crate::model::clean(text, 100);
-    let mut all: Vec<IpAddr> = Vec::new();
+/// Local addresses, in the order in which they are taken.
+pub(super) type Sources = Vec<IpAddr>;
+
+/// The local addresses that `text` names: ranges and single ones with commas between them, or an
+/// interface, whose addresses are meant.
+fn sources(text: &str) -> Result<Sources, String> {
+    let mut all = Sources::new();
     for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
         if let Ok(ip) = part.parse() {
             all.push(ip);
         } else if let Some((from, to)) = part.split_once('-')
-            && let (Ok(from), Ok(to)) = (from.parse::<Ipv4Addr>(), to.parse::<Ipv4Addr>())
+            && let (Ok(from), Ok(to)) = (from.parse::<IpAddr>(), to.parse::<IpAddr>())
         {
-            let (from, to) = (u32::from(from), u32::from(to));
-            if to < from || to - from >= MOST_SOURCES {
-                bail!("--source {shown}: a range goes from a lower to a higher address, {MOST_SOURCES} at the most");
-            }
-            all.extend((from..=to).map(|n| IpAddr::V4(n.into())));
+            all.extend(range(from, to).ok_or_else(|| {
+                format!("a range goes from a lower to a higher address of one family, {MOST_SOURCES} at the most")
+            })?);
         } else {
             let found = of_interface(part);
             if found.is_empty() {
-                bail!(
-                    "--source {shown}: `{}` is no address, range or interface with addresses",
-                    crate::model::clean(part, 40)
-                );
+                let shown = crate::model::clean(part, 40);
+                return Err(format!("`{shown}` is no address, range or interface with addresses"));
             }
             all.extend(found);
         }
     }
-    all.retain(|ip| ip.is_ipv4() == target.is_ipv4());
-    if all.is_empty() {
-        bail!("--source {shown}: none of these addresses is of the family of {}", target.ip());
-    }
     for ip in &all {
-        std::net::TcpListener::bind((*ip, 0))
-            .with_context(|| format!("--source {ip}: not an address of this machine (ip addr add {ip} dev ...)"))?;
+        // Other reasons are none of the address: its ports may all be taken.
+        if std::net::TcpListener::bind((*ip, 0)).is_err_and(|e| e.kind() == ErrorKind::AddrNotAvailable) {
+            return Err(format!("{ip} is not an address of this machine (ip addr add {ip} dev ...)"));
+        }
+    }
+    if all.is_empty() { Err("it names no address".into()) } else { Ok(all) }
+}
+
+fn range(from: IpAddr, to: IpAddr) -> Option<Vec<IpAddr>> {
+    match (from, to) {
+        (IpAddr::V4(from), IpAddr::V4(to)) => {
+            let (from, to) = (u32::from(from), u32::from(to));
+            (to >= from && to - from < MOST_SOURCES).then(|| (from..=to).map(|n| IpAddr::V4(n.into())).collect())
+        }
+        (IpAddr::V6(from), IpAddr::V6(to)) => {
+            let (from, to) = (u128::from(from), u128::from(to));
+            let is_short = to >= from && to - from < u128::from(MOST_SOURCES);
+            is_short.then(|| (from..=to).map(|n| IpAddr::V6(n.into())).collect())
+        }
+        _ => None,
+    }
+}
+
+/// Those of them that can reach `target`: of its family.
+fn fitting(mut all: Sources, target: SocketAddr) -> anyhow::Result<Sources> {
+    let given = !all.is_empty();
+    all.retain(|ip| ip.is_ipv4() == target.is_ipv4());
+    if given && all.is_empty() {
+        bail!("--source: none of these addresses is of the family of {}", target.ip());
     }
     Ok(all)
 }
@@ -255,15 +272,20 @@ mod tests {
 
     #[test]
     fn source_addresses_are_named_in_three_ways() {
-        let target: SocketAddr = "127.0.0.1:80".parse().unwrap();
-        let count = |text| sources(text, target).map(|s| s.len()).map_err(|e| format!("{e:#}"));
+        let count = |text| sources(text).map(|s| s.len());
         assert_eq!(count("127.0.0.2-127.0.0.9"), Ok(8));
         assert_eq!(count("127.0.0.2, 127.0.0.5-127.0.0.6"), Ok(3));
-        assert_eq!(count("lo"), Ok(1));
-        for wrong in ["", "127.0.0.9-127.0.0.2", "0.0.0.0-255.255.255.255", "nosuch0", "::1", "192.0.2.1"] {
-            let e = count(wrong).expect_err(wrong);
-            assert!(e.starts_with("--source") && !e.contains('\n'), "{e}");
+        assert_eq!(count("127.0.0.1-127.0.0.1,::1-::1"), Ok(2));
+        assert!(count("lo").unwrap() >= 1);
+        let wrong = ["", "127.0.0.9-127.0.0.2", "0.0.0.0-255.255.255.255", "127.0.0.1-::1", "nosuch0", "192.0.2.1"];
+        for wrong in wrong {
+            assert!(!count(wrong).expect_err(wrong).contains('\n'));
         }
+        let target: SocketAddr = "127.0.0.1:80".parse().unwrap();
+        let both = sources("127.0.0.2,::1").unwrap();
+        assert_eq!(fitting(both.clone(), target).unwrap(), both[..1]);
+        assert!(fitting(both[1..].to_vec(), target).is_err());
+        assert_eq!(fitting(vec![], target).unwrap(), Sources::new());
     }
 
     #[test]

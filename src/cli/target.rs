@@ -4,8 +4,12 @@
 
 use anyhow::{Context as _, bail};
 use http::Uri;
+use nix::sys::socket::{setsockopt, sockopt::IpBindAddressNoPort};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, ipproto, socket_with, sockopt};
 use std::io::ErrorKind;
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
+use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::time::Duration;
 
 /// A resolved target.
@@ -76,12 +80,14 @@ impl Target {
     ///
     /// # Errors
     /// When the name does not resolve, or nothing listens on any of its addresses.
-    pub(super) fn resolve(&self) -> anyhow::Result<SocketAddr> {
+    ///
+    /// `sources`: our addresses, none to leave the choice to the kernel.
+    pub(super) fn resolve(&self, sources: &[IpAddr]) -> anyhow::Result<SocketAddr> {
         let found: Vec<SocketAddr> = (self.host.as_str(), self.port)
             .to_socket_addrs()
             .with_context(|| format!("{}: the name `{}` does not resolve", self.shown, self.host))?
             .collect();
-        self.answering(&found)
+        self.answering(&found, sources)
     }
 
     /// The first of its addresses, whether or not anybody is there.
@@ -102,10 +108,11 @@ impl Target {
     ///
     /// # Errors
     /// When nothing listens on any of them.
-    pub(super) fn answering(&self, found: &[SocketAddr]) -> anyhow::Result<SocketAddr> {
+    pub(super) fn answering(&self, found: &[SocketAddr], sources: &[IpAddr]) -> anyhow::Result<SocketAddr> {
         let mut refused = None;
         for address in found {
-            match TcpStream::connect_timeout(address, Duration::from_secs(1)) {
+            let source = sources.iter().find(|ip| ip.is_ipv4() == address.is_ipv4());
+            match connect(*address, source.copied(), Duration::from_secs(1)) {
                 // Nobody listens, and the kernel joined our end to itself (RFC 9293 section 3.5).
                 Ok(open) if open.local_addr().is_ok_and(|own| own == *address) => {
                     refused = Some(ErrorKind::ConnectionRefused.into());
@@ -116,10 +123,34 @@ impl Target {
             }
         }
         match refused {
+            Some(e) if e.kind() == ErrorKind::AddrNotAvailable => bail!(
+                "{} can't be reached: no local port is left to it; wait for TIME_WAIT to end (60 s), or give more addresses by --source",
+                self.shown
+            ),
             Some(e) => Err(e).with_context(|| format!("{} can't be reached; is the target up?", self.shown)),
             None => bail!("{}: the name `{}` has no address", self.shown, self.host),
         }
     }
+}
+
+/// Connects from `source` if one is given, as the load's connections do.
+fn connect(to: SocketAddr, source: Option<IpAddr>, timeout: Duration) -> std::io::Result<TcpStream> {
+    let Some(source) = source else { return TcpStream::connect_timeout(&to, timeout) };
+    let family = if to.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let fd = socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP))?;
+    let _ = setsockopt(&fd, IpBindAddressNoPort, &true);
+    bind(&fd, &SocketAddr::new(source, 0))?;
+    match rustix::net::connect(&fd, &to) {
+        Err(Errno::INPROGRESS) => {}
+        other => other?,
+    }
+    let timeout = Timespec::try_from(timeout).map_err(|_| ErrorKind::InvalidInput)?;
+    if poll(&mut [PollFd::new(&fd, PollFlags::OUT)], Some(&timeout))? == 0 {
+        return Err(ErrorKind::TimedOut.into());
+    }
+    sockopt::socket_error(&fd)??;
+    Ok(TcpStream::from(fd))
 }
 
 #[cfg(test)]
@@ -135,6 +166,18 @@ mod tests {
         assert_eq!(parse("http://service").unwrap().port, 80);
         let t = parse("https://service/v2").unwrap();
         assert_eq!((t.shown.as_str(), t.port, t.tls), ("https://service/v2", 443, true));
+    }
+
+    #[test]
+    fn whether_a_target_is_there_is_asked_from_the_address_that_loads_it() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let target = Target::at(listener.local_addr().unwrap());
+        let sources = ["::1", "127.0.0.7"].map(|ip| ip.parse::<IpAddr>().unwrap());
+        assert_eq!(target.resolve(&sources).unwrap(), listener.local_addr().unwrap());
+        assert_eq!(listener.accept().unwrap().1.ip(), sources[1]);
+        drop(listener);
+        let e = target.resolve(&sources).unwrap_err();
+        assert!(format!("{e:#}").contains("is the target up?"), "{e:#}");
     }
 
     #[test]
