@@ -298,7 +298,7 @@ fn raise_fd_limit(connections: u64) -> Vec<String> {
     match setrlimit(Resource::Nofile, raised) {
         Ok(()) if enough => vec![],
         _ => vec![format!(
-            "{connections} connections need {need} file descriptors and the limit is {}: some will end in EMFILE; \
+            "{connections} connections may need {need} file descriptors and the limit is {}: then some end in EMFILE; \
              raise it with `ulimit -n {need}` as root",
             limit.maximum.map_or("unknown".into(), |n| n.to_string())
         )],

@@ -67,15 +67,18 @@ fn too_few_descriptors_are_an_outcome_and_a_fault_that_says_how_to_raise_them() 
                     command.args(bench.words(&server.url(), &log, &words(mode, 80, 300, 3000)));
                     Running::start(command).report()
                 };
-                let report = limited("-n 48");
+                let report = limited("-n 96");
                 say(name, mode, &report);
                 let missing = report.outcome(outcome_of(name));
                 assert!(missing > 0 && report.n("completed") > 0, "{:?}", report.outcomes());
                 assert_eq!((report.n("offered"), missing + report.n("completed")), (300, 300));
                 assert!(report.faults().contains("ulimit -n 280"), "{}", report.faults());
+                // The h1 engine leaves those who watch the host what they need.
+                let is_blind = report.faults().contains("Too many open files");
+                assert!(!is_blind || report.json["load"]["engine"] != "h1", "{}", report.faults());
                 assert_eq!(server.requests(), report.n("sent") + report.n("retried"));
                 // A limit that may be raised is raised.
-                let report = limited("-S -n 48");
+                let report = limited("-S -n 96");
                 assert_eq!((report.outcome("200"), report.faults()), (300, String::new()), "{:?}", report.outcomes());
             });
         }

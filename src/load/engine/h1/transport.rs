@@ -9,13 +9,17 @@
 use super::tls_stream::{BROKEN, Prepared, TlsStream};
 use crate::load::tls::Tls;
 use crate::load::way::{Place, ProxyHeader, Way};
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketAddrAny, SocketAddrUnix, SocketFlags, SocketType, bind, connect,
     getpeername, getsockname, ipproto, recv, send, socket_with, sockopt,
 };
+use rustix::process::{Resource, getrlimit};
 use std::net::SocketAddr;
+
+/// File descriptors that connections leave to those who watch the host: they open files all along.
+const SPARE_FDS: u64 = 24;
 
 /// Opens streams the way the plan says.
 #[derive(Debug)]
@@ -23,12 +27,16 @@ pub(super) struct Dialer {
     way: Way,
     /// Which of the source addresses comes next.
     next_source: usize,
+    /// Descriptors are given out lowest first (open(2)): no connection has this number or a higher one.
+    fd_bound: i32,
 }
 
 impl Dialer {
     /// `index` and `workers`: every worker begins with another source address.
     pub(super) fn new(way: Way, index: usize) -> Dialer {
-        Dialer { way, next_source: index }
+        let limit = getrlimit(Resource::Nofile).current;
+        let bound = limit.map(|limit| limit - SPARE_FDS.min(limit / 4));
+        Dialer { way, next_source: index, fd_bound: bound.and_then(|n| i32::try_from(n).ok()).unwrap_or(i32::MAX) }
     }
 
     /// Whether the target's name is to be looked up first.
@@ -54,14 +62,14 @@ impl Dialer {
             (Place::Name { .. }, Some(address)) => address,
             (Place::Name { .. }, None) => return Err(Errno::ADDRNOTAVAIL), // asked for without an answer
             (Place::Unix(path), _) => {
-                let fd = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+                let fd = self.within(socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?)?;
                 // A full backlog is EAGAIN here (unix(7)), and nothing would tell of room.
                 connect(&fd, &SocketAddrUnix::new(path)?)?;
                 return self.wrap(fd, None);
             }
         };
         let family = if to.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-        let fd = socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP))?;
+        let fd = self.within(socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP))?)?;
         if !self.way.sources.is_empty() {
             let source = self.way.sources[self.next_source % self.way.sources.len()];
             self.next_source = self.next_source.wrapping_add(1);
@@ -75,6 +83,11 @@ impl Dialer {
             Err(e) => return Err(e),
         }
         self.wrap(fd, Some(to))
+    }
+
+    /// Gives a descriptor back that others are to have.
+    fn within(&self, fd: OwnedFd) -> Result<OwnedFd, Errno> {
+        if fd.as_raw_fd() < self.fd_bound { Ok(fd) } else { Err(Errno::MFILE) }
     }
 
     fn wrap(&self, fd: OwnedFd, to: Option<SocketAddr>) -> Result<Stream, Errno> {
