@@ -30,6 +30,11 @@ fn count(report: &Report, phase: &str) -> u64 {
 #[test]
 fn redirects_are_followed_within_the_target_and_no_further() {
     let server = Server::start(|asked| {
+        // As nginx does it: the Host that was asked for, the port it listens on.
+        if let Some(port) = asked.path().strip_prefix("/home/") {
+            let to = format!("Location: http://shop.example:{port}/r2\r\nContent-Length: 0\r\n\r\n");
+            return vec![Do::send(format!("HTTP/1.1 302 Found\r\n{to}"))];
+        }
         let to = match asked.path() {
             "/r0" => "/r1",
             "/r1" => "/r2",
@@ -48,6 +53,9 @@ fn redirects_are_followed_within_the_target_and_no_further() {
     assert_eq!(run(&get("/loop"), "--redirects 7").outcome("302"), 1);
     assert_eq!(server.requests(), 13, "a loop ends after as many as were allowed");
     assert_eq!(run(&get("/away"), "--redirects 7").outcome("302"), 1);
+    let home = get(&format!("/home/{}", server.url().rsplit(':').next().unwrap()));
+    assert_eq!(run(&home, "--redirects 7 --host shop.example").outcome("200"), 1);
+    assert_eq!(run(&home, "--redirects 7").outcome("302"), 1);
     assert_eq!(run(&get("/r0"), "--engine reqwest").outcome("302"), 1);
 }
 

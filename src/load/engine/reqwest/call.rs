@@ -100,6 +100,7 @@ impl Call {
             why: Some(why),
         })?;
         let link = &*self.client.link;
+        self.client.home.asks_for(&request);
         let begun = if done.retried { self.clock.now() } else { self.begun };
         let answer = self.within(link, begun, self.client.reqwest.execute(request)).await;
         let now = self.clock.now();
@@ -114,7 +115,7 @@ impl Call {
                 return Err(Outcome::Timeout(phase).into());
             }
             Some(Err(e)) => {
-                let failed = failed(&e, link.phase(), false);
+                let failed = failed(&e, link.phase(), link.broken(), false);
                 if !e.is_connect() && failed.outcome != Outcome::Errno(UNSENDABLE) {
                     done.sent.get_or_insert(sent);
                 }
@@ -193,7 +194,7 @@ async fn read(response: &mut Response, done: &mut Done) -> Result<(), Failed> {
                 }
             }
             Ok(None) => return Ok(()),
-            Err(e) => return Err(failed(&e, Phase::Body, true)),
+            Err(e) => return Err(failed(&e, Phase::Body, None, true)),
         }
     }
 }

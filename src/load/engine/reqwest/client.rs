@@ -8,12 +8,13 @@ use super::message::Origin;
 use crate::clock::Clock;
 use crate::load::{Place, Plan};
 use ::reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use ::reqwest::header::HOST;
 use ::reqwest::redirect::Policy;
-use ::reqwest::{ClientBuilder, NoProxy, Proxy, Url, retry};
+use ::reqwest::{ClientBuilder, NoProxy, Proxy, Request, Url, retry};
 use rustls::client::{ClientSessionMemoryCache, Resumption};
 use rustls::{ClientConfig, RootCertStore};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// TLS sessions that a worker keeps to resume.
 const SESSIONS: usize = 1024;
@@ -25,6 +26,7 @@ const HEAD: u32 = 32 * 1024;
 pub(super) struct Client {
     pub(super) reqwest: ::reqwest::Client,
     pub(super) link: Arc<Link>,
+    pub(super) home: Arc<Home>,
 }
 
 /// Makes the clients of one worker.
@@ -77,13 +79,14 @@ impl Maker {
             proxy: proxy.map(|p| (p.host.clone(), p.address)),
             link: link.clone(),
         };
+        let home = Arc::new(Home { port: port_of(&plan.rendering.authority), host: Mutex::default() });
         let mut builder = ClientBuilder::new()
             .connect_timeout(plan.connect_timeout)
             .pool_idle_timeout(None)
             .pool_max_idle_per_host(usize::from(!plan.close))
             // A request sent a second time is to be counted, so that is done and counted here.
             .retry(retry::never())
-            .redirect(within(plan.http.redirects))
+            .redirect(within(plan.http.redirects, home.clone()))
             .referer(false)
             .cookie_store(plan.http.cookies)
             .tcp_nodelay(true)
@@ -108,7 +111,7 @@ impl Maker {
             builder = builder.local_address(sources[nth % sources.len()]);
         }
         let reqwest = builder.build().map_err(|e| super::verdict::in_words(&e))?;
-        Ok(Client { reqwest, link })
+        Ok(Client { reqwest, link, home })
     }
 
     fn proxy(&self, p: &crate::load::Proxy) -> Result<Proxy, String> {
@@ -146,23 +149,51 @@ fn port_of(authority: &str) -> Option<u16> {
     if host.starts_with('[') && !host.ends_with(']') { None } else { port.parse().ok() }
 }
 
+/// By which names a target calls itself: that of the URL, and the host that it is asked for.
+#[derive(Debug)]
+pub(super) struct Home {
+    /// The target's port, where its URL has one.
+    port: Option<u16>,
+    /// What the latest request has for its Host, without a port.
+    host: Mutex<String>,
+}
+
+impl Home {
+    /// A request is about to be sent.
+    pub(super) fn asks_for(&self, request: &Request) {
+        let host = request.headers().get(HOST).and_then(|h| h.to_str().ok()).unwrap_or_default();
+        let end = host.rfind(':').filter(|colon| !host[*colon..].contains(']')).unwrap_or(host.len());
+        let mut kept = self.host.lock().unwrap_or_else(PoisonError::into_inner);
+        if *kept != host[..end] {
+            kept.clear();
+            kept.push_str(&host[..end]);
+        }
+    }
+
+    /// Whether a redirect from `a` to `b` leads back to it.
+    fn has(&self, a: &Url, b: &Url) -> bool {
+        let host = self.host.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_host = a.host() == b.host() || b.host_str().is_some_and(|b| b.eq_ignore_ascii_case(&host));
+        let port = b.port_or_known_default();
+        a.scheme() == b.scheme()
+            && is_host
+            && (port == a.port_or_known_default() || self.port.is_some() && port == self.port)
+    }
+}
+
 /// Follows so many redirects as long as they lead back to the target: what it names in a
 /// response is no place that the user has asked to be loaded. One that is not followed is what
 /// the request was answered with.
-fn within(redirects: u32) -> Policy {
+fn within(redirects: u32, home: Arc<Home>) -> Policy {
     if redirects == 0 {
         return Policy::none();
     }
     let most = usize::try_from(redirects).unwrap_or(usize::MAX);
     Policy::custom(move |attempt| {
-        let stays = attempt.previous().first().is_some_and(|first| is_same(first, attempt.url()));
+        let stays = attempt.previous().first().is_some_and(|first| home.has(first, attempt.url()));
         // The URL that was asked for first is among those before.
         if stays && attempt.previous().len() <= most { attempt.follow() } else { attempt.stop() }
     })
-}
-
-fn is_same(a: &Url, b: &Url) -> bool {
-    a.scheme() == b.scheme() && a.host() == b.host() && a.port_or_known_default() == b.port_or_known_default()
 }
 
 /// Whatever name is asked for, it is the target's or the proxy's.
@@ -222,9 +253,22 @@ mod tests {
     #[test]
     fn a_redirect_elsewhere_is_one_to_another_origin() {
         let url = |text: &str| Url::parse(text).unwrap();
-        assert!(is_same(&url("http://a/x"), &url("http://a:80/y?z")));
+        let home = Home { port: None, host: Mutex::default() };
+        assert!(home.has(&url("http://a/x"), &url("http://a:80/y?z")));
         for other in ["https://a/", "http://b/", "http://a:81/"] {
-            assert!(!is_same(&url("http://a/"), &url(other)), "{other}");
+            assert!(!home.has(&url("http://a/"), &url(other)), "{other}");
         }
+        // nginx names the Host it was asked for, with the port it listens on.
+        let home = Home { port: Some(8080), host: Mutex::default() };
+        let asked = |host: &str| {
+            let mut request = Request::new(::reqwest::Method::GET, url("http://127.0.0.1:8080/"));
+            request.headers_mut().insert(HOST, host.parse().unwrap());
+            home.asks_for(&request);
+            let back = |to: &str| home.has(&url("http://127.0.0.1:8080/"), &url(to));
+            ["http://shop.example:8080/y", "http://shop.example/y", "http://127.0.0.1:8080/y"].map(back)
+        };
+        assert_eq!(asked("Shop.example:99"), [true, false, true]);
+        assert_eq!(asked("other"), [false, false, true]);
+        assert_eq!(asked("[::1]"), [false, false, true]);
     }
 }

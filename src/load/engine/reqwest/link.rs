@@ -6,8 +6,9 @@
 //!
 //! Must not: count requests, or hold a lock over anything that waits.
 
+use super::verdict::{Failed, not_connected};
 use crate::clock::Clock;
-use crate::model::{At, Phase};
+use crate::model::{At, Outcome, Phase};
 use rustls::NamedGroup;
 use rustls::client::{ClientSessionMemoryCache, ClientSessionStore, Tls12ClientSessionValue, Tls13ClientSessionValue};
 use rustls::pki_types::ServerName;
@@ -54,6 +55,8 @@ struct State {
     since: At,
     /// When the one made last was ready.
     established: Option<At>,
+    /// How the one failed that failed last.
+    broken: Option<Failed>,
     /// Connections begun.
     begun: u64,
 }
@@ -71,6 +74,11 @@ impl Link {
     /// When the last connection was ready.
     pub(super) fn established(&self) -> Option<At> {
         lock(&self.state).established
+    }
+
+    /// How the connection failed that failed last.
+    pub(super) fn broken(&self) -> Option<Failed> {
+        lock(&self.state).broken.clone()
     }
 
     /// Connections begun so far.
@@ -114,11 +122,17 @@ impl Link {
         (state.phase, state.since) = (Some(Phase::Connect), now);
     }
 
-    fn end(&self, is_made: bool) {
+    /// The end of a connection's making: made, failed, or given up when its time was up.
+    fn end(&self, made: Option<Result<(), Failed>>) {
         let now = self.clock.now();
         let mut state = lock(&self.state);
         state.under_way = state.under_way.saturating_sub(1);
-        if is_made {
+        state.broken = match &made {
+            Some(Ok(())) => None,
+            Some(Err(failed)) => Some(failed.clone()),
+            None => Some(Outcome::Timeout(state.phase.unwrap_or(Phase::Connect)).into()),
+        };
+        if made == Some(Ok(())) {
             state.established = Some(now);
             let mut made = lock(&self.ledger);
             made.opened += 1;
@@ -158,7 +172,7 @@ impl<S> Layer<S> for Watch {
 
 impl<S, R> Service<R> for Watched<S>
 where
-    S: Service<R>,
+    S: Service<R, Error = BoxError>,
     S::Future: Send + 'static,
 {
     type Response = S::Response;
@@ -170,12 +184,12 @@ where
     }
 
     fn call(&mut self, to: R) -> Self::Future {
-        let mut ends = Ends { link: self.link.clone(), is_made: false };
+        let mut ends = Ends { link: self.link.clone(), made: None };
         self.link.begin();
         let connects = self.inner.call(to);
         Box::pin(async move {
             let went = connects.await;
-            ends.tell(went.is_ok());
+            ends.tell(went.as_ref().map(|_| ()).map_err(|e| &**e));
             went
         })
     }
@@ -184,20 +198,24 @@ where
 /// Tells the end of a connection's making, also of one that is given up: then it is dropped.
 struct Ends {
     link: Arc<Link>,
-    is_made: bool,
+    made: Option<Result<(), Failed>>,
 }
 
 impl Ends {
-    fn tell(&mut self, is_made: bool) {
-        self.is_made = is_made;
+    fn tell(&mut self, made: Result<(), &(dyn std::error::Error + Send + Sync + 'static)>) {
+        let phase = self.link.phase();
+        self.made = Some(made.map_err(|e| not_connected(e, phase)));
     }
 }
 
 impl Drop for Ends {
     fn drop(&mut self) {
-        self.link.end(self.is_made);
+        self.link.end(self.made.take());
     }
 }
+
+/// What connectors of reqwest fail with.
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// TLS sessions kept to be resumed, if they are; and who is told when a handshake begins.
 #[derive(Debug)]
@@ -265,7 +283,7 @@ mod tests {
         clock.advance(7);
         link.enter(Phase::Tls);
         clock.advance(11);
-        link.end(true);
+        link.end(Some(Ok(())));
         let made = take(&ledger);
         assert_eq!(made.phases, [(Phase::Dns, 5), (Phase::Connect, 7), (Phase::Tls, 11)]);
         assert_eq!((made.opened, made.grown, link.established(), link.begun()), (1, 1, Some(At(23)), 1));
@@ -273,7 +291,8 @@ mod tests {
         link.begin();
         link.enter(Phase::Tls);
         take(&ledger);
-        link.end(false);
+        link.end(None);
+        assert_eq!(link.broken(), Some(Outcome::Timeout(Phase::Tls).into()));
         assert!(link.phase() == Phase::Tls && !link.is_under_way() && take(&ledger).phases.is_empty());
     }
 }

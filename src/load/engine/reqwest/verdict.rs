@@ -25,24 +25,23 @@ impl From<Outcome> for Failed {
     }
 }
 
-/// What `e` comes to. `phase`: how far the connection got that was made last; `answered`: the
-/// response had begun.
-pub(super) fn failed(e: &::reqwest::Error, phase: Phase, answered: bool) -> Failed {
+/// What `e` comes to. `phase`: how far the connection got that was made last; `broken`: how the one
+/// failed that failed last; `answered`: the response had begun.
+pub(super) fn failed(e: &::reqwest::Error, phase: Phase, broken: Option<Failed>, answered: bool) -> Failed {
     let connecting = e.is_connect();
     if connecting && e.is_timeout() && errno(e).is_none() {
         return Outcome::Timeout(phase).into();
     }
-    // From the cause outwards: what is nearest to the socket knows best.
-    let causes: Vec<&(dyn Error + 'static)> = chain(e).collect();
-    for cause in causes.iter().rev() {
-        if let Some(found) = known(*cause, connecting, phase) {
-            return found;
-        }
+    // hyper-util tells this in words only (`client/legacy/pool.rs`, `CheckoutNoLongerWanted`).
+    let is_canceled = |e: &(dyn Error + 'static)| e.to_string() == "request was canceled";
+    if let Some(broken) = broken.filter(|_| connecting && chain(e).any(is_canceled)) {
+        // It waited for the connection that another request had begun to make.
+        return broken;
+    }
+    if let Some(found) = by_causes(e, connecting, phase) {
+        return found;
     }
     let text = in_words(e);
-    if text.contains("tunnel error") || text.contains("SOCKS error") || text.contains("socks proxy") {
-        return Failed { outcome: Outcome::Proxy, refused: false, why: Some(text) };
-    }
     if e.is_builder() || e.is_request() && !connecting && !answered && text.contains("invalid") {
         return Failed { outcome: Outcome::Errno(UNSENDABLE), refused: false, why: Some(text) };
     }
@@ -50,6 +49,24 @@ pub(super) fn failed(e: &::reqwest::Error, phase: Phase, answered: bool) -> Fail
         (true, _) => Failed { outcome: Outcome::ClosedEarly, refused: false, why: Some(text) },
         (false, _) => Outcome::ClosedEarly.into(),
     }
+}
+
+/// How the making of a connection failed.
+pub(super) fn not_connected(e: &(dyn Error + 'static), phase: Phase) -> Failed {
+    let words = || Failed { why: Some(in_words(e)), ..Outcome::ClosedEarly.into() };
+    by_causes(e, true, phase).unwrap_or_else(words)
+}
+
+fn by_causes(e: &(dyn Error + 'static), connecting: bool, phase: Phase) -> Option<Failed> {
+    // From the cause outwards: what is nearest to the socket knows best.
+    let causes: Vec<&(dyn Error + 'static)> = chain(e).collect();
+    let found = causes.iter().rev().find_map(|cause| known(*cause, connecting, phase));
+    if found.is_some() {
+        return found;
+    }
+    let text = in_words(e);
+    let of_proxy = ["tunnel error", "SOCKS error", "socks proxy"].iter().any(|words| text.contains(words));
+    of_proxy.then_some(Failed { outcome: Outcome::Proxy, refused: false, why: Some(text) })
 }
 
 /// EINVAL: what a request that can't be put into words is counted under.
