@@ -460,6 +460,9 @@ fn header(text: &str) -> Result<(String, String), String> {
     if name.is_empty() || !name.bytes().all(token) {
         return Err(format!("`{}` is no header name", crate::model::clean(name, 40)));
     }
+    if ["content-length", "transfer-encoding"].iter().any(|own| name.eq_ignore_ascii_case(own)) {
+        return Err(format!("{name} is written by perfbench, as the body is"));
+    }
     if value.bytes().any(|b| (b < 0x20 && b != b'\t') || b == 0x7f) {
         return Err("a header value holds no control characters".into());
     }
@@ -514,6 +517,11 @@ mod tests {
         for wrong in ["", "soon", "exp", "exp()", "exp(1", "uniform(1s)", "normal(1s)", "uniform(1s,2s,3s)"] {
             assert!(think(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn what_frames_a_request_is_not_given_as_a_header() {
+        assert!(header("content-Length: 3").is_err() && header("Transfer-Encoding: chunked").is_err());
     }
 
     #[test]

@@ -110,6 +110,10 @@ impl EngineArgs {
 /// # Errors
 /// When the engine can't do what is asked of it.
 pub(super) fn check(args: &RunArgs, target: &Target) -> anyhow::Result<()> {
+    let close = args.connection == Connection::Close;
+    if close && args.requests_per_connection.is_some() {
+        bail!("--connection close and --requests-per-connection don't go together: the former means one");
+    }
     let wishes = args.engine.wishes();
     let (engine, _) = args.engine.chosen();
     if engine != REQWEST {
@@ -121,7 +125,6 @@ pub(super) fn check(args: &RunArgs, target: &Target) -> anyhow::Result<()> {
     let wish = wishes.first().copied().unwrap_or("--engine reqwest");
     let scheme = args.engine.proxy.as_ref().map_or("", |p| p.scheme);
     let over_http_proxy = scheme.starts_with("http");
-    let close = args.connection == Connection::Close;
     let refused = [
         (args.requests_per_connection.is_some(), wish, "--requests-per-connection"),
         (args.connect.proxy_protocol.is_some(), wish, "--proxy-protocol"),
