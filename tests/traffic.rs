@@ -215,6 +215,19 @@ fn wrong_input_fails_at_once_in_one_line() {
 }
 
 #[test]
+fn a_format_that_is_named_may_begin_late() {
+    let words: String = (0..250).map(|n| format!("2015/05/17 08:05:32 [notice] starting worker {n}\n")).collect();
+    let log = format!("{words}{}{}", combined_line(1, "/a"), combined_line(2, "/b"));
+    let named = Options { format: Some("combined".into()), ..Options::default() };
+    let mut reader = open(vec![stream(log.clone())], named.clone());
+    assert_eq!(rest(&mut reader).len(), 2);
+    assert_eq!(skipped(&reader.counts()), [("not in the log format", (250, "stream:1"))].into());
+    // All of a short one was looked at, and nobody is made to wait for what is known.
+    assert!(Reader::open_sources(vec![stream("words\n")], named).is_err());
+    assert!(Reader::open_sources(vec![stream(log)], Options::default()).is_err());
+}
+
+#[test]
 fn a_pattern_of_ones_own_is_a_format() {
     let line = "1431849932.500 example.net GET /a?b 0.250\n";
     let format = Some("$msec $host $request_method $request_uri $request_time".to_owned());

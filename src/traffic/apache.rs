@@ -123,6 +123,8 @@ fn add(d: &Directive<'_>, out: &mut Pieces, time_is: &mut TimeIs) -> Result<(), 
         ('i', Some(header)) => out.header(header),
         // The address of the connection, a proxy's perhaps, outranks nothing.
         ('a' | 'p', Some(_)) => Slot::Ignored,
+        // mod_ssl's variables of a connection.
+        ('x' | 'c', Some(_)) => Slot::Ignored,
         (letter, _) => match LETTERS.iter().find(|(l, _)| *l == letter) {
             Some((_, slot)) => *slot,
             None if PASSED_OVER.contains(letter) => Slot::Ignored,
@@ -193,6 +195,7 @@ mod tests {
 
     #[test]
     fn what_is_no_directive_is_named() {
+        assert!(compile("%t %h %{SSL_PROTOCOL}x %{SSL_CIPHER}x \"%r\" %b").is_ok());
         assert!(compile("%t %y").err().unwrap().contains("%y is no directive"));
         assert!(compile("%t \"%r\" %").err().unwrap().contains("unfinished"));
         assert!(compile("%t %{Referer").err().unwrap().contains("unfinished"));

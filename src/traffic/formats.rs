@@ -12,7 +12,7 @@ use super::framed::{self, Framed, Framing};
 use super::haproxy::Haproxy;
 use super::json::JsonLines;
 use super::json_keys::{Keys, KeysFile};
-use super::nginx_conf::log_format;
+use super::nginx_conf::{LogFormat, log_format, push_escaped};
 use super::pattern::{Manner, Pattern};
 use super::reader::Options;
 use super::record::{Format, Mismatch, Record, TimeIs};
@@ -232,6 +232,8 @@ fn given(options: &Options) -> Result<Option<Box<dyn Format>>, TrafficError> {
     let Some(pattern) = options.log_format.as_deref().or(pattern) else { return Ok(None) };
     // A `$` begins a variable of nginx, a `%` a directive of Apache, whose logs hold no `$` as a rule.
     let begins = |c: char| c.is_ascii_lowercase() || c == '{';
+    let given = nginx_given(pattern)?;
+    let (pattern, escapes) = (given.pattern.as_str(), given.escapes);
     let (pieces, time_is) = if pattern.split('$').skip(1).any(|after| after.starts_with(begins)) {
         (nginx(pattern).map_err(|why| wrong(&why))?, TimeIs::End)
     } else if pattern.contains('%') {
@@ -239,8 +241,35 @@ fn given(options: &Options) -> Result<Option<Box<dyn Format>>, TrafficError> {
     } else {
         return Err(wrong("it holds neither a $variable of nginx nor a %directive of Apache"));
     };
-    let manner = Manner { time_is, extra: false, escapes: Escapes::Default };
+    let manner = Manner { time_is, extra: false, escapes };
     Ok(Some(Box::new(Pattern::of_pieces("custom", pieces, manner).map_err(|why| wrong(&why))?)))
+}
+
+/// A pattern as it may have been copied out of a configuration: with its directive, in pieces, with
+/// `escape=` before it, or with what nginx writes for a tab or a quote.
+fn nginx_given(text: &str) -> Result<LogFormat, TrafficError> {
+    let text = text.trim();
+    let in_pieces = text.starts_with('\'') || text.starts_with("escape=") && text.contains('\'');
+    let directive = match text.starts_with("log_format ") {
+        true => Some(text.to_owned()),
+        false if in_pieces => Some(format!("log_format custom {text}")),
+        false => None,
+    };
+    if let Some(directive) = directive {
+        return log_format(&format!("{directive};"), None).map_err(|why| wrong(&why));
+    }
+    let words = [("escape=json", Escapes::Json), ("escape=none", Escapes::None), ("escape=default", Escapes::Default)];
+    let found = words.iter().find_map(|(word, escapes)| Some((text.strip_prefix(word)?.trim_start(), *escapes)));
+    let (text, escapes) = found.unwrap_or((text, Escapes::Default));
+    let mut pattern = String::new();
+    let mut rest = text.chars();
+    while let Some(c) = rest.next() {
+        match c {
+            '\\' => push_escaped(&mut pattern, rest.next()),
+            c => pattern.push(c),
+        }
+    }
+    Ok(LogFormat { name: "custom".into(), pattern, escapes })
 }
 
 fn wrong(why: &str) -> TrafficError {
@@ -417,6 +446,44 @@ mod tests {
         assert!(error("$status").contains("no time"));
         assert!(error("%h").contains("no time"));
         assert!(error("combined").contains("neither a $variable"));
+    }
+
+    #[test]
+    fn a_pattern_is_taken_as_it_was_copied_and_fields_with_spaces_need_no_quotes() {
+        let fields = "$time_local|$request_method|$request_uri|$http_user_agent";
+        let line = "17/May/2015:08:05:32 +0000|GET|/a|say \\x22x\\x22";
+        for (pattern, line) in [
+            (fields.to_owned(), line),
+            (format!("log_format main '{fields}';"), line),
+            (
+                "log_format main escape=default\n '$time_local|$request_method|'\n '$request_uri|$http_user_agent'"
+                    .into(),
+                line,
+            ),
+            ("'$time_local|$request_method|' '$request_uri|$http_user_agent'".into(), line),
+            (format!("escape=json {fields}"), "17/May/2015:08:05:32 +0000|GET|/a|say \\\"x\\\""),
+            (
+                "$time_local\\t\\\"$request\\\"\\t$http_user_agent".into(),
+                "17/May/2015:08:05:32 +0000\t\"GET /a HTTP/1.1\"\tsay \\x22x\\x22",
+            ),
+            (
+                "[$time_local] $request $status $http_user_agent".into(),
+                "[17/May/2015:08:05:32 +0000] GET /a HTTP/1.1 200 say \\x22x\\x22",
+            ),
+            (
+                "$remote_addr $time_local $request_method $request_uri $http_user_agent".into(),
+                "::1 17/May/2015:08:05:32 +0000 GET /a say \\x22x\\x22",
+            ),
+        ] {
+            let mut format = given(&pattern).unwrap().all.remove(0);
+            let r = format.parse(line.as_bytes()).unwrap_or_else(|e| panic!("{pattern}: {e:?}"));
+            assert_eq!(
+                (r.time.unix_ns, r.user_agent),
+                (1_431_849_932_000_000_000, Some(&b"say \"x\""[..])),
+                "{pattern}"
+            );
+            assert_eq!(super::super::request_line::understand(r.asked).unwrap().method, b"GET", "{pattern}");
+        }
     }
 
     #[test]

@@ -120,7 +120,9 @@ pub(super) fn guess(
     };
     // `max_by_key` takes the last of equals, the table wants the first.
     let best = (0..formats.all.len()).rev().max_by_key(|n| worth(*n));
-    let Some(format) = best.filter(|n| matched(*n).0 > 0) else {
+    // Who names a format knows what the recording holds further on: it may begin with a server's own words.
+    let goes_on = formats.named && !ended;
+    let Some(format) = best.filter(|n| matched(*n).0 > 0 || goes_on) else {
         let (path, tried) = (path.to_owned(), names(&formats.all));
         return Err(TrafficError::NoFormat { path, looked_at: lines, tried, line: shown_line(first) });
     };

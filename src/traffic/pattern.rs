@@ -23,6 +23,8 @@ struct Field {
     keeps: bool,
     /// Whether no field follows.
     is_last: bool,
+    /// Spaces that it holds itself, where one ends it.
+    spaces: u8,
     /// Whether [`Field::soon`] may find its end: it has one, a word tells it, and nothing else does.
     is_simple: bool,
     /// How it looks when it has as many bytes as it mostly has, if that is known.
@@ -97,6 +99,7 @@ impl Pattern {
                 until: Literal::default(),
                 keeps: false,
                 is_last: false,
+                spaces: 0,
                 is_simple: false,
                 usual: None,
                 absent: None,
@@ -107,7 +110,14 @@ impl Pattern {
         (last.until, last.is_last) = (Literal::new(literal), true);
         for f in &mut fields {
             f.quoted &= f.until.bytes.first() == Some(&b'"');
-            f.is_simple = !f.is_last && !f.keeps && f.until.is_word;
+            f.spaces = match f.slot {
+                _ if f.until.bytes.first() != Some(&b' ') => 0,
+                // `17/May/2015:08:05:32 +0000`, `GET / HTTP/1.1`.
+                Slot::TimeLocal => 1,
+                Slot::Request => 2,
+                _ => 0,
+            };
+            f.is_simple = !f.is_last && !f.keeps && f.until.is_word && f.spaces == 0;
             f.usual = if f.is_simple { Usual::new(usual(f.slot), &f.until) } else { None };
             f.is_time = f.is_simple && f.slot == Slot::TimeLocal && Dates::is_never_in_local(f.until.first);
         }
@@ -177,6 +187,9 @@ impl Field {
             return Some((end, end));
         };
         let mut from = 0;
+        for _ in 0..self.spaces {
+            from += memchr(b' ', &rest[from..])? + 1;
+        }
         loop {
             let behind = &rest[from..];
             let i = from + if escaped && self.quoted { memchr2(*first, b'\\', behind) } else { near(*first, behind) }?;
