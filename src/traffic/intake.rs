@@ -11,7 +11,7 @@ use super::input::{Lines, MAX_LINE_BYTES, Next, Source};
 use super::ledger::{Ledger, Reason};
 use super::methods::MethodFilter;
 use super::order::Window;
-use super::record::{Format, Mismatch, Record, TimeIs};
+use super::record::{Asked, Format, Mismatch, Record, TimeIs};
 use super::request_line::{RequestLine, is_host, is_token, understand};
 use super::rewrite::Rewrite;
 use super::sieve::{Case, Sifter};
@@ -489,17 +489,20 @@ fn is_framing(name: &[u8]) -> bool {
     ["host", "content-length", "transfer-encoding"].iter().any(|f| name.eq_ignore_ascii_case(f.as_bytes()))
 }
 
-/// Appends the Host of a request: that of an absolute target (RFC 9112 section 3.2.2), else the
-/// virtual host with its port unless it is a scheme's own, else that of its header.
+/// Appends the Host of a request: that of an absolute target (RFC 9112 section 3.2.2), unless that is
+/// a URL with a Host of its own, else the virtual host with its port unless it is a scheme's own, else that of its header.
 fn push_host(record: &Record<'_>, of_target: Option<&[u8]>, out: &mut Vec<u8>) {
     // `_` and `*` are how configurations say "any", `-` is how logs say "none".
     let is_name = |h: &&[u8]| is_host(h) && !matches!(*h, b"_" | b"-");
-    if let Some(host) = of_target.filter(is_name) {
+    let mut fields = record.fields.iter().filter(|(name, _)| name.eq_ignore_ascii_case(b"host"));
+    let field = fields.next().map(|(_, host)| host.trim_ascii());
+    // A URL without a request line says where to connect to: who is asked for says a Host beside it.
+    let is_url = matches!(record.asked, Asked::Parts { .. });
+    if let Some(host) = field.filter(|_| is_url).filter(is_name).or(of_target.filter(is_name)) {
         out.extend_from_slice(host);
         return;
     }
-    let mut fields = record.fields.iter().filter(|(name, _)| name.eq_ignore_ascii_case(b"host"));
-    let host = record.host.or_else(|| Some(fields.next()?.1.trim_ascii()));
+    let host = record.host.or(field);
     let Some(host) = host.filter(is_name) else { return };
     out.extend_from_slice(host);
     let has_port = host.last() != Some(&b']') && host.contains(&b':');
@@ -528,7 +531,6 @@ pub(super) fn host_of(record: &Record<'_>, of_target: Option<&[u8]>) -> Option<S
 
 #[cfg(test)]
 mod tests {
-    use super::super::record::Asked;
     use super::*;
 
     fn record(unix_ns: i64, whole_second: bool, duration_ns: Option<u64>) -> Record<'static> {
@@ -558,5 +560,12 @@ mod tests {
         assert_eq!(host(b"[::1]", Some(81)).as_deref(), Some("[::1]:81"));
         assert_eq!((host(b"_", Some(81)), host(b"*", None)), (None, None));
         assert_eq!(host_of(&record(0, true, None), Some(b"-")), None);
+        // Beside a request line's absolute target a Host does not count, beside a URL it does.
+        let mut fields = super::super::record::Fields::default();
+        fields.push(b"Host", b"shop.example");
+        let line = Record { fields: &fields, ..record(0, true, None) };
+        assert_eq!(host_of(&line, Some(b"10.0.0.1")).as_deref(), Some("10.0.0.1"));
+        let url = Record { asked: Asked::Parts { method: b"GET", target: b"http://10.0.0.1/" }, ..line };
+        assert_eq!(host_of(&url, Some(b"10.0.0.1")).as_deref(), Some("shop.example"));
     }
 }
