@@ -29,7 +29,7 @@ fn main() {
                             bytes += request.path.len() + request.body.0.len();
                             if judge {
                                 let body = br#"{"token": "abc", "ok": true, "items": [{"id": 7}], "id": 7}"#;
-                                let answer = Answer { status: 200, head: b"", body, is_cut: false };
+                                let answer = Answer { status: 200, head: b"", body, is_cut: false, is_of_head: false };
                                 let _ = scenario.answered(&mut user, &answer);
                             } else {
                                 scenario.rehearsed(&mut user);

@@ -31,7 +31,7 @@ fuzz_target!(|input: &[u8]| {
     let (head, body) = split_at(answer, b"\r\n\r\n");
     let recorded = Some(RecordedStatus::of(200, |_| false));
     for is_cut in [false, true] {
-        let answer = Answer { status: 200, head, body, is_cut };
+        let answer = Answer { status: 200, head, body, is_cut, is_of_head: false };
         let verdict = judge.check(recorded, &answer);
         assert_eq!(verdict, judge.check(recorded, &answer), "the same answer is judged the same");
         assert!(verdict.is_ok() || !judge.is_idle(), "who checks nothing refuses nothing");

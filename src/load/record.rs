@@ -3,8 +3,8 @@
 //! Must not: allocate per request, or block.
 
 use crate::model::{
-    At, Event, Exemplar, Fault, Interval, Latency, Outcome, OutcomeCount, PerPhase, Phase, PhaseTimes, RecordedStatus,
-    Route, RouteInterval, Span, new_histogram, new_route_histogram,
+    At, CheckKind, Event, Exemplar, Fault, Interval, Latency, Outcome, OutcomeCount, PerPhase, Phase, PhaseTimes,
+    RecordedStatus, Route, RouteInterval, Span, new_histogram, new_route_histogram,
 };
 use hdrhistogram::Histogram;
 use std::sync::Arc;
@@ -194,9 +194,12 @@ impl Recorder {
         route.requests += 1;
         route.failed += u64::from(failed);
         route.server_errors += u64::from(e.outcome.is_server_error());
-        if let (Some(was), Outcome::Status(is)) = (e.recorded_status, e.outcome) {
-            route.mismatched += u64::from(!was.is_met_by(is));
-        }
+        route.mismatched += match (e.recorded_status, e.outcome) {
+            (Some(was), Outcome::Status(is)) => u64::from(!was.is_met_by(is)),
+            // Compared, and refused for it.
+            (_, Outcome::Check(CheckKind::Recorded)) => 1,
+            _ => 0,
+        };
         route.response_time.saturating_record(response_ns);
         if self.slowest.len() < EXEMPLARS || self.slowest.last().is_some_and(|s| s.response_ns < response_ns) {
             let n = self.slowest.partition_point(|s| s.response_ns >= response_ns);

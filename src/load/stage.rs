@@ -6,11 +6,11 @@
 //!
 //! Must not: know sockets, or allocate once every place has had its longest request.
 
-use super::arena::Arena;
+use super::arena::{Arena, Item};
 use super::queue::Ticket;
 use super::script::{Judge, Next, Script, Wants};
 use super::{Plan, Rendering};
-use crate::model::{Answer, At, Body, Method, Outcome, RecordedStatus, Request, Route};
+use crate::model::{Answer, At, Body, Method, Outcome, Request, Route};
 use std::sync::Arc;
 
 /// What the user at a place does next.
@@ -181,23 +181,18 @@ impl Stage {
         }
     }
 
-    /// What a whole response comes to.
-    pub(crate) fn answered(
-        &mut self,
-        place: u32,
-        status: u16,
-        recorded_status: Option<RecordedStatus>,
-        kept: Option<&Kept>,
-    ) -> Outcome {
+    /// What a whole response to `asked` comes to.
+    pub(crate) fn answered(&mut self, place: u32, status: u16, asked: &Item, kept: Option<&Kept>) -> Outcome {
         let answer = Answer {
             status,
             head: kept.map_or(&[], |k| &k.head),
             body: kept.map_or(&[], |k| &k.body),
             is_cut: kept.is_some_and(|k| k.is_cut),
+            is_of_head: asked.is_head,
         };
         // Both are told: a script has to take from the answer what later requests need.
         let scripted = self.script.as_mut().map_or(Ok(()), |s| s.answered(place, &answer));
-        let judged = self.judge.as_ref().map_or(Ok(()), |j| j.check(recorded_status, &answer));
+        let judged = self.judge.as_ref().map_or(Ok(()), |j| j.check(asked.recorded_status, &answer));
         match scripted.and(judged) {
             Ok(()) => Outcome::Status(status),
             Err(kind) => Outcome::Check(kind),

@@ -13,6 +13,8 @@ pub struct Answer<'a> {
     pub body: &'a [u8],
     /// Whether the body was longer than the bound and its end is missing.
     pub is_cut: bool,
+    /// Whether it answers a HEAD: no body comes then (RFC 9110 section 9.3.2).
+    pub is_of_head: bool,
 }
 
 /// What of a response was not as expected.

@@ -250,7 +250,7 @@ fn traffic(t: &Timeline) -> Value {
             .collect::<Map<String, Value>>(),
         "out_of_order": c.out_of_order,
         "outside_window": c.outside_window,
-        "repeats": c.repeats,
+        "repeats": t.repeats(t.end()),
     })
 }
 

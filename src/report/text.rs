@@ -355,7 +355,7 @@ fn traffic(t: &Timeline, out: &mut String) {
         c.requests,
         c.out_of_order,
         c.outside_window,
-        c.repeats
+        t.repeats(t.end())
     );
     for s in &c.skipped {
         line!(out, "  skipped {:>8}  {} (first: {})", s.count, clean(&s.reason, 60), clean(&s.first, 80));

@@ -281,6 +281,12 @@ impl LoadTrack {
         start..if end < self.unmerged { end.saturating_add(SECOND - 1) } else { end }
     }
 
+    /// How many requests had fallen due at an instant, to a whole slot.
+    pub fn offered_until(&self, at: At) -> u64 {
+        let slots = self.slots(Span { from: At::START, to: at });
+        slots.fold(0, |sum, (_, s)| sum.saturating_add(s.offered))
+    }
+
     /// The end of the last slot there is: until there load is known.
     pub fn known_until(&self) -> At {
         self.slots.last_key_value().map_or(At::START, |(n, _)| end_of(*n))

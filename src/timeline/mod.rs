@@ -162,6 +162,13 @@ impl Timeline {
         self.traffic.iter().rev().find(|t| t.at <= at)
     }
 
+    /// How often the recording had begun anew at an instant: as far as requests of it had fallen due,
+    /// which the reader is ahead of.
+    pub fn repeats(&self, at: At) -> u64 {
+        let Some(t) = self.traffic(at).filter(|t| t.repeats > 0) else { return 0 };
+        t.repeats.min(self.load.offered_until(at).saturating_sub(1) / t.requests.max(1))
+    }
+
     /// The marks, in the order they were set.
     pub fn marks(&self) -> &[Mark] {
         &self.marks
@@ -191,6 +198,17 @@ impl Timeline {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_recording_is_repeated_as_often_as_its_requests_fell_due() {
+        let mut t = Timeline::new();
+        t.apply(&Event::Traffic(TrafficCounts { at: At(0), requests: 10, repeats: 45, ..TrafficCounts::default() }));
+        for n in 1..=5 {
+            t.apply(&Event::Interval(load::tests::interval(0, n * 200, &[1; 5])));
+        }
+        let at = |tick: u64| t.repeats(At(tick * 200_000_000));
+        assert_eq!((at(1), at(2), at(3), at(5)), (0, 0, 1, 2));
+    }
 
     #[test]
     fn traffic_that_stands_still_is_kept_by_its_ends() {

@@ -261,7 +261,7 @@ fn traffic_name(scene: &Scene<'_>) -> String {
     if opening.traffic.len() > 1 {
         name.push_str(&format!(" +{}", opening.traffic.len() - 1));
     }
-    match scene.timeline.traffic(scene.view.instant()).map_or(0, |t| t.repeats) {
+    match scene.timeline.repeats(scene.view.instant()) {
         0 => name,
         n => format!("{name} ×{}", n.saturating_add(1)),
     }

@@ -91,7 +91,8 @@ mod tests {
     const BODY: &str = r#"<input name="csrf" value="a1b2"> {"token": 1}"#;
 
     fn find(from: From, regex: Option<&str>, body: &str) -> Option<String> {
-        let answer = Answer { status: 201, head: HEAD.as_bytes(), body: body.as_bytes(), is_cut: false };
+        let answer =
+            Answer { status: 201, head: HEAD.as_bytes(), body: body.as_bytes(), is_cut: false, is_of_head: false };
         let capture = Capture { into: 0, from, pattern: regex.map(|r| pattern(r).unwrap()) };
         capture.find(&answer).map(Cow::into_owned)
     }

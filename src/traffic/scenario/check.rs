@@ -105,6 +105,9 @@ impl Expectation {
                 return Err(CheckKind::Header);
             }
         }
+        if answer.is_of_head {
+            return Ok(());
+        }
         let has_texts = self.body.iter().all(|t| memmem::find(answer.body, text(t, values).as_bytes()).is_some());
         if !has_texts || !self.patterns.iter().all(|p| p.is_match(answer.body)) {
             return Err(if answer.is_cut { CheckKind::Cut } else { CheckKind::Body });
@@ -317,7 +320,7 @@ mod tests {
     use super::*;
 
     fn answer<'a>(status: u16, head: &'a str, body: &'a str) -> Answer<'a> {
-        Answer { status, head: head.as_bytes(), body: body.as_bytes(), is_cut: false }
+        Answer { status, head: head.as_bytes(), body: body.as_bytes(), is_cut: false, is_of_head: false }
     }
 
     fn judge(status: &str, body: &[&str], json: &[&str], header: &[&str]) -> Judge {
@@ -368,6 +371,15 @@ mod tests {
         assert_eq!(judge("", &["true"], &[], &[]).check(None, &cut), Ok(()));
         assert_eq!(judge("", &["end"], &[], &[]).check(None, &cut), Err(CheckKind::Cut));
         assert_eq!(judge("", &[], &["ok=true"], &[]).check(None, &cut), Err(CheckKind::Cut));
+    }
+
+    #[test]
+    fn of_an_answer_to_head_there_is_no_body_to_check() {
+        let j = judge("2xx", &["token"], &["ok=true"], &["X-A: b"]);
+        let head = Answer { is_of_head: true, ..answer(200, HEAD, "") };
+        assert_eq!(j.check(None, &head), Ok(()));
+        assert_eq!(j.check(None, &Answer { is_of_head: false, ..head }), Err(CheckKind::Body));
+        assert_eq!(j.check(None, &Answer { status: 404, ..head }), Err(CheckKind::Status));
     }
 
     #[test]

@@ -30,7 +30,7 @@ fn send(s: &Scenario, user: &mut User) -> Option<Request> {
 }
 
 fn answer(status: u16, head: &'static str, body: &'static str) -> Answer<'static> {
-    Answer { status, head: head.as_bytes(), body: body.as_bytes(), is_cut: false }
+    Answer { status, head: head.as_bytes(), body: body.as_bytes(), is_cut: false, is_of_head: false }
 }
 
 fn body(r: &Request) -> String {
@@ -108,8 +108,13 @@ fn a_user_logs_in_once_and_uses_what_it_was_given() {
         assert_eq!(look.path, format!("/items/{item}"), "one item for the whole flow");
         assert_eq!(&*look.route.name, "/items/{}");
         let own = format!("{{\"id\": {item}}}");
-        let answered =
-            Answer { status: 200, head: b"HTTP/1.1 200 OK\r\nETag: \"v1\"\r\n", body: own.as_bytes(), is_cut: false };
+        let answered = Answer {
+            status: 200,
+            head: b"HTTP/1.1 200 OK\r\nETag: \"v1\"\r\n",
+            body: own.as_bytes(),
+            is_cut: false,
+            is_of_head: false,
+        };
         assert_eq!(s.answered(&mut user, &answered), Ok(()));
         let buy = send(&s, &mut user).unwrap();
         assert_eq!((&*buy.route.name, &*field(&buy, "If-Match")), ("buy", "\"v1\""));
@@ -448,7 +453,7 @@ proptest! {
         let mut user = s.user(0, 0);
         send(&s, &mut user);
         let document = serde_json::json!({ "v": value }).to_string();
-        s.answered(&mut user, &Answer { status: 200, head: b"", body: document.as_bytes(), is_cut: false }).unwrap();
+        s.answered(&mut user, &Answer { status: 200, head: b"", body: document.as_bytes(), is_cut: false, is_of_head: false }).unwrap();
         let r = send(&s, &mut user).unwrap();
         prop_assert!(r.path.bytes().all(|b| b.is_ascii_graphic()));
         prop_assert!(r.headers.iter().all(|(_, v)| !v.bytes().any(|b| b == b'\r' || b == b'\n' || b == 0)));

@@ -36,7 +36,7 @@ impl Pane for Traffic {
         row("out of order", t.out_of_order.to_string(), theme.text);
         let late = if t.outside_window > 0 { theme.warn } else { theme.dim };
         row("too late", t.outside_window.to_string(), late);
-        row("repeats", t.repeats.to_string(), theme.text);
+        row("repeats", scene.timeline.repeats(scene.view.instant()).to_string(), theme.text);
         let skipped: u64 = t.skipped.iter().map(|s| s.count).sum();
         row("skipped", skipped.to_string(), if skipped > 0 { theme.warn } else { theme.dim });
         for s in &t.skipped {

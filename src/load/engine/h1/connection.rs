@@ -570,12 +570,11 @@ impl Connection {
             }
             self.close();
         }
-        let outcome = match &mut shared.stage {
-            None => Outcome::Status(self.response.status),
-            Some(stage) => {
-                let recorded = self.ticket.as_ref().and_then(|t| t.item().recorded_status);
-                stage.answered(self.number, self.response.status, recorded, self.kept.as_deref())
+        let outcome = match (&mut shared.stage, &self.ticket) {
+            (Some(stage), Some(ticket)) => {
+                stage.answered(self.number, self.response.status, ticket.item(), self.kept.as_deref())
             }
+            _ => Outcome::Status(self.response.status),
         };
         self.end(outcome, shared)
     }

@@ -173,9 +173,7 @@ impl Slots {
         self.recorder.retried += u64::from(retried && sent.is_some());
         self.recorder.received_bytes += received_bytes;
         let outcome = match (outcome, &mut self.stage) {
-            (Outcome::Status(status), Some(stage)) => {
-                stage.answered(slot, status, item.recorded_status, kept.as_deref())
-            }
+            (Outcome::Status(status), Some(stage)) => stage.answered(slot, status, item, kept.as_deref()),
             (failed, Some(stage)) => {
                 stage.unanswered(slot);
                 failed
