@@ -95,7 +95,14 @@ fn junk_is_told_by_reason_and_place_and_sent_nowhere() {
     let log = log.to_str().unwrap();
     let ended = folder.run(&["traffic", log]);
     is_plain(&ended);
-    let line = ended.refused(2);
+    // What there was is shown all the same, with the place of the first of each kind.
+    for part in ["0 to replay, of 12 lines", "TLS bytes           first at line 8"] {
+        assert!(ended.stdout.contains(part), "no {part}: {}", ended.stdout);
+    }
+    let line = ended.stderr.trim_end();
+    assert_eq!((ended.status.code(), line.lines().count()), (Some(2), 1), "{line}");
+    let json = folder.run(&["traffic", "--json", log]);
+    assert_eq!((json.status.code(), json.json()["requests"].as_u64()), (Some(2), Some(0)));
     for part in ["not one request in 12 lines", "1 TLS bytes", "combined", "the first line: 1.2.3.4"] {
         assert!(line.contains(part), "no {part}: {line}");
     }

@@ -7,7 +7,9 @@ use super::args::TrafficArgs;
 use super::{Failure, failed, print, traffic_json, traffic_text, usage};
 use crate::clock::Clock;
 use crate::model::{At, TrafficCounts};
-use crate::traffic::{Choice, Look, Missing, NOTATIONS, Options, Reader, Summary, WriteError, Writer, Written};
+use crate::traffic::{
+    Choice, Look, Missing, NOTATIONS, Options, Reader, Summary, TrafficError, WriteError, Writer, Written,
+};
 use crate::traffic::{formats, missing};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::fmt::Write as _;
@@ -46,11 +48,14 @@ pub(super) fn traffic(args: &TrafficArgs) -> Result<(), Failure> {
     let mut reader = Reader::open(&args.files, options).map_err(usage)?;
     let mut writer = args.write.as_ref().map(|path| begin(args, path)).transpose()?;
     let mut look = Look::default();
-    match read(&mut reader, &mut look, writer.as_mut()) {
+    // What was skipped and where is worth a look just when there is nothing else.
+    let nothing = match read(&mut reader, &mut look, writer.as_mut()) {
         Err(Stopped::ReaderGone) => return Ok(()),
         Err(Stopped::Failed(e)) => return Err(e),
-        Ok(()) => {}
-    }
+        Err(Stopped::Nothing(e)) if writer.is_some() => return Err(e),
+        Err(Stopped::Nothing(e)) => Some(e),
+        Ok(()) => None,
+    };
     let written = match writer.map(Writer::finish).transpose() {
         Err(WriteError::ReaderGone) => return Ok(()),
         written => written.map_err(write_failure)?,
@@ -74,15 +79,19 @@ pub(super) fn traffic(args: &TrafficArgs) -> Result<(), Failure> {
         return Ok(());
     }
     if args.json {
-        return print(&(serde_json::to_string_pretty(&traffic_json::object(&found)).unwrap_or_default() + "\n"));
+        print(&(serde_json::to_string_pretty(&traffic_json::object(&found)).unwrap_or_default() + "\n"))?;
+    } else {
+        print(&traffic_text::render(&found, args.top, columns(), args.ascii))?;
     }
-    print(&traffic_text::render(&found, args.top, columns(), args.ascii))
+    nothing.map_or(Ok(()), Err)
 }
 
 /// Why reading ended before the end.
 enum Stopped {
     /// Nobody wants what is written.
     ReaderGone,
+    /// There is no request.
+    Nothing(Failure),
     Failed(Failure),
 }
 
@@ -93,6 +102,7 @@ fn read(reader: &mut Reader, look: &mut Look, mut writer: Option<&mut Writer>) -
         match reader.next(&mut request) {
             Ok(true) => {}
             Ok(false) => break Ok(()),
+            Err(e @ TrafficError::NoRequest { .. }) => break Err(Stopped::Nothing(usage(e))),
             Err(e) => break Err(Stopped::Failed(usage(e))),
         }
         look.note(&request, reader.has_time());

@@ -33,6 +33,34 @@ pub(super) fn render(f: &Found, top: usize, columns: usize, ascii: bool) -> Stri
     files(f, width, &mut out);
     out.push(String::new());
     facts(f, width, &mut out);
+    if f.look.requests > 0 {
+        requests(f, top, width, ascii, &mut out);
+    }
+    folded(f, width, &mut out);
+    skipped(f, width, &mut out);
+    if f.look.requests > 0 {
+        lacks(f, width, &mut out);
+    }
+    if let Some(w) = &f.written {
+        out.push(String::new());
+        written(w).iter().for_each(|line| wrap(line, "", width, &mut out));
+        if f.look.with_secrets > 0 && holds_fields(w) {
+            let n = grouped(f.look.with_secrets);
+            wrap(
+                &format!("{n} of them hold Authorization or Cookie as recorded: keep the file to yourself"),
+                "",
+                width,
+                &mut out,
+            );
+        }
+    }
+    let text = out.iter().fold(String::new(), |text, line| text + line.trim_end() + "\n");
+    let text = printable(&text);
+    if ascii { in_ascii(&text) } else { text }
+}
+
+/// What they are, and when.
+fn requests(f: &Found, top: usize, width: usize, ascii: bool, out: &mut Vec<String>) {
     if !f.look.rates.is_empty() {
         out.push(String::new());
         out.push("requests per second".into());
@@ -63,25 +91,6 @@ pub(super) fn render(f: &Found, top: usize, columns: usize, ascii: bool) -> Stri
     let routes: Vec<(String, u64)> = look.routes().into_iter().map(|(r, n)| (clean(r, 200), n)).collect();
     out.push(String::new());
     out.extend(table("route", &routes, total, top, width, "routes"));
-    folded(f, width, &mut out);
-    skipped(f, width, &mut out);
-    lacks(f, width, &mut out);
-    if let Some(w) = &f.written {
-        out.push(String::new());
-        written(w).iter().for_each(|line| wrap(line, "", width, &mut out));
-        if look.with_secrets > 0 && holds_fields(w) {
-            let n = grouped(look.with_secrets);
-            wrap(
-                &format!("{n} of them hold Authorization or Cookie as recorded: keep the file to yourself"),
-                "",
-                width,
-                &mut out,
-            );
-        }
-    }
-    let text = out.iter().fold(String::new(), |text, line| text + line.trim_end() + "\n");
-    let text = printable(&text);
-    if ascii { in_ascii(&text) } else { text }
 }
 
 /// What was written, a line each, to be printed by itself.

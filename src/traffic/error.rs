@@ -101,7 +101,7 @@ pub enum TrafficError {
     },
     /// The recording was read to its end and held no request.
     #[error(
-        "{paths}: not one request in {lines} lines, skipped are {reasons}; the first line: {line} (format: {tried})"
+        "{paths}: not one request in {lines} lines, skipped are {reasons}; the first line: {line} (format: {formats}){mend}"
     )]
     NoRequest {
         /// The files.
@@ -109,7 +109,9 @@ pub enum TrafficError {
         /// How many lines were read.
         lines: u64,
         /// The formats used.
-        tried: String,
+        formats: String,
+        /// What would have some replayed, if that is known.
+        mend: &'static str,
         /// Why lines were skipped, most frequent first.
         reasons: String,
         /// The first line, cleaned and cut.

@@ -10,7 +10,7 @@
 use super::arena::Arena;
 use super::envelope::Envelope;
 use super::error::{TrafficError, shown_line};
-use super::formats::{Formats, names};
+use super::formats::Formats;
 use super::framed::survey;
 use super::guess::guess;
 use super::input::Source;
@@ -133,8 +133,6 @@ pub struct Reader {
     streams: Vec<Stream>,
     choices: Vec<Choice>,
     first_line: String,
-    /// Names of the formats that recordings were tried in.
-    tried: String,
     /// The streams with requests left, by a time before which their next one cannot lie.
     next: BinaryHeap<Reverse<(i64, usize)>>,
     router: Router,
@@ -179,7 +177,6 @@ impl Reader {
         };
         let namer = Namer::new(options.routes.clone());
         let mut reader = Reader {
-            tried: String::new(),
             intake,
             streams: Vec::with_capacity(sources.len()),
             choices: Vec::with_capacity(sources.len()),
@@ -209,9 +206,6 @@ impl Reader {
         let name = source.name();
         let mut sniffed = source.open()?.sniff()?;
         let mut formats = Formats::candidates(&self.options)?;
-        if self.tried.is_empty() {
-            self.tried = names(&formats.all);
-        }
         let mut found = guess(&name, &sniffed, source.folder(), &mut formats);
         // The first record of a capture may be larger than all of a log that is worth a look.
         if !matches!(found, Ok(Some(_))) && sniffed.read_more() {
@@ -421,7 +415,11 @@ impl Reader {
         TrafficError::NoRequest {
             paths: self.column(|c| &c.source),
             lines: self.intake.book.ledger.lines,
-            tried: self.tried.clone(),
+            formats: self.column(|c| &c.format),
+            mend: match skipped.iter().any(|s| s.reason.starts_with("method ")) {
+                true => "; --methods all replays every method",
+                false => "",
+            },
             reasons: reasons.join(", "),
             line: self.first_line.clone(),
         }
