@@ -312,6 +312,7 @@ fn a_log_out_of_a_container_or_syslog_is_read_as_what_is_inside() {
         (with("<190>May 17 00:00:01 host nginx: "), "syslog"),
         (with("[pod/shop-7f9/nginx] "), "kubectl prefix"),
         (with("shop-1  | "), "docker compose prefix"),
+        (with("2015-05-17T08:05:32.003123456Z "), "time before each line"),
     ] {
         let mut reader = open(vec![stream(log)], Options::default());
         let paths: Vec<String> = rest(&mut reader).into_iter().map(|r| r.path).collect();

@@ -164,10 +164,11 @@ fn load(t: &Timeline, out: &mut String) {
     let seconds = super::run_span(t).secs().max(1e-9);
     line!(
         out,
-        "  {:.1} completed/s   {}/s received   {} connections opened",
+        "  {:.1} completed/s   {}/s received   {} connections opened{}",
         s.completed as f64 / seconds,
         bytes(s.received_bytes as f64 / seconds),
-        s.connections_opened
+        s.connections_opened,
+        if s.grown > 0 { format!(", {} beyond the plan", s.grown) } else { String::new() }
     );
     for o in &s.outcomes {
         let share = 100.0 * o.count as f64 / (s.completed + s.failed).max(1) as f64;

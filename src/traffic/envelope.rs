@@ -34,6 +34,7 @@ impl Envelope {
             }
             _ => container(line)
                 .map(|inner| ("container runtime prefix", inner))
+                .or_else(|| timestamped(line).map(|inner| ("time before each line", inner)))
                 .or_else(|| syslog(line).map(|inner| ("syslog", inner)))
                 .or_else(|| compose(line).map(|inner| ("docker compose prefix", inner)))
                 .or_else(|| stern(line).map(|inner| ("stern prefix", inner))),
@@ -63,6 +64,15 @@ fn container(line: &[u8]) -> Option<&[u8]> {
     let (_, rest) = word(line)?;
     let rest = rest.strip_prefix(b"stdout ").or_else(|| rest.strip_prefix(b"stderr "))?;
     rest.strip_prefix(b"F ")
+}
+
+/// `2016-10-06T00:17:09.669794202Z ...`: `docker logs --timestamps`, `kubectl logs --timestamps`.
+fn timestamped(line: &[u8]) -> Option<&[u8]> {
+    let [_, _, _, _, b'-', _, _, b'-', _, _, b'T', ..] = line else { return None };
+    let (time, rest) = word(line)?;
+    // A piece of a cut line is in no envelope that could be taken off.
+    let is_cut = rest.starts_with(b"stdout P ") || rest.starts_with(b"stderr P ");
+    (time.contains(&b'.') && time.ends_with(b"Z") && !is_cut).then_some(rest)
 }
 
 /// `[pod/shop-7f9/nginx] ...`: `kubectl logs --prefix`.

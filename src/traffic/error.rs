@@ -108,7 +108,7 @@ pub enum TrafficError {
         paths: String,
         /// How many lines were read.
         lines: u64,
-        /// The formats used.
+        /// The formats chosen, and those they were chosen from.
         formats: String,
         /// What would have some replayed, if that is known.
         mend: &'static str,

@@ -10,7 +10,7 @@
 use super::arena::Arena;
 use super::envelope::Envelope;
 use super::error::{TrafficError, shown_line};
-use super::formats::Formats;
+use super::formats::{Formats, names};
 use super::framed::survey;
 use super::guess::guess;
 use super::input::Source;
@@ -133,6 +133,8 @@ pub struct Reader {
     streams: Vec<Stream>,
     choices: Vec<Choice>,
     first_line: String,
+    /// Names of the formats that recordings were tried in.
+    tried: String,
     /// The streams with requests left, by a time before which their next one cannot lie.
     next: BinaryHeap<Reverse<(i64, usize)>>,
     router: Router,
@@ -177,6 +179,7 @@ impl Reader {
         };
         let namer = Namer::new(options.routes.clone());
         let mut reader = Reader {
+            tried: String::new(),
             intake,
             streams: Vec::with_capacity(sources.len()),
             choices: Vec::with_capacity(sources.len()),
@@ -206,6 +209,9 @@ impl Reader {
         let name = source.name();
         let mut sniffed = source.open()?.sniff()?;
         let mut formats = Formats::candidates(&self.options)?;
+        if self.tried.is_empty() {
+            self.tried = names(&formats.all);
+        }
         let mut found = guess(&name, &sniffed, source.folder(), &mut formats);
         // The first record of a capture may be larger than all of a log that is worth a look.
         if !matches!(found, Ok(Some(_))) && sniffed.read_more() {
@@ -415,7 +421,7 @@ impl Reader {
         TrafficError::NoRequest {
             paths: self.column(|c| &c.source),
             lines: self.intake.book.ledger.lines,
-            formats: self.column(|c| &c.format),
+            formats: format!("{}; tried: {}", self.column(|c| &c.format), self.tried),
             mend: match skipped.iter().any(|s| s.reason.starts_with("method ")) {
                 true => "; --methods all replays every method",
                 false => "",
