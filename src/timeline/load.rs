@@ -36,7 +36,7 @@ pub struct LoadTrack {
     span: Span,
 }
 
-/// What all workers handed over for one tick, or for the [`SECOND`] that ended with it.
+/// What all workers handed over for one tick, or for the second that ended with it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Slot {
     /// Ticks that were merged into it, besides its own.

@@ -6,7 +6,7 @@ use super::block::Block;
 use crate::model::{At, Span};
 use std::sync::Arc;
 
-/// Raw values in time order. The latest lie as they came, those before in [`Block`]s.
+/// Raw values in time order. The latest lie as they came, those before in blocks.
 #[derive(Clone, Debug, Default)]
 pub struct Series {
     blocks: Vec<Block>,
