@@ -53,7 +53,10 @@ fuzz_target!(|input: &[u8]| {
                     match turn % 5 {
                         4 => scenario.unanswered(&mut user),
                         3 => scenario.rehearsed(&mut user),
-                        _ => drop(scenario.answered(&mut user, &Answer { status, head, body, is_cut: turn % 7 == 6, is_of_head: turn % 5 == 4 })),
+                        _ => drop(scenario.answered(
+                            &mut user,
+                            &Answer { status, head, body, is_cut: turn % 7 == 6, is_of_head: turn % 5 == 4 },
+                        )),
                     }
                 }
             }
