@@ -4,6 +4,7 @@
 
 use super::Focused;
 use crate::model::{Evidence, Finding, Metric, Severity};
+use crate::timeline::{FULL_PERCENT, ProcessUse};
 
 /// Everything is busy.
 pub(super) fn full(view: &Focused<'_>) -> Option<Finding> {
@@ -17,6 +18,12 @@ pub(super) fn full(view: &Focused<'_>) -> Option<Finding> {
         let name = if p.is_self() { "perfbench itself" } else { p.instance.as_str() };
         evidence.push(Evidence { text: format!("{name}: {:.0} % of one CPU", p.us + p.sy), series: None });
     }
+    let known: f64 = view.timeline.processes(view.focus()).iter().map(|p| p.us + p.sy).sum();
+    let others = all.busy() * view.timeline.cpus(view.focus()).len() as f64 - known;
+    if others >= 20.0 {
+        let text = format!("others, and the kernel for nobody: {others:.0} % of one CPU; 5 shows who");
+        evidence.push(Evidence { text, series: None });
+    }
     Some(Finding {
         rule: "cpu.full",
         severity: Severity::Warning,
@@ -24,6 +31,29 @@ pub(super) fn full(view: &Focused<'_>) -> Option<Finding> {
         span: view.focus(),
         evidence,
         advice: "response times hold waiting for a CPU now; c shows who takes it".into(),
+    })
+}
+
+/// Programs of one thread, of the target, that use a CPU up: they can do no more, however many CPUs idle.
+pub(super) fn one_thread(view: &Focused<'_>) -> Option<Finding> {
+    let is_full = |p: &ProcessUse| !p.is_self() && p.threads == 1 && p.us + p.sy >= FULL_PERCENT;
+    let full: Vec<ProcessUse> = view.timeline.processes(view.focus()).into_iter().filter(is_full).collect();
+    let evidence = full.iter().map(|p| Evidence {
+        text: format!("{}: us {:.0} sy {:.0} % of one CPU, one thread", p.instance, p.us, p.sy),
+        series: Some((Metric::ProcUser, p.instance.as_str().into())),
+    });
+    let title = match full.as_slice() {
+        [] => return None,
+        [one] => format!("{} of the target uses up a CPU", one.instance),
+        more => format!("{} processes of the target use up a CPU each", more.len()),
+    };
+    Some(Finding {
+        rule: "target.cpu",
+        severity: Severity::Warning,
+        title,
+        span: view.focus(),
+        evidence: evidence.collect(),
+        advice: "that is what it can do: more workers, or less work a request; 5 shows where its time goes".into(),
     })
 }
 

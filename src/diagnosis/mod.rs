@@ -53,6 +53,7 @@ pub static RULES: &[Rule] = &[
     local_ports::check,
     accept_queue::check,
     cpu::one_softirq,
+    cpu::one_thread,
     cpu::full,
     client::cpu::check,
     client::runqueue::check,

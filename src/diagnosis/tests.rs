@@ -157,9 +157,23 @@ fn ports_past_the_cliff_overflows_and_full_cpus_are_found() {
     let ports = |used| host(&[(Metric::PortsUsed, d, used), (Metric::PortsBudget, d, 28_232)]);
     assert_eq!(found(ports(14_200)), ["ports.cliff"]);
     assert_eq!(found(ports(14_000)), [""; 0]);
+    let gravity = |again: i64| {
+        let all =
+            [(Metric::PortsUsed, d, 28_232), (Metric::PortsBudget, d, 28_232), (Metric::TcpTwRecycled, "", again)];
+        let found = findings(host(&all));
+        assert!(!found[0].evidence.iter().any(|e| e.text.contains("full in")), "{:?}", found[0].evidence);
+        found[0].severity
+    };
+    assert_eq!((gravity(0), gravity(900)), (Severity::Critical, Severity::Note));
     assert_eq!(found(host(&[(Metric::TcpListenOverflows, "", 8)])), ["accept.overflow"]);
     let full = host(&[(Metric::CpuUser, "0", 490), (Metric::CpuIdle, "0", 10)]);
     assert_eq!(found(full), ["cpu.full"]);
+    let worker = |ticks, threads| {
+        let us = [(Metric::ProcUser, "7 nginx", ticks), (Metric::ProcSystem, "7 nginx", 1)];
+        found(host(&[us[0], us[1], (Metric::ProcThreads, "7 nginx", threads), (Metric::ProcRss, "7 nginx", 1)]))
+    };
+    // Without an opening a tick is a second.
+    assert_eq!((worker(4, 1), worker(3, 1), worker(4, 8)), (vec!["target.cpu"], vec![], vec![]));
     let one_core = [(Metric::CpuSoftirq, "0", 450), (Metric::CpuIdle, "0", 50), (Metric::CpuIdle, "1", 500)];
     assert_eq!(found(host(&one_core)), ["softirq.one_core"]);
 }

@@ -48,7 +48,7 @@ fn schedule(late: &ClientLateness) -> Vec<Evidence> {
 }
 
 /// How many requests of the focus ended in one of these errno values.
-fn errnos(view: &Focused<'_>, wanted: &[i32]) -> u64 {
+pub(super) fn errnos(view: &Focused<'_>, wanted: &[i32]) -> u64 {
     let all = view.timeline.load().counts(view.focus()).outcomes;
     let is_wanted = |o: &&OutcomeCount| matches!(o.outcome, crate::model::Outcome::Errno(n) if wanted.contains(&n));
     all.iter().filter(is_wanted).fold(0, |n, o| n.saturating_add(o.count))
