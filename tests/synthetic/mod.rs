@@ -125,8 +125,9 @@ impl Synthetic {
             events.push(Event::Traffic(TrafficCounts {
                 at: now,
                 format: "combined".into(),
-                lines: s * 5100,
-                requests: s * 5000,
+                // A recording of 24 seconds; the reader is ahead of what is due.
+                lines: s.min(24) * 5100,
+                requests: s.min(24) * 5000,
                 skipped: vec![
                     Skipped {
                         reason: "method POST not asked for".into(),
@@ -137,7 +138,7 @@ impl Synthetic {
                 ],
                 out_of_order: s * 2400,
                 outside_window: s / 9,
-                repeats: s / 30,
+                repeats: s / 24 + 2,
             }));
             events.extend(self.once_in_a_while(s));
         }

@@ -70,9 +70,13 @@ impl Pane for Phases {
         let bars = height.saturating_sub(legend).clamp(1, 3);
         let bar = width.saturating_sub(LABEL + TOTAL + 1);
         let kinds: [Times; 3] = [("mean", |r| r.2), ("p50", |r| r.3.p50 as f64), ("p99", |r| r.3.p99 as f64)];
+        // Of a request at a quantile only what so many requests go through: few connect.
+        let least = [0.0, 0.5, 0.01];
         // With room for two the slow request says more than the typical one.
-        let kinds = kinds.into_iter().filter(|(label, _)| bars != 2 || *label != "p50");
-        for (y, (label, of)) in (0..bars).zip(kinds) {
+        let kinds = kinds.into_iter().zip(least).filter(|((label, _), _)| bars != 2 || *label != "p50");
+        let most = rows.iter().map(|r| r.3.count).max().unwrap_or(0) as f64;
+        for (y, ((label, of), least)) in (0..bars).zip(kinds) {
+            let of = |r: &Row| if r.3.count as f64 >= least * most { of(r) } else { 0.0 };
             let total: f64 = rows.iter().map(of).sum();
             on.put(0, y, label, theme.dim);
             let parts: Vec<_> = rows
