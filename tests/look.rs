@@ -384,13 +384,20 @@ fn contradictions_are_told_in_one_line() {
     for (words, part) in [
         (&["--only", "method=POST"][..], "add --methods POST"),
         (&["--from", "+5m", "--to", "+1m"], "--to is not after --from"),
-        (&["--only", "path=^/nothing"], "20 lines"),
         (&["--write", "x.xz"], ".xz is not written here"),
         (&["--write", "/dev/null", "--overwrite"], "no regular file"),
     ] {
         let refused = folder.run(&[&["traffic", log], words].concat()).refused(2);
         assert!(refused.contains(part), "{refused}");
     }
+    // What was held back is shown, and that nothing is left is told.
+    let nothing = folder.run(&["traffic", log, "--only", "path=^/nothing"]);
+    assert_eq!((nothing.status.code(), nothing.stderr.lines().count()), (Some(2), 1), "{nothing:?}");
+    assert!(
+        nothing.stderr.contains("not one request in 20 lines") && !nothing.stderr.contains("--methods"),
+        "{nothing:?}"
+    );
+    assert!(nothing.stdout.contains("17  not --only path=^/nothing  first at line 1"), "{nothing:?}");
     for words in [&["--only", "status=9"][..], &["--sample", "0%"], &["--from", "noon"], &["--overwrite"]] {
         let ended = folder.run(&[&["traffic", log], words].concat());
         assert_eq!(ended.status.code(), Some(2), "{ended:?}");

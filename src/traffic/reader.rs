@@ -422,7 +422,7 @@ impl Reader {
             paths: self.column(|c| &c.source),
             lines: self.intake.book.ledger.lines,
             formats: format!("{}; tried: {}", self.column(|c| &c.format), self.tried),
-            mend: match skipped.iter().any(|s| s.reason.starts_with("method ")) {
+            mend: match skipped.first().is_some_and(|s| s.reason.starts_with("method ")) {
                 true => "; --methods all replays every method",
                 false => "",
             },
