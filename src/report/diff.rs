@@ -111,7 +111,7 @@ fn head(report: &DiffReport<'_>, out: &mut String) {
     let _ = match c.per() {
         Per::Request => writeln!(
             out,
-            "Divided by completed requests, both counted over whole slots of {} ms of load{}.",
+            "Divided by completed requests, both counted over whole slots of load ({} ms; 1 s where it is over an hour old){}.",
             Interval::TICK_NS / 1_000_000,
             match outside {
                 [0, 0] => String::new(),

@@ -1,5 +1,5 @@
 //! A minute or so of readings as they are kept once it is over: the instants shared with all
-//! metrics that were read with them, the values as differences of one to three bytes.
+//! metrics that were read with them, the values as differences, of mostly one or two bytes.
 //!
 //! Nothing is lost: what was read comes out again as it went in.
 //!

@@ -41,6 +41,8 @@ pub struct LoadTrack {
 pub struct Slot {
     /// Ticks that were merged into it, besides its own.
     merged: u64,
+    /// The most that was under way at the end of one of those.
+    in_flight_before: u64,
     /// Requests that fell due.
     pub offered: u64,
     /// Requests sent.
@@ -89,6 +91,15 @@ impl Slot {
         self.phases[Phase::FirstByte].share_with(&self.service);
     }
 
+    /// The most requests that were under way at the end of a tick of it.
+    pub fn most_in_flight(&self) -> u64 {
+        self.in_flight.max(self.in_flight_before)
+    }
+
+    fn is_busy(&self) -> bool {
+        self.offered > 0 || self.completed > 0 || self.failed > 0 || self.dropped > 0
+    }
+
     /// Whether nothing ended in it although requests were under way: a rule may ask for how long.
     fn is_silent(&self) -> bool {
         self.completed == 0 && self.failed == 0 && self.in_flight > 0
@@ -103,13 +114,16 @@ impl Slot {
     fn merge(&mut self, before: &mut [Slot], dense: &mut Histogram<u64>) {
         let mut merged: Vec<(Vec<Latency>, Latency)> = Vec::new();
         let mut columns: Vec<Vec<Latency>> = self.latencies().map(|l| vec![l.clone()]).collect();
+        // Until when there was something to do, if there was.
+        let busy = before.iter().filter(|s| s.is_busy()).map(|s| s.until).max();
+        self.until = busy.filter(|_| !self.is_busy()).unwrap_or(self.until);
         for s in before {
             for (sum, count) in self.counts().into_iter().zip(s.counts()) {
                 *sum = sum.saturating_add(*count);
             }
             self.merged = self.merged.saturating_add(1 + s.merged);
             self.covers_ns = self.covers_ns.saturating_add(s.covers_ns);
-            self.until = self.until.max(s.until);
+            self.in_flight_before = self.in_flight_before.max(s.most_in_flight());
             add_outcomes(&mut self.outcomes, s.outcomes.drain(..));
             columns.iter_mut().zip(s.latencies()).for_each(|(all, l)| all.push(std::mem::take(l)));
         }
@@ -204,7 +218,8 @@ impl LoadTrack {
             }
         }
         // Of a slot later than that another worker has told: with what this one had under way before.
-        for (_, s) in self.slots.range_mut(last.saturating_add(1)..).take(2) {
+        let next = self.place(last).saturating_add(1);
+        for (_, s) in self.slots.range_mut(next..).take(2) {
             s.in_flight = s.in_flight.saturating_sub(was.0).saturating_add(i.in_flight);
             s.queued = s.queued.saturating_sub(was.1).saturating_add(i.queued);
         }
@@ -221,10 +236,28 @@ impl LoadTrack {
         self.marked.insert(at.0 / Interval::TICK_NS);
     }
 
-    /// The slots of the second that slot `n` lies in. Seconds are counted from the first whole tick of
-    /// the load on, as [`super::objective`] counts them.
+    /// The first whole tick of the load, from which on seconds are counted; the same for good once
+    /// slots were merged.
+    pub(super) fn first_tick(&self) -> u64 {
+        if self.unmerged > 0 { self.first } else { self.span.from.0.div_ceil(Interval::TICK_NS) }
+    }
+
+    /// What of a stretch is in whole slots; empty if nothing is.
+    pub(super) fn whole_slots_of(&self, span: Span) -> Span {
+        let tick = Interval::TICK_NS;
+        let mut whole =
+            Span { from: At(span.from.0.div_ceil(tick).saturating_mul(tick)), to: At(span.to.0 / tick * tick) };
+        // Slots of a second may begin before, or end after.
+        let cut = self.slots(whole).next().filter(|(of, _)| of.from < whole.from).map(|(of, _)| of.to);
+        whole.from = cut.unwrap_or(whole.from);
+        let cut = self.slots(whole).next_back().filter(|(of, _)| of.to > whole.to).map(|(of, _)| of.from);
+        whole.to = cut.unwrap_or(whole.to).max(whole.from);
+        whole
+    }
+
+    /// The slots of the second that slot `n` lies in, counted from [`LoadTrack::first_tick`].
     fn second(&self, n: u64) -> RangeInclusive<u64> {
-        let behind = (n % SECOND + SECOND - self.first % SECOND) % SECOND;
+        let behind = (n % SECOND + SECOND - self.first_tick() % SECOND) % SECOND;
         n.saturating_sub(behind)..=n.saturating_add(SECOND - 1 - behind)
     }
 
@@ -237,9 +270,7 @@ impl LoadTrack {
     /// Merges what lies before slot `old` by seconds. A second stays as it came if load is known of a
     /// part of it only, if something was marked in it, or if nothing was answered in a part of it.
     fn merge_until(&mut self, old: u64) {
-        if self.unmerged == 0 {
-            self.first = self.span.from.0.div_ceil(Interval::TICK_NS);
-        }
+        self.first = self.first_tick();
         let mut dense = new_histogram();
         let mut ends: Vec<u64> = self.slots.range(self.unmerged..old).map(|(n, _)| *self.second(*n).end()).collect();
         ends.dedup();
@@ -278,7 +309,7 @@ impl LoadTrack {
     fn places(&self, span: Span) -> Range<u64> {
         let Range { start, end } = slots_of(span);
         // What was merged lies where its last tick was.
-        start..if end < self.unmerged { end.saturating_add(SECOND - 1) } else { end }
+        start..if start < end && end < self.unmerged { end.saturating_add(SECOND - 1) } else { end }
     }
 
     /// How many requests had fallen due at an instant, to a whole slot.
@@ -372,7 +403,7 @@ impl LoadTrack {
     }
 
     /// The slowest requests that fell due in a stretch, slowest first; of each tick the slowest
-    /// few are known, or of each second an hour after.
+    /// few are known.
     pub fn slowest(&self, span: Span, most: usize) -> Vec<&Exemplar> {
         let slots = self.exemplars.range(self.places(span)).flat_map(|(_, all)| all);
         let mut found: Vec<&Exemplar> = slots.filter(|e| span.contains(e.due)).collect();
@@ -418,11 +449,13 @@ impl LoadTrack {
 
     fn keep(&mut self, e: &Exemplar) {
         let place = self.place(e.due.0 / Interval::TICK_NS);
+        let ticks = self.slots.get(&place).map_or(1, |s| 1 + s.merged);
+        let most = EXEMPLARS * usize::try_from(ticks).unwrap_or(1);
         let slot = self.exemplars.entry(place).or_default();
         let n = slot.partition_point(|k| k.response_ns >= e.response_ns);
-        if n < EXEMPLARS {
+        if n < most {
             slot.insert(n, e.clone());
-            slot.truncate(EXEMPLARS);
+            slot.truncate(most);
         }
     }
 }
@@ -434,7 +467,7 @@ const SECOND: u64 = 5;
 /// Slots that are looked at together for that: a minute.
 const AT_ONCE: u64 = 300;
 
-/// Slow requests that are kept of a slot.
+/// Slow requests that are kept of a tick.
 const EXEMPLARS: usize = 5;
 /// Ticks that one interval is spread over at most, ten minutes: a longer one was never handed
 /// over by a worker, and must not cost a slot for each of its ticks.

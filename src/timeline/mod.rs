@@ -24,7 +24,7 @@ pub use series::{Rate, Series};
 pub use view::{Band, Cursor, Selection, View};
 
 use crate::model::{
-    At, CaptureId, CaptureNews, CaptureState, Closing, Event, Fault, Instance, Mark, Metric, Opening, Span,
+    At, CaptureId, CaptureNews, CaptureState, Closing, Event, Fault, Instance, Mark, MarkKind, Metric, Opening, Span,
     TrafficCounts,
 };
 use std::collections::BTreeMap;
@@ -80,6 +80,12 @@ impl Timeline {
             Event::Traffic(e) => self.keep_traffic(e),
             Event::Mark(e) => {
                 self.load.mark(e.at);
+                // What is judged of a probe begins and ends apart from its marks.
+                if let Some(probe_ns) = self.opening.load.probe_ns.filter(|_| e.kind == MarkKind::Phase) {
+                    let judged = steer::Probe::judged(e.at, probe_ns);
+                    self.load.mark(judged.from);
+                    self.load.mark(judged.to);
+                }
                 self.marks.push(e.clone());
             }
             Event::Fault(e) => self.faults.push(e.clone()),

@@ -372,8 +372,11 @@ impl Lasting {
     pub fn look(&mut self, load: &LoadTrack, until: At) -> Option<Met> {
         const SECOND: u64 = 1_000_000_000;
         let span = load.span();
+        if span.is_empty() {
+            return None; // nothing is known of when it began
+        }
         // Whole ticks from the first one on, so that no slot counts twice.
-        let first = At(span.from.0.div_ceil(Interval::TICK_NS) * Interval::TICK_NS);
+        let first = At(load.first_tick() * Interval::TICK_NS);
         let mut from = *self.looked_until.get_or_insert(first);
         while from.0.saturating_add(SECOND) <= until.0 {
             // Seconds without any load are passed over: a file may hold an instant years ahead.

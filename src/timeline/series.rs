@@ -22,6 +22,8 @@ pub struct Series {
 const BLOCK_NS: u64 = 60_000_000_000;
 /// ... unless it would have fewer readings than are worth a block, ...
 const FEWEST: usize = 32;
+/// ... which fewer are if their instants are shared, ...
+const FEW: usize = 4;
 /// ... or more than are quickly looked through.
 const MOST: usize = 512;
 
@@ -51,7 +53,9 @@ impl Series {
     pub(super) fn push_alike(&mut self, at: At, value: i64, alike: Option<&Arc<[At]>>) {
         let minute = |at: At| at.0 / BLOCK_NS;
         let is_over = self.at.last().is_some_and(|last| minute(*last) < minute(at)) && self.at.len() >= FEWEST;
-        if is_over || self.at.len() >= MOST {
+        // Its sampler's block has just ended with the same reading: from now on they share their instants.
+        let is_shared = alike.is_some_and(|a| a.last() == self.at.last()) && self.at.len() >= FEW;
+        if is_over || is_shared || self.at.len() >= MOST {
             self.in_blocks += self.at.len();
             self.blocks.extend(Block::new(&self.at, &self.value, alike));
             self.at.clear();
@@ -260,6 +264,21 @@ mod tests {
             sorted.sort_unstable();
             prop_assert_eq!(&series(&sorted), &s);
         }
+    }
+
+    #[test]
+    fn a_series_that_begins_later_comes_to_share_the_instants_of_its_sampler() {
+        // Every three seconds: a minute has too few for a block.
+        let (mut all, mut later) = (Series::default(), Series::default());
+        for n in 0..200u64 {
+            let at = At(n * 3_000_000_000);
+            all.push(at, 1);
+            if n > 27 {
+                later.push_alike(at, 2, all.last_times().as_ref());
+            }
+        }
+        assert!(later.blocks.len() > 2 && all.blocks.len() > 2);
+        assert!(Arc::ptr_eq(&all.last_times().unwrap(), &later.last_times().unwrap()));
     }
 
     #[test]

@@ -17,7 +17,8 @@ pub(in crate::diagnosis) fn check(view: &Focused<'_>) -> Option<Finding> {
     }
     let ms = |ns: u64| ns as f64 / 1e6;
     let connections = u64::from(view.timeline.opening().load.connections);
-    let most_in_flight = view.timeline.load().slots(view.focus()).map(|(_, slot)| slot.in_flight).max().unwrap_or(0);
+    let most_in_flight =
+        view.timeline.load().slots(view.focus()).map(|(_, slot)| slot.most_in_flight()).max().unwrap_or(0);
     let all_busy = connections > 0 && most_in_flight * 10 >= connections * 9;
     let mut evidence = vec![
         format!("send lag p99 {:.1} ms of a response time p99 of {:.1} ms", ms(s.lag.p99), ms(s.response.p99)),

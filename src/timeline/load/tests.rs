@@ -200,6 +200,7 @@ fn long_run(mut seen: impl FnMut(Span, &LoadTrack)) -> LoadTrack {
             route: "/".into(),
             outcome: Outcome::Status(200),
         }];
+        i.in_flight = 3 + n % 11;
         if n == 1001 {
             (i.completed, i.failed) = (0, 0);
         }
@@ -220,7 +221,9 @@ fn after_an_hour_seconds_are_kept_that_say_the_same() {
     let mut known = Vec::new();
     let t = long_run(|second, t| {
         if known.len() < 450 {
-            known.push((second, t.sum(second), t.slowest(second, 1)[0].clone()));
+            let most = t.slots(second).map(|(_, s)| s.most_in_flight()).max();
+            let slowest: Vec<Exemplar> = t.slowest(second, 9).into_iter().cloned().collect();
+            known.push((second, t.sum(second), slowest, most));
         }
     });
     // Eight minutes are old; what was silent for a tick or marked is kept by ticks.
@@ -229,14 +232,16 @@ fn after_an_hour_seconds_are_kept_that_say_the_same() {
     assert_eq!(kept_by_ticks.len(), 10, "{kept_by_ticks:?}");
     assert!(t.slots.len() < (60 + 2) * 300 + 7 * 60, "{}", t.slots.len());
     assert_eq!(t.exemplars.values().map(Vec::len).max(), Some(EXEMPLARS));
-    for (second, sum, slowest) in known {
+    for (second, sum, slowest, most) in known {
         let now = t.sum(second);
-        assert_eq!(
-            (LoadSum { slots: sum.slots, ..now.clone() }, &t.slowest(second, 1)[0]),
-            (sum, &&slowest),
-            "{second:?}"
-        );
+        assert_eq!(LoadSum { slots: sum.slots, ..now }, sum, "{second:?}");
+        assert!(t.slowest(second, 9).into_iter().eq(&slowest), "{second:?}");
+        assert_eq!(t.slots(second).map(|(_, s)| s.most_in_flight()).max(), most, "{second:?}");
     }
+    let ticks = |from, to| Span { from: At(from * Interval::TICK_NS), to: At(to * Interval::TICK_NS) };
+    assert_eq!(t.slots(ticks(14, 14)).count(), 0);
+    // Seconds end with the slots 6, 11, 16, ...
+    assert_eq!((t.whole_slots_of(ticks(3, 20)), t.whole_slots_of(ticks(8, 11)).is_empty()), (ticks(7, 17), true));
     let whole = t.sum(t.span());
     assert_eq!((whole.completed, whole.response.count), (68 * 300 * 2 - 2, 68 * 300 * 2));
     // A stretch that begins or ends in a second takes the whole of it, and says so.

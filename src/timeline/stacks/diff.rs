@@ -447,7 +447,7 @@ pub fn order(x: &Change, y: &Change) -> std::cmp::Ordering {
 fn usual(sides: &[&Side<'_>]) -> Per {
     let has_requests = |side: &&Side<'_>| {
         let stretches = side.timeline.observed(&side.filter);
-        let whole: Vec<Stretch> = stretches.iter().filter_map(|s| s.in_whole_slots()).collect();
+        let whole: Vec<Stretch> = stretches.iter().filter_map(|s| s.in_whole_slots(side.timeline.load())).collect();
         half::requests(side, &whole) > 0.0
     };
     let is_instant = |side: &&Side<'_>| side.filter.event.as_deref().is_some_and(|e| e.starts_with("inuse"));

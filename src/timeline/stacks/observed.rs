@@ -4,8 +4,8 @@
 //! the time of a capture.
 
 use super::{CaptureSum, StackFilter};
-use crate::model::{At, CaptureId, CaptureState, Interval, Span};
-use crate::timeline::Timeline;
+use crate::model::{At, CaptureId, CaptureState, Span};
+use crate::timeline::{LoadTrack, Timeline};
 use std::collections::BTreeMap;
 
 /// How late the flight recorder's samples may be at the latest.
@@ -26,13 +26,12 @@ pub struct Stretch {
 impl Stretch {
     /// What of it is in whole slots of load: there it is known exactly how many requests were
     /// completed while it lasted. Samples without times can't be cut.
-    pub(super) fn in_whole_slots(self) -> Option<Stretch> {
+    pub(super) fn in_whole_slots(self, load: &LoadTrack) -> Option<Stretch> {
         if !self.is_timed {
             return Some(self);
         }
-        let from = At(self.span.from.0.div_ceil(Interval::TICK_NS).saturating_mul(Interval::TICK_NS));
-        let to = At(self.span.to.0 / Interval::TICK_NS * Interval::TICK_NS);
-        (from < to).then_some(Stretch { span: Span { from, to }, ..self })
+        let span = load.whole_slots_of(self.span);
+        (span.from < span.to).then_some(Stretch { span, ..self })
     }
 }
 
@@ -242,15 +241,15 @@ mod tests {
         let of = |from, to| t.observed(&StackFilter { span: Some(span(from, to)), ..StackFilter::default() });
         let whole = Stretch { capture: CaptureId(1), span: span(100, 900), is_timed: false };
         assert_eq!((of(850, 1000), of(0, 850)), (vec![whole], vec![]));
-        assert_eq!(whole.in_whole_slots(), Some(whole));
+        assert_eq!(whole.in_whole_slots(&LoadTrack::default()), Some(whole));
     }
 
     #[test]
     fn whole_slots_lie_inside() {
-        let tick = Interval::TICK_NS;
+        let tick = crate::model::Interval::TICK_NS;
         let of = |from, to| {
             let s = Stretch { capture: CaptureId(1), span: span(from, to), is_timed: true };
-            s.in_whole_slots().map(|s| (s.span.from.0, s.span.to.0))
+            s.in_whole_slots(&LoadTrack::default()).map(|s| (s.span.from.0, s.span.to.0))
         };
         assert_eq!(of(1, 3 * tick + 7), Some((tick, 3 * tick)));
         assert_eq!(of(tick, 2 * tick), Some((tick, 2 * tick)));

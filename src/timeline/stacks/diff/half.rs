@@ -116,7 +116,7 @@ impl<'a> Half<'a> {
         let all = side.timeline.observed(&side.filter);
         let sample_type = one_type(side, which, &all)?;
         let stretches: Vec<Stretch> = match per {
-            Per::Request => all.iter().filter_map(|s| s.in_whole_slots()).collect(),
+            Per::Request => all.iter().filter_map(|s| s.in_whole_slots(side.timeline.load())).collect(),
             Per::Second | Per::Whole => all,
         };
         let axis = Axis::of(&stretches);
