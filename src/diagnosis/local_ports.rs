@@ -29,7 +29,7 @@ pub(super) fn check(view: &Focused<'_>) -> Option<Finding> {
     }
     // Ports of connections in TIME_WAIT are given out again (ip-sysctl, tcp_tw_reuse): as long as that is quick, none lacks.
     let again = view.timeline.delta(Metric::TcpTwRecycled, "", view.focus()).unwrap_or(0);
-    let is_quick = again > 0 && connect.p99 < SLOW_NS && super::client::errnos(view, &[EADDRNOTAVAIL]) == 0;
+    let is_quick = again > 0 && connect.p99 < SLOW_NS && view.errnos(&[EADDRNOTAVAIL]) == 0;
     if is_quick {
         evidence.push(Evidence {
             text: format!("{again} ports were taken again out of TIME_WAIT, and connecting is quick"),
@@ -41,10 +41,10 @@ pub(super) fn check(view: &Focused<'_>) -> Option<Finding> {
     }
     Some(Finding {
         rule: "ports.cliff",
-        severity: match percent >= 95.0 {
-            _ if is_quick => Severity::Note,
-            true => Severity::Critical,
-            false => Severity::Warning,
+        severity: match (is_quick, percent >= 95.0) {
+            (true, _) => Severity::Note,
+            (false, true) => Severity::Critical,
+            (false, false) => Severity::Warning,
         },
         title: format!("local ports to {}: {percent:.0} % in use, past the cliff at 50 %", ports.destination),
         span: view.focus(),

@@ -15,7 +15,7 @@ mod mismatch;
 mod tests;
 mod unanswered;
 
-use crate::model::Finding;
+use crate::model::{Finding, Outcome, OutcomeCount};
 use crate::timeline::{LoadSum, View};
 use std::cell::OnceCell;
 use std::ops::Deref;
@@ -34,6 +34,13 @@ impl Focused<'_> {
     /// [`counts`](crate::timeline::LoadTrack::counts).
     pub fn load(&self) -> &LoadSum {
         self.load.get_or_init(|| self.timeline.load().sum(self.focus()))
+    }
+
+    /// How many requests of the focus ended in one of these errno values.
+    fn errnos(&self, wanted: &[i32]) -> u64 {
+        let all = self.timeline.load().counts(self.focus()).outcomes;
+        let is_wanted = |o: &&OutcomeCount| matches!(o.outcome, Outcome::Errno(n) if wanted.contains(&n));
+        all.iter().filter(is_wanted).fold(0, |n, o| n.saturating_add(o.count))
     }
 }
 

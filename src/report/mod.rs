@@ -28,8 +28,7 @@ pub static REPORTS: &[(&str, Form)] = &[("text", text::render), ("json", json::r
 /// was no load.
 pub fn run_span(t: &Timeline) -> Span {
     let all = t.load().span();
-    let busy = |s: &crate::timeline::Slot| s.offered + s.completed + s.failed + s.dropped > 0;
-    match t.load().slots(all).rev().find(|(_, s)| busy(s)) {
+    match t.load().slots(all).rev().find(|(_, s)| s.is_busy()) {
         Some((_, last)) => {
             let given = t.opening().load.duration_ns.map_or(all.from, |ns| At(all.from.0.saturating_add(ns)));
             Span { from: all.from, to: last.until.max(given).min(all.to) }

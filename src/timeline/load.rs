@@ -96,7 +96,8 @@ impl Slot {
         self.in_flight.max(self.in_flight_before)
     }
 
-    fn is_busy(&self) -> bool {
+    /// Whether a request fell due or ended in it.
+    pub fn is_busy(&self) -> bool {
         self.offered > 0 || self.completed > 0 || self.failed > 0 || self.dropped > 0
     }
 

@@ -12,7 +12,7 @@ use super::framed::{self, Framed, Framing};
 use super::haproxy::Haproxy;
 use super::json::JsonLines;
 use super::json_keys::{Keys, KeysFile};
-use super::nginx_conf::{LogFormat, log_format, push_escaped};
+use super::nginx_conf::{LogFormat, log_format};
 use super::pattern::{Manner, Pattern};
 use super::reader::Options;
 use super::record::{Format, Mismatch, Record, TimeIs};
@@ -246,30 +246,21 @@ fn given(options: &Options) -> Result<Option<Box<dyn Format>>, TrafficError> {
 }
 
 /// A pattern as it may have been copied out of a configuration: with its directive, in pieces, with
-/// `escape=` before it, or with what nginx writes for a tab or a quote.
+/// `escape=` before it, or with what nginx writes for a tab or a quote. It is read as nginx reads it there.
 fn nginx_given(text: &str) -> Result<LogFormat, TrafficError> {
     let text = text.trim();
-    let in_pieces = text.starts_with('\'') || text.starts_with("escape=") && text.contains('\'');
-    let directive = match text.starts_with("log_format ") {
-        true => Some(text.to_owned()),
-        false if in_pieces => Some(format!("log_format custom {text}")),
-        false => None,
+    let (escape, pattern) = match text.split_once(char::is_whitespace) {
+        Some((word, rest)) if word.starts_with("escape=") => (word, rest.trim_start()),
+        _ => ("", text),
     };
-    if let Some(directive) = directive {
-        return log_format(&format!("{directive};"), None).map_err(|why| wrong(&why));
-    }
-    let words = [("escape=json", Escapes::Json), ("escape=none", Escapes::None), ("escape=default", Escapes::Default)];
-    let found = words.iter().find_map(|(word, escapes)| Some((text.strip_prefix(word)?.trim_start(), *escapes)));
-    let (text, escapes) = found.unwrap_or((text, Escapes::Default));
-    let mut pattern = String::new();
-    let mut rest = text.chars();
-    while let Some(c) = rest.next() {
-        match c {
-            '\\' => push_escaped(&mut pattern, rest.next()),
-            c => pattern.push(c),
-        }
-    }
-    Ok(LogFormat { name: "custom".into(), pattern, escapes })
+    let directive = if text.starts_with("log_format ") {
+        format!("{text};")
+    } else if pattern.starts_with('\'') {
+        format!("log_format custom {text};")
+    } else {
+        format!("log_format custom {escape} '{}';", pattern.replace("\\'", "'").replace('\'', "\\'"))
+    };
+    log_format(&directive, None).map_err(|why| wrong(&why))
 }
 
 fn wrong(why: &str) -> TrafficError {

@@ -124,7 +124,7 @@ fn directives(text: &str) -> Result<Vec<Vec<String>>, String> {
 }
 
 /// Appends what nginx reads a backslash and `c` as.
-pub(super) fn push_escaped(word: &mut String, c: Option<char>) {
+fn push_escaped(word: &mut String, c: Option<char>) {
     match c {
         Some(c @ ('"' | '\'' | '\\')) => word.push(c),
         Some('t') => word.push('\t'),

@@ -110,11 +110,10 @@ impl Pattern {
         (last.until, last.is_last) = (Literal::new(literal), true);
         for f in &mut fields {
             f.quoted &= f.until.bytes.first() == Some(&b'"');
-            f.spaces = match f.slot {
-                _ if f.until.bytes.first() != Some(&b' ') => 0,
+            f.spaces = match (f.until.bytes.first(), f.slot) {
                 // `17/May/2015:08:05:32 +0000`, `GET / HTTP/1.1`.
-                Slot::TimeLocal => 1,
-                Slot::Request => 2,
+                (Some(b' '), Slot::TimeLocal) => 1,
+                (Some(b' '), Slot::Request) => 2,
                 _ => 0,
             };
             f.is_simple = !f.is_last && !f.keeps && f.until.is_word && f.spaces == 0;

@@ -3,14 +3,14 @@
 //!
 //! Must not: count what the target refused.
 
-use super::{errnos, said};
+use super::said;
 use crate::diagnosis::Focused;
 use crate::model::{Evidence, Finding, Metric, Severity};
 
 /// See the top of the file.
 pub(in crate::diagnosis) fn check(view: &Focused<'_>) -> Option<Finding> {
     // One is enough: each is a request that failed here, and more connections are not to be had.
-    let (own, host) = (errnos(view, &[24]), errnos(view, &[23]));
+    let (own, host) = (view.errnos(&[24]), view.errnos(&[23]));
     let failed = own.saturating_add(host);
     if failed == 0 {
         return None;

@@ -3,7 +3,7 @@
 //!
 //! Must not: take a start-up, in which buffers are filled once, for growth.
 
-use super::{bytes, errnos, said};
+use super::{bytes, said};
 use crate::diagnosis::Focused;
 use crate::model::{At, Evidence, Finding, Metric, Severity, Span};
 
@@ -25,7 +25,7 @@ const SOON_S: f64 = 600.0;
 pub(in crate::diagnosis) fn check(view: &Focused<'_>) -> Option<Finding> {
     let ledger = view.timeline.client(view.focus());
     // ENOMEM, ENOBUFS
-    let refused = errnos(view, &[12, 105]);
+    let refused = view.errnos(&[12, 105]);
     let (used, limit) = (ledger.memory.unwrap_or(0), ledger.memory_limit.unwrap_or(u64::MAX));
     let percent = 100.0 * used as f64 / limit.max(1) as f64;
     let growth = growth_per_s(view);

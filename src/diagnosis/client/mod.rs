@@ -12,7 +12,7 @@ pub(super) mod runqueue;
 pub(super) mod throttled;
 
 use super::Focused;
-use crate::model::{Evidence, OutcomeCount, Severity};
+use crate::model::{Evidence, Severity};
 use crate::timeline::ClientLateness;
 
 /// Send lag (p99) from which a client with a schedule is late, ns: a millisecond is what a
@@ -45,13 +45,6 @@ fn schedule(late: &ClientLateness) -> Vec<Evidence> {
         all.push(said(format!("{} of {} requests were given up unsent", late.dropped, late.offered)));
     }
     all
-}
-
-/// How many requests of the focus ended in one of these errno values.
-pub(super) fn errnos(view: &Focused<'_>, wanted: &[i32]) -> u64 {
-    let all = view.timeline.load().counts(view.focus()).outcomes;
-    let is_wanted = |o: &&OutcomeCount| matches!(o.outcome, crate::model::Outcome::Errno(n) if wanted.contains(&n));
-    all.iter().filter(is_wanted).fold(0, |n, o| n.saturating_add(o.count))
 }
 
 /// Evidence that is no series.
