@@ -154,6 +154,41 @@ fn known_functions_have_their_names_and_shares() {
     }
 }
 
+/// Else whoever works for what one interrupt holds up is idle when the next CPU's comes.
+#[test]
+fn timers_of_different_cpus_do_not_go_off_together() {
+    let _alone = alone();
+    let place = Place::new();
+    let cpus = std::thread::available_parallelism().unwrap().get() as u32;
+    if !permits(&[], Want::AllCpus) {
+        return;
+    }
+    if cpus < 2 {
+        return skip("two CPUs");
+    }
+    let program = build(&place, "shares", SHARES);
+    let _running: Vec<Running> = (0..cpus).map(|_| start(&program, &[])).collect();
+    let mut request = request(&place, 1500, vec![], Want::AllCpus);
+    request.hz = 99;
+    let told = Told::by(request, &Clock::start());
+    if &*told.stacks[0].event != "cpu-clock" {
+        return skip("a machine without a counter of cycles");
+    }
+    // Where in its period a CPU's timer goes off, in the middle of all its samples.
+    let period = 1_000_000_000 / 99;
+    let first = |cpu| told.samples().find(|s| s.cpu == cpu && s.pid != 0).map(|s| s.at.0);
+    let begun = first(0).unwrap();
+    let phase = |cpu| {
+        let busy = told.samples().filter(|s| s.cpu == cpu && s.pid != 0);
+        let mut phases: Vec<u64> = busy.map(|s| (s.at.0 + 2 * period - begun % period) % period).collect();
+        phases.sort_unstable();
+        *phases.get(phases.len() / 2).unwrap_or_else(|| panic!("no sample of CPU {cpu}"))
+    };
+    let apart = phase(1).abs_diff(phase(0) % period);
+    let apart = apart.min(period - apart);
+    assert!(apart > period / u64::from(cpus) / 4, "{apart} of {period} ns");
+}
+
 #[test]
 fn a_process_alone_keeps_its_names_after_its_end_and_its_program_may_be_deleted() {
     let _alone = alone();

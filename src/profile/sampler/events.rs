@@ -125,7 +125,11 @@ impl Events {
             match Events::attempt(opening, what, &cpus, &whom, ring_bytes) {
                 Ok(rings) if rings.is_empty() => return Err(gone(opening)),
                 Ok(mut rings) => {
-                    for ring in &mut rings {
+                    let apart = apart(what, opening, rings.len());
+                    for (n, ring) in rings.iter_mut().enumerate() {
+                        if n > 0 && !apart.is_zero() {
+                            std::thread::sleep(apart);
+                        }
                         ring.enable().map_err(|e| refused(&e, opening))?;
                     }
                     return Ok(Events { rings, what, cpus, ring_bytes, hz: opening.hz });
@@ -181,6 +185,20 @@ impl Events {
         let ms = (self.ring_bytes as u64 / 3).saturating_mul(1000) / per_s;
         Duration::from_millis(ms.clamp(20, 250))
     }
+}
+
+/// By how much later each CPU's timer is started than the one before. An interrupt takes tens of microseconds
+/// from what runs; whoever works for it on another CPU has nothing to do meanwhile, and would be
+/// sampled idle every time if the timers of both went off together, as they do for good when they are started
+/// together (docs/measurements.md). Timers of single threads run only while those do.
+fn apart(what: What, opening: &Opening<'_>, events: usize) -> Duration {
+    /// Over which the timers' beginnings are spread: nobody waits longer for a slow one.
+    const MOST: Duration = Duration::from_millis(20);
+    if what != What::CpuClock || *opening.scope != Scope::AllCpus || events < 2 {
+        return Duration::ZERO;
+    }
+    let period = Duration::from_secs(1) / opening.hz.max(1);
+    period.min(MOST) / u32::try_from(events).unwrap_or(u32::MAX)
 }
 
 enum Refusal {
@@ -337,6 +355,18 @@ fn cpu_list(text: &str) -> Vec<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn timers_are_spread_over_a_period() {
+        let apart = |what, hz, scope: &Scope, events| {
+            apart(what, &Opening { root: Path::new("/"), what, hz, scope, ring_limit_kb: None }, events).as_micros()
+        };
+        let all = |hz, events| apart(What::CpuClock, hz, &Scope::AllCpus, events);
+        assert_eq!([all(100, 1), all(100, 2), all(100, 4), all(1, 2), all(0, 0)], [0, 5_000, 2_500, 10_000, 0]);
+        assert_eq!(apart(What::Cycles, 100, &Scope::AllCpus, 2), 0);
+        assert_eq!(apart(What::Switches { records: true }, 100, &Scope::AllCpus, 2), 0);
+        assert_eq!(apart(What::CpuClock, 100, &Scope::Processes { pids: vec![1], user_only: false }, 2), 0);
+    }
 
     #[test]
     fn a_list_of_cpus_may_have_holes() {
