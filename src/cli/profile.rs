@@ -173,6 +173,9 @@ impl What<'_> {
                 if self.events().iter().all(|e| e.starts_with(OFF_CPU)) { "threads without work" } else { "idle CPUs" };
             out += &format!("{who}, not shown: {}; --idle shows them\n", of.exact(self.weights.idle));
         }
+        for short in self.t.shortfalls(self.filter) {
+            out += &format!("note: {short}\n");
+        }
         let others: Vec<String> = profile
             .sample_types()
             .iter()
@@ -261,6 +264,7 @@ impl What<'_> {
         let mut all = json!({
             "events": self.events(), "unit": *self.weights.unit, "total": self.weights.total,
             "samples": self.weights.samples, "idle": self.weights.idle, "sample_types": types,
+            "shortfalls": self.t.shortfalls(self.filter),
         });
         if let (Some(all), Some(body)) = (all.as_object_mut(), body.as_object_mut()) {
             all.append(body);

@@ -199,6 +199,16 @@ pub enum CaptureState {
     },
 }
 
+impl CaptureState {
+    /// Whether it tells that all CPUs are sampled, and not some processes.
+    pub fn is_of_all_cpus(&self) -> bool {
+        matches!(self, CaptureState::Sampling { how, .. } if how.contains(ALL_CPUS))
+    }
+}
+
+/// What [`CaptureState::Sampling::how`] says where all CPUs are sampled.
+pub const ALL_CPUS: &str = "all CPUs";
+
 /// A labelled instant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mark {

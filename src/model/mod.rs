@@ -19,8 +19,8 @@ mod time;
 
 pub use answer::{Answer, CheckKind};
 pub use event::{
-    CaptureId, CaptureNews, CaptureState, Closing, Event, Fault, HostFacts, LoadPlan, Mark, MarkKind, Opening, Skipped,
-    TrafficCounts,
+    ALL_CPUS, CaptureId, CaptureNews, CaptureState, Closing, Event, Fault, HostFacts, LoadPlan, Mark, MarkKind,
+    Opening, Skipped, TrafficCounts,
 };
 pub use finding::{Evidence, Finding, Severity};
 pub use interval::{Exemplar, Interval, Outcome, OutcomeCount, PerPhase, Phase, PhaseTimes, RouteInterval};

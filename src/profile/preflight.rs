@@ -6,6 +6,7 @@
 //! Must not: run perf, or change anything.
 
 use super::Obstacle;
+use crate::model::ALL_CPUS;
 use std::ffi::OsString;
 use std::fs;
 use std::io::Read;
@@ -75,7 +76,7 @@ impl Scope {
     /// As shown: `all CPUs`, `process 7 in user space`.
     pub(super) fn shown(&self) -> String {
         match self {
-            Scope::AllCpus => "all CPUs".into(),
+            Scope::AllCpus => ALL_CPUS.into(),
             Scope::Processes { pids, user_only } => {
                 let first: Vec<String> = pids.iter().take(3).map(u32::to_string).collect();
                 let more = if pids.len() > 3 { format!(" and {} more", pids.len() - 3) } else { String::new() };

@@ -2,7 +2,7 @@
 //!
 //! Must not: compare; it lays out a [`Comparison`]. Nor show names uncleaned.
 
-use crate::model::{CaptureId, Interval, clean};
+use crate::model::{ALL_CPUS, CaptureId, Interval, clean};
 use crate::timeline::stacks::Pattern;
 use crate::timeline::stacks::diff::{Change, Comparison, DiffRow, FEWEST_SAMPLES, LEVEL, Per, SideSum, order};
 use serde_json::{Map, Value, json};
@@ -153,7 +153,7 @@ fn notes(c: &Comparison<'_>) -> Vec<String> {
     let mut notes = Vec::new();
     let sides = c.sides();
     let all_cpus =
-        |s: &SideSum| s.captures.iter().filter_map(|(_, h)| h.as_ref()).map(|h| h.1.contains("all CPUs")).max();
+        |s: &SideSum| s.captures.iter().filter_map(|(_, h)| h.as_ref()).map(|h| h.1.contains(ALL_CPUS)).max();
     if let (Some(a), Some(b)) = (all_cpus(sides[0]), all_cpus(sides[1]))
         && a != b
     {
@@ -166,6 +166,7 @@ fn notes(c: &Comparison<'_>) -> Vec<String> {
         if side.lost > side.samples / 20 {
             notes.push(format!("many samples of {letter} were lost; what was lost is taken to be like the rest"));
         }
+        notes.extend(side.shortfalls.iter().map(|short| format!("of {letter}, {short}")));
         if side.samples == 0 {
             notes.push(format!("{letter} has no sample of what was selected"));
         }
@@ -276,6 +277,7 @@ pub fn diff_json(report: &DiffReport<'_>) -> String {
             "name": report.names[n], "event": event, "stretches": stretches, "captures": captures,
             "seconds": s.seconds, "requests": s.requests, "divisor": s.divisor, "samples": s.samples,
             "lost": s.lost, "outside": s.outside, "weight": s.weight, "slices": s.slices, "timed": s.is_timed,
+            "shortfalls": &s.shortfalls,
         })
     };
     super::json::written(&json!({

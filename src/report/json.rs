@@ -4,6 +4,7 @@
 
 use crate::model::{At, CaptureId, CaptureState, Finding, Metric, Quantiles, Severity, Span, is_obeyed};
 use crate::timeline::objective::{self, Unit};
+use crate::timeline::stacks::StackFilter;
 use crate::timeline::steer::{Found, Probe};
 use crate::timeline::{CpuSplit, Timeline};
 use serde_json::{Map, Value, json};
@@ -256,7 +257,8 @@ fn traffic(t: &Timeline) -> Value {
 
 fn recorder(t: &Timeline) -> Value {
     let (samples, lost) = t.profile().counts(CaptureId::RECORDER);
-    let mut v = json!({ "samples": samples, "lost": lost });
+    let of = StackFilter { capture: Some(CaptureId::RECORDER), ..StackFilter::default() };
+    let mut v = json!({ "samples": samples, "lost": lost, "shortfalls": t.shortfalls(&of) });
     for n in t.recorder() {
         match &n.state {
             CaptureState::Sampling { hz, how, .. } => (v["hz"], v["how"]) = ((*hz).into(), how.clone().into()),
@@ -288,6 +290,8 @@ fn captures(t: &Timeline) -> Value {
                         v["samples"] = (*samples).into();
                         v["lost"] = (*lost).into();
                         v["notes"] = notes.clone().into();
+                        v["shortfalls"] =
+                            json!(t.shortfalls(&StackFilter { capture: Some(id), ..StackFilter::default() }));
                     }
                     CaptureState::Failed { what, mend } => {
                         v["failed"] = what.clone().into();

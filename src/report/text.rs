@@ -4,6 +4,7 @@
 //! Must not: show text from outside uncleaned.
 
 use crate::model::{CaptureId, CaptureState, Finding, LoadPlan, Metric, Phase, Quantiles, Severity, Span, clean};
+use crate::timeline::stacks::StackFilter;
 use crate::timeline::steer::{Found, Probe};
 use crate::timeline::{Timeline, objective};
 use std::fmt::Write as _;
@@ -363,6 +364,13 @@ fn traffic(t: &Timeline, out: &mut String) {
     }
 }
 
+/// What a capture's samples don't account for.
+fn shortfalls(t: &Timeline, capture: CaptureId, out: &mut String) {
+    for short in t.shortfalls(&StackFilter { capture: Some(capture), ..StackFilter::default() }) {
+        line!(out, "  {short}");
+    }
+}
+
 fn captures(t: &Timeline, out: &mut String) {
     if let Some(news) = t.recorder().last() {
         let (samples, lost) = t.profile().counts(CaptureId::RECORDER);
@@ -380,6 +388,7 @@ fn captures(t: &Timeline, out: &mut String) {
                 line!(out, "\nflight recorder: {samples} samples, {lost} lost");
             }
         }
+        shortfalls(t, CaptureId::RECORDER, out);
     }
     for (id, news) in t.captures() {
         for n in news {
@@ -389,6 +398,7 @@ fn captures(t: &Timeline, out: &mut String) {
                     notes.iter().for_each(|n| {
                         line!(out, "  {}", clean(n, 200));
                     });
+                    shortfalls(t, id, out);
                 }
                 CaptureState::Failed { what, mend } => {
                     line!(out, "\ncapture {} failed at {}: {}", id.0, n.at, clean(what, 300));

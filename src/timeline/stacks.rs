@@ -18,6 +18,7 @@ mod pattern;
 mod peek;
 mod rows;
 mod samples;
+mod shortfall;
 
 pub use flame::{FlameGraph, FlameNode, NodeId, Order, Search, Step};
 pub use heat::Subsecond;
@@ -26,6 +27,7 @@ pub use observed::Stretch;
 pub use pattern::Pattern;
 pub use peek::{Edge, Peek};
 pub use samples::Taken;
+pub use shortfall::Shortfall;
 
 use crate::model::{
     At, CaptureId, FastMap, Frame, FrameId, FrameKind, OFF_CPU, Sample, Span, StackId, StackTable, Stacks, is_idle,

@@ -8,7 +8,9 @@ use super::profile_state::{Held, ProfileState};
 use super::units;
 use crate::model::{Metric, Span};
 use crate::timeline::stacks::diff::{self, Change, Comparison, DiffRow, Per, Side, SideSum, Which};
-use crate::timeline::stacks::{FlameGraph, Hot, HotLine, Order, Pattern, Peek, StackFilter, Subsecond, Weights};
+use crate::timeline::stacks::{
+    FlameGraph, Hot, HotLine, Order, Pattern, Peek, Shortfall, StackFilter, Subsecond, Weights,
+};
 use crate::timeline::{Selection, Timeline, View};
 
 /// Made of the samples that the view means.
@@ -18,6 +20,8 @@ pub struct StackMemo {
     pub hot: Vec<Hot>,
     /// Weights of the samples in focus.
     pub weights: Weights,
+    /// The CPU whose samples account the least for the time it worked, where one's don't.
+    pub shortfall: Option<Shortfall>,
     /// Hot source lines, when those are looked at.
     pub lines: Vec<HotLine>,
     /// Callers and callees of a function, and its name; empty when there is none.
@@ -96,7 +100,10 @@ impl StackMemo {
         if self.key.as_ref() != Some(&key) {
             let mut hot = profile.hot(&filter);
             hot.truncate(KEPT_HOT);
-            *self = StackMemo { hot, weights: profile.weights(&filter), key: Some(key), ..StackMemo::default() };
+            let short = view.timeline.shortfalls(&filter);
+            let shortfall = short.into_iter().min_by(|a, b| a.percent().total_cmp(&b.percent()));
+            let weights = profile.weights(&filter);
+            *self = StackMemo { hot, weights, shortfall, key: Some(key), ..StackMemo::default() };
         }
         let after = Side { timeline: view.timeline, filter: filter.clone() };
         let is_compared = needs.flame && state.against;

@@ -2,7 +2,7 @@
 //!
 //! Must not: sample before or after its time; that is the recorder's.
 
-use super::quality::{Circumstances, Tally};
+use super::quality::Tally;
 use super::{Sampling, Taken, join_idle};
 use crate::model::{CaptureState, Event, Span};
 use crate::profile::capture::{cancelled, nothing_sampled};
@@ -94,17 +94,12 @@ impl Profiler for BuiltIn {
             stacks.lost = std::mem::take(&mut left);
             stage.emit(Event::Stacks(stacks));
         }
-        notes.extend(tally.notes(sampling.circumstances(span, lost)));
+        notes.extend(tally.notes(lost));
         Ok(Done { span, samples: tally.samples, lost, notes })
     }
 }
 
 impl Sampling {
-    /// What a profile of this sampling is held against.
-    pub(super) fn circumstances(&self, span: Span, lost: u64) -> Circumstances<'_> {
-        Circumstances { span, scope: &self.scope, what: self.events.what, cpus: &self.events.cpus, lost }
-    }
-
     /// The Java processes among the samples, which write a map of their compiled code when asked.
     pub(super) fn jvms(&self, samples: &[Taken]) -> Vec<jit::Jvm> {
         let mut lives: Vec<u32> = samples

@@ -457,7 +457,7 @@ impl Flight {
             stacks.lost = std::mem::take(&mut left);
             self.outbox.send(Event::Stacks(stacks));
         }
-        notes.extend(tally.notes(running.sampling.circumstances(span, lost)));
+        notes.extend(tally.notes(lost));
         let state = CaptureState::Done { span, samples: tally.samples, lost, notes };
         self.outbox.news(self.clock.now(), id, state);
     }

@@ -3,26 +3,21 @@
 //! Must not: change a sample, or leave out one that is bad.
 
 use super::Taken;
-use super::events::What;
 use super::processes::{Processes, Runtime, Site};
 use super::symbols::COMPILED;
-use crate::model::{Frame, FrameKind, Span};
-use crate::profile::Scope;
+use crate::model::{Frame, FrameKind};
 use std::collections::BTreeMap;
 
-/// Below this share something is told of every CPU's coverage.
-const COVERED: f64 = 0.9;
 /// Processes told apart at the most.
 const MOST_PROCESSES: usize = 1024;
 
-/// Counts of one profile; idle samples count for coverage only.
+/// Counts of one profile; of idle samples nothing but how many.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Tally {
     /// Samples, idle ones included.
     pub(super) samples: u64,
     /// Of them, those at work.
     working: u64,
-    weight_by_cpu: BTreeMap<u32, u64>,
     in_user: u64,
     in_user_unnamed: u64,
     /// In user space of processes that nobody but their user may look into.
@@ -43,23 +38,10 @@ struct OfProcess {
     closed: u64,
 }
 
-/// What the counts are to be held against.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Circumstances<'a> {
-    pub(super) span: Span,
-    pub(super) scope: &'a Scope,
-    pub(super) what: What,
-    pub(super) cpus: &'a [u32],
-    /// Samples the kernel had no room for.
-    pub(super) lost: u64,
-}
-
 impl Tally {
     /// Counts a sample with its innermost frame.
     pub(super) fn count(&mut self, taken: &Taken, innermost: Option<&Frame>, processes: &Processes) {
         self.samples += 1;
-        let weight = self.weight_by_cpu.entry(taken.cpu).or_default();
-        *weight = weight.saturating_add(taken.weight);
         if taken.idle {
             return;
         }
@@ -94,13 +76,12 @@ impl Tally {
         }
     }
 
-    /// What the reader should know.
-    pub(super) fn notes(&self, of: Circumstances<'_>) -> Vec<String> {
+    /// What the reader should know. `lost`: samples the kernel had no room for.
+    pub(super) fn notes(&self, lost: u64) -> Vec<String> {
         let mut notes = Vec::new();
-        if of.lost > 0 {
-            notes.push(format!("{} samples were lost: the sampler's rings were full", of.lost));
+        if lost > 0 {
+            notes.push(format!("{lost} samples were lost: the sampler's rings were full"));
         }
-        notes.extend(self.coverage(of));
         let percent = |n: u64, of: u64| n as f64 * 100.0 / of.max(1) as f64;
         if percent(self.truncated, self.working) >= 1.0 {
             notes.push(format!(
@@ -134,24 +115,6 @@ impl Tally {
         }
         notes.extend(self.hints());
         notes
-    }
-
-    /// Of all CPUs by the clock, idle ones included, weights must add up to the time.
-    fn coverage(&self, of: Circumstances<'_>) -> Option<String> {
-        if of.what != What::CpuClock || *of.scope != Scope::AllCpus || of.span.len_ns() == 0 {
-            return None;
-        }
-        let share = |cpu: &u32| {
-            let weight = self.weight_by_cpu.get(cpu).copied().unwrap_or(0);
-            (weight as f64 / of.span.len_ns() as f64, *cpu)
-        };
-        let (least, cpu) = of.cpus.iter().map(share).min_by(|a, b| a.0.total_cmp(&b.0))?;
-        (least < COVERED).then(|| {
-            format!(
-                "coverage of CPU {cpu} is {:.0} %: its sampling timer came late, as in a VM whose host is busy; shares hold, sums are too small",
-                least * 100.0
-            )
-        })
     }
 
     /// How the frames of runtimes would have names.
@@ -194,33 +157,16 @@ impl Tally {
 mod tests {
     use super::super::tests::taken;
     use super::*;
-    use crate::model::At;
     use std::path::Path;
 
-    fn of(span_ns: u64) -> Circumstances<'static> {
-        Circumstances {
-            span: Span::new(At(0), At(span_ns)),
-            scope: &Scope::AllCpus,
-            what: What::CpuClock,
-            cpus: &[0, 1],
-            lost: 0,
-        }
-    }
-
     #[test]
-    fn a_profile_without_flaws_has_no_notes_and_gaps_are_told() {
+    fn a_profile_without_flaws_has_no_notes_and_losses_are_told() {
         let processes = Processes::new(Path::new("/nonexistent"));
         let (mut tally, frame) = (Tally::default(), Frame::new("f", "x", FrameKind::User));
-        for cpu in [0, 1] {
-            tally.count(&taken(1, cpu, 7, 60), Some(&frame), &processes);
-            tally.count(&taken(2, cpu, 0, 40), None, &processes);
-        }
-        assert_eq!(tally.notes(of(100)), Vec::<String>::new());
-        assert!(tally.notes(of(200))[0].starts_with("coverage of CPU 0 is 50 %"));
-        assert!(tally.notes(Circumstances { what: What::Cycles, ..of(200) }).is_empty());
-        assert!(tally.notes(Circumstances { lost: 3, ..of(100) })[0].starts_with("3 samples were lost"));
-        let three = Circumstances { cpus: &[0, 1, 5], ..of(100) };
-        assert!(tally.notes(three)[0].starts_with("coverage of CPU 5 is 0 %"));
+        tally.count(&taken(1, 0, 7, 60), Some(&frame), &processes);
+        tally.count(&taken(2, 0, 0, 40), None, &processes);
+        assert_eq!((tally.notes(0), tally.samples), (Vec::new(), 2));
+        assert!(tally.notes(3)[0].starts_with("3 samples were lost"));
     }
 
     #[test]
@@ -236,10 +182,7 @@ mod tests {
             let chain = [Site::Unknown, last][..].into();
             tally.count(&Taken { chain, ..taken(1, 0, 7, 1) }, Some(&frame), &processes);
         }
-        let mut of = of(1);
-        let scope = Scope::Processes { pids: Vec::new(), user_only: false };
-        of.scope = &scope;
-        let notes = tally.notes(of);
+        let notes = tally.notes(0);
         let parts =
             ["25 % of the stacks are deeper", "25 % of the stacks end", "67 % of the samples in user", "perf-7.map"];
         assert_eq!(notes.len(), parts.len(), "{notes:?}");
@@ -254,8 +197,7 @@ mod tests {
         for pid in [7, 7, 8, 8] {
             tally.count(&taken(1, 0, pid, 1), Some(&Frame::new("[unknown]", "", FrameKind::User)), &processes);
         }
-        let scope = Scope::Processes { pids: Vec::new(), user_only: true };
-        let notes = tally.notes(Circumstances { scope: &scope, ..of(1) });
+        let notes = tally.notes(0);
         assert!(notes[0].starts_with("50 % of the samples in user space are in functions without a name"), "{notes:?}");
         assert!(notes[1].starts_with("50 % of the samples in user space are of processes of other users"), "{notes:?}");
         assert!(notes[1].contains("(x)") && notes.len() == 2, "{notes:?}");

@@ -22,7 +22,8 @@ mod tests;
 use super::flame::Tree;
 use super::odds::{believed, student};
 use super::{
-    FlameGraph, FlameNode, Function, Name, Numbered, Order, Pattern, SampleType, StackFilter, Stretch, Weights,
+    FlameGraph, FlameNode, Function, Name, Numbered, Order, Pattern, SampleType, Shortfall, StackFilter, Stretch,
+    Weights,
 };
 use crate::model::{CaptureId, FrameKind, StackId};
 use crate::timeline::Timeline;
@@ -152,6 +153,8 @@ pub struct SideSum {
     pub is_timed: bool,
     /// The captures, each with its samples per second and CPU and how it was taken, where it told.
     pub captures: Vec<(CaptureId, Option<(u32, String)>)>,
+    /// The CPUs whose samples don't account for the time they worked.
+    pub shortfalls: Vec<Shortfall>,
 }
 
 /// What one thing cost before and after.

@@ -239,6 +239,10 @@ impl Flame {
         if graph.weights.lost > 0 {
             x = on.put(x, y, &format!("{} lost", units::count(graph.weights.lost)), theme.warn) + 2;
         }
+        if let Some(short) = scene.memo.stacks.shortfall {
+            let told = format!("only {:.0} % of CPU {}'s work sampled", short.percent(), short.cpu);
+            x = on.put(x, y, &told, theme.warn) + 2;
+        }
         if graph.weights.idle > 0 {
             let idle = graph.weights.idle as f64 / (graph.weights.idle as f64 + all);
             x = on.put(x, y, &format!("idle {:.0} % not shown", 100.0 * idle), theme.dim) + 2;

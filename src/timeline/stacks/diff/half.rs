@@ -151,6 +151,7 @@ impl<'a> Half<'a> {
         half.sum.requests = requests(side, &stretches);
         half.sum.captures = captures(side, &stretches);
         half.sum.is_timed = stretches.iter().all(|s| s.is_timed);
+        half.sum.shortfalls = side.timeline.shortfalls(&side.filter);
         half.sum.stretches = stretches;
         Ok(half)
     }
