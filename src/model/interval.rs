@@ -183,6 +183,36 @@ impl<T> std::ops::IndexMut<Phase> for PerPhase<T> {
     }
 }
 
+/// How far a response had come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reached {
+    /// The request was not sent: TLS was being agreed on.
+    Handshake,
+    /// No byte of it.
+    BeforeHead,
+    /// Part of its head, or of interim responses (1xx) before it.
+    Head,
+    /// Its head.
+    Body,
+    /// Its head, by which its body comes in chunks (RFC 9112 section 7.1).
+    Chunks,
+}
+
+/// What of a response is not HTTP/1.x.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Flaw {
+    /// The line that begins it (RFC 9112 section 4).
+    StatusLine,
+    /// A header field (section 5).
+    Head,
+    /// What it says of its length (section 6.2).
+    Length,
+    /// Its chunks (section 7.1).
+    Chunks,
+    /// Interim responses (RFC 9110 section 15.2) without end.
+    Interim,
+}
+
 /// How a request ended: a status, or a kind of failure named by errno or phase.
 ///
 /// Its text form ([`fmt::Display`], [`FromStr`]) is what sessions and JSON hold.
@@ -194,12 +224,23 @@ pub enum Outcome {
     Errno(i32),
     /// Out of time in this phase.
     Timeout(Phase),
-    /// The response is not HTTP/1.x, or its framing contradicts itself.
+    /// Out of time when the head of the response had begun.
+    TimeoutHead,
+    /// Out of time in a body of which no length was announced, and that had not been slow: it would
+    /// go on for ever.
+    EndlessBody,
+    /// The response is not HTTP/1.x, or its framing contradicts itself; where, is not known.
     Malformed,
+    /// The same, and known where.
+    Flawed(Flaw),
     /// The head of the response is longer than the engine's bound.
     HeadTooLarge,
-    /// The connection was closed before the response was whole.
+    /// The connection was closed before the response was whole; how much of it had come is not known.
     ClosedEarly,
+    /// The same, and known how far it had come.
+    Closed(Reached),
+    /// The connection was reset (ECONNRESET) when a response was awaited that had come so far.
+    Reset(Reached),
     /// The target's name could not be resolved.
     Unresolved,
     /// The TLS handshake failed, or the stream was broken: no common version, a certificate that
@@ -262,9 +303,26 @@ const NAMED: &[(Outcome, &str)] = &[
     (Outcome::Timeout(Phase::Tls), "timeout_tls"),
     (Outcome::Timeout(Phase::FirstByte), "timeout_first_byte"),
     (Outcome::Timeout(Phase::Body), "timeout_body"),
+    (Outcome::TimeoutHead, "timeout_head"),
+    (Outcome::EndlessBody, "endless_body"),
     (Outcome::Malformed, "malformed_response"),
+    (Outcome::Flawed(Flaw::StatusLine), "malformed_status_line"),
+    (Outcome::Flawed(Flaw::Head), "malformed_head"),
+    (Outcome::Flawed(Flaw::Length), "malformed_length"),
+    (Outcome::Flawed(Flaw::Chunks), "malformed_chunks"),
+    (Outcome::Flawed(Flaw::Interim), "endless_interim"),
     (Outcome::HeadTooLarge, "head_too_large"),
     (Outcome::ClosedEarly, "closed_early"),
+    (Outcome::Closed(Reached::Handshake), "closed_in_handshake"),
+    (Outcome::Closed(Reached::BeforeHead), "closed_before_head"),
+    (Outcome::Closed(Reached::Head), "closed_in_head"),
+    (Outcome::Closed(Reached::Body), "closed_in_body"),
+    (Outcome::Closed(Reached::Chunks), "closed_in_chunks"),
+    (Outcome::Reset(Reached::Handshake), "reset_in_handshake"),
+    (Outcome::Reset(Reached::BeforeHead), "reset_before_head"),
+    (Outcome::Reset(Reached::Head), "reset_in_head"),
+    (Outcome::Reset(Reached::Body), "reset_in_body"),
+    (Outcome::Reset(Reached::Chunks), "reset_in_chunks"),
     (Outcome::Unresolved, "unresolved"),
     (Outcome::Tls, "tls_failed"),
     (Outcome::Proxy, "proxy_failed"),

@@ -23,7 +23,9 @@ pub use event::{
     Opening, Skipped, TrafficCounts,
 };
 pub use finding::{Evidence, Finding, Severity};
-pub use interval::{Exemplar, Interval, Outcome, OutcomeCount, PerPhase, Phase, PhaseTimes, RouteInterval};
+pub use interval::{
+    Exemplar, Flaw, Interval, Outcome, OutcomeCount, PerPhase, Phase, PhaseTimes, Reached, RouteInterval,
+};
 pub use latency::{Latency, LatencyError, Quantiles, new_histogram, new_route_histogram};
 pub use metric::{Kind, Metric, Scope, Unit};
 pub use reading::{Instance, Reading, Readings};

@@ -68,24 +68,25 @@ fn perhaps_retried(status: &'static str, mode: &Mode, n: u64) -> Counts {
 
 fn connecting() -> Vec<Fault> {
     // Whether the first byte was written before the reset had come is left to the two of them.
-    let reset_at_once = |_: &Mode, n| Counts::fail("ECONNRESET", n).sent(0..=n).opened(0..=n);
+    let reset_at_once = |_: &Mode, n| Counts::fail("reset_before_head", n).sent(0..=n).opened(0..=n);
     vec![
         Fault::gone("nobody listens any more", "ECONNREFUSED"),
         Fault::full("the accept queue is full, nobody accepts", "timeout_connect")
             .limited_by("--connect-timeout")
             .few(),
         Fault::greets("resets each connection as soon as it is accepted", || vec![Do::Reset]).own(
-            "ECONNRESET",
+            "reset_before_head",
             "closed",
             reset_at_once,
         ),
-        Fault::greets("sends FIN as soon as a connection is accepted", || vec![Do::HalfClose]).fails("closed_early"),
+        Fault::greets("sends FIN as soon as a connection is accepted", || vec![Do::HalfClose])
+            .fails("closed_before_head"),
         Fault::greets("answers 503 and closes before it was asked", || {
             then_close("HTTP/1.1 503 Busy\r\nContent-Length: 2\r\n\r\nno")
         })
         .own("503, retried when it was on its way", "closed", |mode, n| perhaps_retried("503", mode, n)),
         Fault::greets("greets as a mail server does", || then_hang("220 mail.example ESMTP\r\n"))
-            .fails("malformed_response"),
+            .fails("malformed_status_line"),
     ]
 }
 
@@ -106,29 +107,30 @@ fn handshakes() -> Vec<Fault> {
             .tls()
             .unsent("tls_failed"),
         Fault::greets("sends FIN in the TLS handshake", after_hello(vec![Do::HalfClose])).tls().unsent("tls_failed"),
-        Fault::greets("resets in the TLS handshake", after_hello(vec![Do::Reset])).tls().unsent("ECONNRESET"),
+        Fault::greets("resets in the TLS handshake", after_hello(vec![Do::Reset])).tls().unsent("reset_in_handshake"),
     ]
 }
 
 fn before_the_body() -> Vec<Fault> {
     vec![
-        Fault::says("resets before the head", |_| vec![Do::Reset]).fails("ECONNRESET"),
-        Fault::says("resets inside the head", |_| then_reset("HTTP/1.1 200 OK\r\nContent-")).fails("ECONNRESET"),
+        Fault::says("resets before the head", |_| vec![Do::Reset]).fails("reset_before_head"),
+        Fault::says("resets inside the head", |_| then_reset("HTTP/1.1 200 OK\r\nContent-")).fails("reset_in_head"),
         Fault::says("resets behind the head", |_| then_reset("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n"))
-            .fails("ECONNRESET"),
+            .fails("reset_in_body"),
+        Fault::says("resets inside a chunk", |_| then_reset(format!("{CHUNKED}9\r\nhalf"))).fails("reset_in_chunks"),
         Fault::says("resets inside the body", |_| then_reset("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"))
-            .fails("ECONNRESET"),
-        Fault::says("closes before the head", |_| vec![Do::Close]).fails("closed_early"),
-        Fault::says("closes inside the head", |_| then_close("HTTP/1.1 200 OK\r\nContent-Len")).fails("closed_early"),
+            .fails("reset_in_body"),
+        Fault::says("closes before the head", |_| vec![Do::Close]).fails("closed_before_head"),
+        Fault::says("closes inside the head", |_| then_close("HTTP/1.1 200 OK\r\nContent-Len")).fails("closed_in_head"),
         Fault::says("sends FIN instead of a response and keeps its own half", |_| vec![Do::HalfClose])
-            .fails("closed_early"),
+            .fails("closed_before_head"),
         Fault::says("never answers", |_| vec![Do::Hang]).limited_by("--timeout").few().fails("timeout_first_byte"),
         Fault::says("sends the head a byte at a time and is not done in time", |_| {
             drip(format!("HTTP/1.1 200 OK\r\nServer: {}", "slow".repeat(20)), 80)
         })
         .limited_by("--timeout")
         .few()
-        .fails("timeout_body"),
+        .fails("timeout_head"),
         Fault::says("sends all of it a byte at a time, but in time", |_| drip(OK, 1)).keeps("200"),
         Fault::says("sends 100 Continue that nobody asked for", |_| {
             vec![Do::send("HTTP/1.1 100 Continue\r\n\r\n"), Do::send(OK)]
@@ -140,19 +142,19 @@ fn before_the_body() -> Vec<Fault> {
         })
         .keeps("200"),
         Fault::says("sends interim responses without end", |_| flood("", "HTTP/1.1 102 Processing\r\n\r\n"))
-            .fails("malformed_response"),
+            .fails("endless_interim"),
         Fault::says("closes after an interim response", |_| then_close("HTTP/1.1 100 Continue\r\n\r\n"))
-            .fails("closed_early"),
+            .fails("closed_in_head"),
         Fault::says("is silent after an interim response", |_| then_hang("HTTP/1.1 100 Continue\r\n\r\n"))
             .limited_by("--timeout")
             .few()
-            .fails("timeout_body"),
+            .fails("timeout_head"),
     ]
 }
 
 fn status_lines() -> Vec<Fault> {
     let no_response =
-        |name, wire: &'static [u8]| Fault::says(name, move |_| then_hang(wire)).fails("malformed_response");
+        |name, wire: &'static [u8]| Fault::says(name, move |_| then_hang(wire)).fails("malformed_status_line");
     vec![
         no_response("speaks SSH", b"SSH-2.0-OpenSSH_9.9\r\n"),
         no_response("speaks TLS: an alert", b"\x15\x03\x01\x00\x02\x02\x46"),
@@ -179,9 +181,8 @@ fn status_lines() -> Vec<Fault> {
 }
 
 fn fields() -> Vec<Fault> {
-    let malformed = |name, fields: &'static str| {
-        Fault::says(name, move |_| then_hang(head_with(fields))).fails("malformed_response")
-    };
+    let malformed =
+        |name, fields: &'static str| Fault::says(name, move |_| then_hang(head_with(fields))).fails("malformed_head");
     let fine = |name, wire: &'static [u8]| Fault::says(name, move |_| vec![Do::send(wire)]).keeps("200");
     vec![
         Fault::says("sends 1 MB of headers in one field", |_| {
@@ -221,9 +222,8 @@ fn fields() -> Vec<Fault> {
 }
 
 fn lengths() -> Vec<Fault> {
-    let malformed = |name, fields: &'static str| {
-        Fault::says(name, move |_| then_hang(head_with(fields))).fails("malformed_response")
-    };
+    let malformed =
+        |name, fields: &'static str| Fault::says(name, move |_| then_hang(head_with(fields))).fails("malformed_length");
     let length = |n: &str| format!("HTTP/1.1 200 OK\r\nContent-Length: {n}\r\n\r\n");
     let short = length("2") + "okay, and more than was said";
     let long = length("9") + "half";
@@ -231,7 +231,7 @@ fn lengths() -> Vec<Fault> {
     vec![
         Fault::says("sends more than its Content-Length", move |_| vec![Do::send(&short)]).leaves("200"),
         Fault::says("sends less than its Content-Length and closes", move |_| then_close(&closes))
-            .fails("closed_early"),
+            .fails("closed_in_body"),
         Fault::says("sends less than its Content-Length and stays", move |_| then_hang(&stays))
             .limited_by("--timeout")
             .few()
@@ -239,7 +239,7 @@ fn lengths() -> Vec<Fault> {
         Fault::says("sends FIN inside the body and keeps its own half", |_| {
             vec![Do::send("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"), Do::HalfClose]
         })
-        .fails("closed_early"),
+        .fails("closed_in_body"),
         malformed("sends a negative Content-Length", "Content-Length: -2"),
         malformed("sends a Content-Length with a sign", "Content-Length: +2"),
         malformed("sends a Content-Length in hex", "Content-Length: 0x2"),
@@ -265,10 +265,10 @@ fn lengths() -> Vec<Fault> {
 
 fn chunks() -> Vec<Fault> {
     let malformed = |name, body: &'static str| {
-        Fault::says(name, move |_| then_hang(format!("{CHUNKED}{body}"))).fails("malformed_response")
+        Fault::says(name, move |_| then_hang(format!("{CHUNKED}{body}"))).fails("malformed_chunks")
     };
     let cut = |name, body: &'static str| {
-        Fault::says(name, move |_| then_close(format!("{CHUNKED}{body}"))).fails("closed_early")
+        Fault::says(name, move |_| then_close(format!("{CHUNKED}{body}"))).fails("closed_in_chunks")
     };
     vec![
         cut("closes inside a chunk's size", "1"),
@@ -286,11 +286,11 @@ fn chunks() -> Vec<Fault> {
         Fault::says("sends chunk extensions of 1 MB", |_| {
             then_hang(format!("{CHUNKED}4;x={}\r\nhalf\r\n0\r\n\r\n", "y".repeat(1 << 20)))
         })
-        .fails("malformed_response"),
+        .fails("malformed_chunks"),
         Fault::says("sends trailer fields of 1 MB", |_| {
             then_hang(format!("{CHUNKED}4\r\nhalf\r\n0\r\nX-T: {}\r\n\r\n", "y".repeat(1 << 20)))
         })
-        .fails("malformed_response"),
+        .fails("malformed_chunks"),
         Fault::says("sends trailer fields and short extensions in pieces", |_| {
             let wire = format!("{CHUNKED}5;x=y\r\nhello\r\n1\r\n!\r\n0\r\nX-Trailer: t\r\n\r\n");
             wire.as_bytes().chunks(7).flat_map(|c| [Do::send(c), Do::wait_ms(1)]).collect()
@@ -328,11 +328,11 @@ fn bodies() -> Vec<Fault> {
         Fault::says("sends a body without end up to the close", |_| flood("HTTP/1.1 200 OK\r\n\r\n", "x"))
             .limited_by("--timeout")
             .few()
-            .fails("timeout_body"),
+            .fails("endless_body"),
         Fault::says("sends chunks without end", |_| flood(CHUNKED, "4\r\nmore\r\n"))
             .limited_by("--timeout")
             .few()
-            .fails("timeout_body"),
+            .fails("endless_body"),
         Fault::says("sends the body a byte at a time and is not done in time", |_| {
             [vec![Do::send("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")], drip("x".repeat(100), 80)].concat()
         })
@@ -388,14 +388,14 @@ fn between() -> Vec<Fault> {
         if mode.keeps {
             let failed = n / mode.lanes / 2 * mode.lanes;
             let opened = n - failed;
-            Counts::fail("closed_early", failed).and("200", n - failed).opened(opened..=opened).sent(n..=n)
+            Counts::fail("closed_before_head", failed).and("200", n - failed).opened(opened..=opened).sent(n..=n)
         } else {
             Counts::complete("200", n).opened(n..=n)
         }
     }
     fn once(mode: &Mode, n: u64) -> Counts {
         let again = u64::from(mode.keeps);
-        Counts::fail("closed_early", n - 1).and("200", 1).sent(n..=n).opened(n..=n).retried(again..=again)
+        Counts::fail("closed_before_head", n - 1).and("200", 1).sent(n..=n).opened(n..=n).retried(again..=again)
     }
     vec![
         Fault::says("closes a kept connection under its second request", drops(Do::Close)).own(
@@ -429,12 +429,12 @@ fn between() -> Vec<Fault> {
             |mode, n| perhaps_retried("200", mode, n),
         ),
         Fault::says("closes a kept connection under a POST", drops(Do::Close)).asked("POST").own(
-            "closed_early: sent once only",
+            "closed_before_head: sent once only",
             "closed",
             half,
         ),
         Fault::says("answers one request and drops all others", |a| if a.nth == 0 { ok() } else { vec![Do::Close] })
-            .own("200 once, then closed_early, of which one retried", "closed", once),
+            .own("200 once, then closed_before_head, of which one retried", "closed", once),
         // As servers do that time an idle connection out.
         Fault::says("sends 408 and closes between two requests", |_| {
             let late = "HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
@@ -467,7 +467,7 @@ fn requests() -> Vec<Fault> {
             .leaves("413"),
         Fault::greets("closes before the request is whole", || vec![Do::Read(1000), Do::wait_ms(10), Do::Close])
             .big()
-            .fails("ECONNRESET"),
+            .fails("reset_before_head"),
         Fault::greets("never reads", || vec![Do::Ignore])
             .big()
             .limited_by("--timeout")
@@ -485,7 +485,7 @@ pub const APART: &[(&str, &str, &str)] = &[
     ("shows a certificate of another name", "tls_failed", "closed"),
     ("shows a certificate that has expired", "tls_failed", "closed"),
     ("sends a TLS record that does not decrypt, inside the body", "tls_failed", "closed"),
-    ("ends a body up to the close without TLS's closure alert", "closed_early", "closed"),
+    ("ends a body up to the close without TLS's closure alert", "closed_in_body", "closed"),
     ("its name does not resolve any more (--dns connection)", "unresolved", "none"),
     ("the name server is silent (--dns connection)", "timeout_dns", "none"),
     ("all local ports to the target are taken", "EADDRNOTAVAIL", "none"),

@@ -5,6 +5,7 @@
 //! Must not: do I/O, or know what was asked.
 
 use super::response::{Bad, Limits};
+use crate::model::Flaw;
 
 /// Longest head that is remembered, bytes.
 const REMEMBERED: usize = 1024;
@@ -60,9 +61,12 @@ impl Head {
             Ok(httparse::Status::Complete(n)) => n,
             Ok(httparse::Status::Partial) => return Ok(None),
             Err(httparse::Error::TooManyHeaders) => return Err(Bad::TooLarge),
-            Err(_) => return Err(Bad::Malformed),
+            Err(httparse::Error::Version | httparse::Error::Status) => return Err(Bad::Malformed(Flaw::StatusLine)),
+            Err(_) => return Err(Bad::Malformed(Flaw::Head)),
         };
-        let (Some(status @ 100..=999), Some(minor)) = (parsed.code, parsed.version) else { return Err(Bad::Malformed) };
+        let (Some(status @ 100..=999), Some(minor)) = (parsed.code, parsed.version) else {
+            return Err(Bad::Malformed(Flaw::StatusLine));
+        };
         let mut head =
             Head { length, status, is_1_1: minor == 1, content_length: None, is_chunked: None, connection: None };
         if head.is_interim() {
@@ -71,9 +75,9 @@ impl Head {
         for f in parsed.headers.iter() {
             if f.name.eq_ignore_ascii_case("content-length") {
                 for value in f.value.split(|b| *b == b',') {
-                    let n = decimal(value).ok_or(Bad::Malformed)?;
+                    let n = decimal(value).ok_or(Bad::Malformed(Flaw::Length))?;
                     if head.content_length.is_some_and(|was| was != n) {
-                        return Err(Bad::Malformed);
+                        return Err(Bad::Malformed(Flaw::Length));
                     }
                     head.content_length = Some(n);
                 }

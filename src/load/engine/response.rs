@@ -7,6 +7,7 @@
 
 use super::head::{Head, Heads};
 use crate::load::stage::Kept;
+use crate::model::{Flaw, Reached};
 
 /// Bounds on what a target may send.
 #[derive(Clone, Copy, Debug)]
@@ -21,13 +22,15 @@ impl Limits {
     pub const TRAILERS: u32 = 16 * 1024;
     /// Interim (1xx) responses before the final one.
     pub const INTERIM: u32 = 16;
+    /// Bytes of a body without an announced length that is not slow when its time is up.
+    pub const UNANNOUNCED: u64 = 64 * 1024;
 }
 
 /// Why bytes are not a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bad {
     /// Not HTTP/1.x, or framing that contradicts itself.
-    Malformed,
+    Malformed(Flaw),
     /// More header fields than [`Limits::FIELDS`].
     TooLarge,
 }
@@ -39,6 +42,8 @@ pub struct Response {
     head_request: bool,
     interim: u32,
     started: bool,
+    /// Bytes of a body whose length was not announced.
+    unannounced: u64,
     /// Its status, 0 until the head was read.
     pub status: u16,
     /// Whether the connection may carry another request after it.
@@ -74,7 +79,8 @@ enum Chunk {
 impl Response {
     /// The response to a request; the one to HEAD has no body whatever it says.
     pub fn to(head_request: bool) -> Response {
-        Response { state: State::Head, head_request, interim: 0, started: false, status: 0, keep_alive: true }
+        let (status, keep_alive) = (0, true);
+        Response { state: State::Head, head_request, interim: 0, started: false, unannounced: 0, status, keep_alive }
     }
 
     /// Whether its last byte was read.
@@ -85,6 +91,21 @@ impl Response {
     /// Whether any byte of it was read.
     pub fn is_started(&self) -> bool {
         self.started
+    }
+
+    /// How far it has come.
+    pub fn reached(&self) -> Reached {
+        match self.state {
+            State::Head if !self.started => Reached::BeforeHead,
+            State::Head => Reached::Head,
+            State::Chunk(_) => Reached::Chunks,
+            State::Fixed(_) | State::UntilClose | State::Done => Reached::Body,
+        }
+    }
+
+    /// Whether its body has no announced length and more than [`Limits::UNANNOUNCED`] bytes of it came.
+    pub fn is_endless(&self) -> bool {
+        self.unannounced >= Limits::UNANNOUNCED
     }
 
     /// Reads on in `bytes`, knowing again what is in `heads`; tells how many were used. Unused ones
@@ -123,6 +144,7 @@ impl Response {
                 }
                 State::UntilClose => {
                     used = bytes.len();
+                    self.unannounced += rest.len() as u64;
                     if let Some(kept) = &mut kept {
                         kept.body(rest);
                     }
@@ -138,6 +160,7 @@ impl Response {
                 State::Chunk(Chunk::Data(left)) => {
                     let n = left.min(rest.len() as u64);
                     used += n as usize;
+                    self.unannounced += n;
                     if let Some(kept) = &mut kept {
                         kept.body(&rest[..n as usize]);
                     }
@@ -164,7 +187,7 @@ impl Response {
     fn head(&mut self, head: &Head) -> Result<(), Bad> {
         if head.is_interim() {
             self.interim += 1;
-            return if self.interim > Limits::INTERIM { Err(Bad::Malformed) } else { Ok(()) };
+            return if self.interim > Limits::INTERIM { Err(Bad::Malformed(Flaw::Interim)) } else { Ok(()) };
         }
         self.status = head.status;
         self.keep_alive = head.connection.unwrap_or(head.is_1_1);
@@ -191,26 +214,28 @@ impl Response {
     }
 }
 
+const BAD_CHUNK: Bad = Bad::Malformed(Flaw::Chunks);
+
 /// One byte of chunked framing. A bare LF ends a line too: lenient servers send it.
 fn chunk(at: Chunk, byte: u8) -> Result<State, Bad> {
     let size_line_ends = |n| if n == 0 { Chunk::Trailer(0, 0) } else { Chunk::Data(n) };
     Ok(State::Chunk(match (at, byte) {
         (Chunk::Size(n, digits), b) if b.is_ascii_hexdigit() => {
             if digits == 16 {
-                return Err(Bad::Malformed);
+                return Err(BAD_CHUNK);
             }
             let digit = u64::from((b as char).to_digit(16).unwrap_or(0));
             Chunk::Size(n << 4 | digit, digits + 1)
         }
-        (Chunk::Size(_, 0), _) => return Err(Bad::Malformed),
+        (Chunk::Size(_, 0), _) => return Err(BAD_CHUNK),
         (Chunk::Size(n, _), b'\r') => Chunk::SizeLf(n),
         (Chunk::Size(n, _), b'\n') => size_line_ends(n),
         (Chunk::Size(n, _), b';' | b' ' | b'\t') => Chunk::Extension(n, 0),
-        (Chunk::Size(..), _) => return Err(Bad::Malformed),
+        (Chunk::Size(..), _) => return Err(BAD_CHUNK),
         (Chunk::Extension(n, _), b'\r') => Chunk::SizeLf(n),
         (Chunk::Extension(n, _), b'\n') => size_line_ends(n),
         (Chunk::Extension(n, seen), _) if seen < Limits::CHUNK_LINE => Chunk::Extension(n, seen + 1),
-        (Chunk::Extension(..), _) => return Err(Bad::Malformed),
+        (Chunk::Extension(..), _) => return Err(BAD_CHUNK),
         (Chunk::SizeLf(n), b'\n') => size_line_ends(n),
         (Chunk::DataCr, b'\r') => Chunk::DataLf,
         (Chunk::DataCr | Chunk::DataLf, b'\n') => Chunk::Size(0, 0),
@@ -218,9 +243,9 @@ fn chunk(at: Chunk, byte: u8) -> Result<State, Bad> {
         (Chunk::Trailer(seen, line), b'\r') => Chunk::TrailerLf(seen, line == 0),
         (Chunk::Trailer(seen, _) | Chunk::TrailerLf(seen, false), b'\n') => Chunk::Trailer(seen, 0),
         (Chunk::Trailer(seen, line), _) if seen < Limits::TRAILERS => Chunk::Trailer(seen + 1, line + 1),
-        (Chunk::Data(_), _) => return Err(Bad::Malformed), // passed over by the caller, never here
+        (Chunk::Data(_), _) => return Err(BAD_CHUNK), // passed over by the caller, never here
         (Chunk::SizeLf(_) | Chunk::DataCr | Chunk::DataLf | Chunk::Trailer(..) | Chunk::TrailerLf(..), _) => {
-            return Err(Bad::Malformed);
+            return Err(BAD_CHUNK);
         }
     }))
 }
@@ -300,6 +325,7 @@ mod tests {
         for wire in [
             "\x16\x03\x01 no http",
             "HTTP/2 200 OK\r\n\r\n",
+            "HTTP/1.1 200 OK\r\n: nameless\r\n\r\n",
             "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\n",
             "HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
             "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n 2\r\n\r\n",
@@ -308,14 +334,23 @@ mod tests {
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabcd\r\n",
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n11111111111111111\r\n",
         ] {
-            assert_eq!(read(wire.as_bytes(), false, 5).err(), Some(Bad::Malformed), "{wire}");
+            let flaw = match wire {
+                w if w.contains("Content-Length") => Flaw::Length,
+                w if w.contains("chunked") => Flaw::Chunks,
+                w if w.contains("nameless") => Flaw::Head,
+                _ => Flaw::StatusLine,
+            };
+            assert_eq!(read(wire.as_bytes(), false, 5).err(), Some(Bad::Malformed(flaw)), "{wire}");
         }
-        for wire in [
-            "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabc",
-            "HTTP/1.1 20",
-            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab",
+        for (wire, reached) in [
+            ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabc", Reached::Body),
+            ("", Reached::BeforeHead),
+            ("HTTP/1.1 20", Reached::Head),
+            ("HTTP/1.1 100 Continue\r\n\r\n", Reached::Head),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab", Reached::Chunks),
         ] {
             let (mut r, _) = read(wire.as_bytes(), false, 3).unwrap();
+            assert_eq!(r.reached(), reached, "{wire}");
             assert!(!r.is_done() && !r.end_of_stream(), "{wire}");
         }
     }

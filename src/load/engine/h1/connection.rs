@@ -18,7 +18,7 @@ use crate::load::engine::response::{Bad, Response};
 use crate::load::queue::Ticket;
 use crate::load::record::{Ended, Recorder};
 use crate::load::stage::{Kept, Stage};
-use crate::model::{At, Outcome, Phase};
+use crate::model::{At, Outcome, Phase, Reached};
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use std::net::SocketAddr;
@@ -283,15 +283,19 @@ impl Connection {
 
     /// The time for what it does is up.
     pub(super) fn time_out(&mut self, shared: &mut Shared) -> Progress {
-        let phase = match self.state {
+        let outcome = match self.state {
             State::Idle => return Progress::Waits,
-            State::Resolving => Phase::Dns,
-            State::Connecting => Phase::Connect,
-            State::Handshaking => Phase::Tls,
-            State::Writing | State::Reading if self.response.is_started() => Phase::Body,
-            State::Writing | State::Reading => Phase::FirstByte,
+            State::Resolving => Outcome::Timeout(Phase::Dns),
+            State::Connecting => Outcome::Timeout(Phase::Connect),
+            State::Handshaking => Outcome::Timeout(Phase::Tls),
+            State::Writing | State::Reading => match self.response.reached() {
+                Reached::Handshake | Reached::BeforeHead => Outcome::Timeout(Phase::FirstByte),
+                Reached::Head => Outcome::TimeoutHead,
+                Reached::Body | Reached::Chunks if self.response.is_endless() => Outcome::EndlessBody,
+                Reached::Body | Reached::Chunks => Outcome::Timeout(Phase::Body),
+            },
         };
-        self.fail(Failed { outcome: Outcome::Timeout(phase), unanswered: false }, shared)
+        self.fail(Failed { outcome, unanswered: false }, shared)
     }
 
     /// Sends the request, over a fresh stream if there is none.
@@ -546,8 +550,8 @@ impl Connection {
         let outcome = match bad {
             Bad::TooLarge => Outcome::HeadTooLarge,
             // It was our own request.
-            Bad::Malformed if to_itself() => Outcome::Errno(Errno::CONNREFUSED.raw_os_error()),
-            Bad::Malformed => Outcome::Malformed,
+            Bad::Malformed(_) if to_itself() => Outcome::Errno(Errno::CONNREFUSED.raw_os_error()),
+            Bad::Malformed(flaw) => Outcome::Flawed(flaw),
         };
         Failed { outcome, unanswered: false }
     }
@@ -579,7 +583,18 @@ impl Connection {
         self.end(outcome, shared)
     }
 
+    /// The same outcome with how far the response had come, where its connection was closed or reset.
+    fn placed(&self, outcome: Outcome) -> Outcome {
+        let reached = if self.state == State::Handshaking { Reached::Handshake } else { self.response.reached() };
+        match outcome {
+            Outcome::ClosedEarly => Outcome::Closed(reached),
+            Outcome::Errno(e) if e == Errno::CONNRESET.raw_os_error() => Outcome::Reset(reached),
+            other => other,
+        }
+    }
+
     fn fail(&mut self, failed: Failed, shared: &mut Shared) -> Progress {
+        let placed = self.placed(failed.outcome);
         self.close();
         shared.tell_time();
         let Failed { outcome, unanswered } = failed;
@@ -592,13 +607,14 @@ impl Connection {
             return match self.attempt(shared) {
                 Ok(progress) => progress,
                 Err(again) => {
+                    let placed = self.placed(again.outcome);
                     self.close();
                     shared.tell_time();
-                    self.end(again.outcome, shared)
+                    self.end(placed, shared)
                 }
             };
         }
-        self.end(outcome, shared)
+        self.end(placed, shared)
     }
 
     /// Counts the end of the request: at the instant in `shared`, which was just read.

@@ -4,7 +4,7 @@
 //! Must not: judge a whole response.
 
 use super::client::Unresolved;
-use crate::model::{Outcome, Phase};
+use crate::model::{Flaw, Outcome, Phase, Reached};
 use h2::Reason;
 use std::error::Error;
 use std::io::{self, ErrorKind};
@@ -22,6 +22,19 @@ pub(super) struct Failed {
 impl From<Outcome> for Failed {
     fn from(outcome: Outcome) -> Failed {
         Failed { outcome, refused: false, why: None }
+    }
+}
+
+impl Failed {
+    /// The same where the head of the response had come. Before it nobody tells how much of it had.
+    pub(super) fn behind_the_head(self) -> Failed {
+        const CONNRESET: Outcome = Outcome::Errno(104);
+        let outcome = match self.outcome {
+            Outcome::ClosedEarly => Outcome::Closed(Reached::Body),
+            CONNRESET => Outcome::Reset(Reached::Body),
+            other => other,
+        };
+        Failed { outcome, ..self }
     }
 }
 
@@ -87,8 +100,15 @@ fn known(cause: &(dyn Error + 'static), connecting: bool, phase: Phase) -> Optio
     }
     let e = cause.downcast_ref::<hyper::Error>()?;
     if e.is_parse() {
-        // hyper tells the two apart in words only (`hyper/src/error.rs`, `Parse::TooLarge`).
-        let outcome = if e.to_string().contains("too large") { Outcome::HeadTooLarge } else { Outcome::Malformed };
+        // hyper tells them apart in words only (`hyper/src/error.rs`, `Parse`).
+        let text = e.to_string();
+        let outcome = match () {
+            () if text.contains("too large") => Outcome::HeadTooLarge,
+            () if text.contains("version") || text.contains("status-code") => Outcome::Flawed(Flaw::StatusLine),
+            () if text.contains("header") => Outcome::Flawed(Flaw::Head),
+            () if text.contains("content-length") => Outcome::Flawed(Flaw::Length),
+            () => Outcome::Malformed,
+        };
         return Some(outcome.into());
     }
     // A request that the client had not begun to write when its connection was closed.
@@ -116,8 +136,8 @@ fn of_io(e: &io::Error, connecting: bool, phase: Phase) -> Option<Failed> {
         }
         ErrorKind::TimedOut if connecting => Some(Outcome::Timeout(phase).into()),
         ErrorKind::UnexpectedEof | ErrorKind::BrokenPipe => Some(Outcome::ClosedEarly.into()),
-        // hyper's way of saying that chunks or lengths are not what they should be.
-        ErrorKind::InvalidData | ErrorKind::InvalidInput => Some(Outcome::Malformed.into()),
+        // hyper's way of saying that chunks are not what they should be.
+        ErrorKind::InvalidData | ErrorKind::InvalidInput => Some(Outcome::Flawed(Flaw::Chunks).into()),
         _ => None,
     }
 }
