@@ -187,6 +187,7 @@ impl Hour {
             queued: 0,
             connections_opened: 0,
             grown: 0,
+            remarks: Default::default(),
             received_bytes: count * 900,
             sent_bytes: count * 120,
             response_time: latency.clone(),

@@ -138,7 +138,13 @@ fn tame(mut event: Event) -> Event {
         let routes =
             i.routes.iter_mut().flat_map(|r| [&mut r.requests, &mut r.failed, &mut r.server_errors, &mut r.mismatched]);
         let outcomes = i.outcomes.iter_mut().map(|o| &mut o.count);
-        counts.into_iter().chain(more).chain(routes).chain(outcomes).for_each(|n| *n %= 1 << 50);
+        counts
+            .into_iter()
+            .chain(more)
+            .chain(i.remarks.all_mut())
+            .chain(routes)
+            .chain(outcomes)
+            .for_each(|n| *n %= 1 << 50);
     }
     event
 }

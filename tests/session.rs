@@ -257,6 +257,7 @@ fn the_documented_queries_give_the_right_answers() {
             queued: 1,
             connections_opened: 0,
             grown: 0,
+            remarks: Default::default(),
             received_bytes: 0,
             sent_bytes: 0,
             response_time: Latency::default(),

@@ -41,6 +41,7 @@ fn load(make: impl Fn(&mut Interval)) -> Vec<Event> {
             send_lag: latency(0, 100),
             phases: Default::default(),
             grown: 0,
+            remarks: Default::default(),
             outcomes: vec![OutcomeCount { outcome: Outcome::Status(200), count: 100 }],
             routes: vec![],
             exemplars: vec![],

@@ -4,7 +4,7 @@
 
 use crate::model::{
     At, CheckKind, Event, Exemplar, Fault, Interval, Latency, Outcome, OutcomeCount, PerPhase, Phase, PhaseTimes,
-    RecordedStatus, Route, RouteInterval, Span, new_histogram, new_route_histogram,
+    RecordedStatus, Remarks, Route, RouteInterval, Span, new_histogram, new_route_histogram,
 };
 use hdrhistogram::Histogram;
 use std::sync::Arc;
@@ -29,6 +29,7 @@ pub(crate) struct Recorder {
     pub(crate) in_flight: u64,
     pub(crate) connections_opened: u64,
     pub(crate) grown: u64,
+    pub(crate) remarks: Remarks,
     pub(crate) received_bytes: u64,
     pub(crate) sent_bytes: u64,
     completed: u64,
@@ -97,6 +98,7 @@ impl Recorder {
             in_flight: 0,
             connections_opened: 0,
             grown: 0,
+            remarks: Remarks::default(),
             received_bytes: 0,
             sent_bytes: 0,
             completed: 0,
@@ -273,6 +275,7 @@ impl Recorder {
             queued,
             connections_opened: self.connections_opened,
             grown: self.grown,
+            remarks: self.remarks,
             received_bytes: self.received_bytes,
             sent_bytes: self.sent_bytes,
             response_time: Latency::encode(&self.response_time),
@@ -299,6 +302,7 @@ impl Recorder {
     /// Empties everything but the gauges.
     fn reset(&mut self, now: At, with_routes: bool) {
         self.from = now;
+        self.remarks = Remarks::default();
         for count in [
             &mut self.offered,
             &mut self.sent,

@@ -35,6 +35,8 @@ pub struct Interval {
     pub connections_opened: u64,
     /// Of them, those opened beyond the plan because a request fell due and none was free.
     pub grown: u64,
+    /// What was odd about whole responses.
+    pub remarks: Remarks,
     /// Bytes read from sockets: heads and bodies.
     pub received_bytes: u64,
     /// Bytes written to sockets.
@@ -73,6 +75,41 @@ pub struct OutcomeCount {
     pub outcome: Outcome,
     /// How many.
     pub count: u64,
+}
+
+/// What was odd about whole responses and made none of them a failure. One response may count in all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Remarks {
+    /// Those with bytes behind them that answer nothing; their connection was closed.
+    pub surplus_bytes: u64,
+    /// Those that came in chunks and told a length besides (RFC 9112 section 6.3, item 3); their
+    /// connection was closed.
+    pub length_and_chunks: u64,
+    /// Those with interim ones (1xx) before them.
+    pub interim_responses: u64,
+}
+
+impl Remarks {
+    /// All counts, to be changed.
+    pub fn all_mut(&mut self) -> [&mut u64; 3] {
+        [&mut self.surplus_bytes, &mut self.length_and_chunks, &mut self.interim_responses]
+    }
+
+    /// All counts with their names, which are what sessions and JSON hold.
+    pub fn named(&self) -> [(&'static str, u64); 3] {
+        let Remarks { surplus_bytes, length_and_chunks, interim_responses } = *self;
+        [
+            ("surplus_bytes", surplus_bytes),
+            ("length_and_chunks", length_and_chunks),
+            ("interim_responses", interim_responses),
+        ]
+    }
+
+    /// Adds others.
+    pub fn add(&mut self, others: Remarks) {
+        let others = others.named().map(|(_, n)| n);
+        self.all_mut().into_iter().zip(others).for_each(|(sum, n)| *sum = sum.saturating_add(n));
+    }
 }
 
 /// One route's share of an interval.

@@ -24,7 +24,7 @@ pub use event::{
 };
 pub use finding::{Evidence, Finding, Severity};
 pub use interval::{
-    Exemplar, Flaw, Interval, Outcome, OutcomeCount, PerPhase, Phase, PhaseTimes, Reached, RouteInterval,
+    Exemplar, Flaw, Interval, Outcome, OutcomeCount, PerPhase, Phase, PhaseTimes, Reached, Remarks, RouteInterval,
 };
 pub use latency::{Latency, LatencyError, Quantiles, new_histogram, new_route_histogram};
 pub use metric::{Kind, Metric, Scope, Unit};

@@ -68,6 +68,7 @@ fn object(t: &Timeline, findings: &[Finding]) -> Value {
             "dropped": sum.dropped, "in_flight": sum.in_flight, "retried": sum.retried,
             "connections_grown": sum.grown,
         },
+        "remarks": sum.remarks.named().into_iter().map(|(name, n)| (name.into(), n.into())).collect::<Map<String, Value>>(),
         "objectives": objective::judge(t.load(), &o.load.fail_if).iter()
             .map(|j| json!({
                 "fail_if": j.text, "held": j.held, "value": j.value.map(unrounded), "unit": unit(j.unit), "shown": j.shown,

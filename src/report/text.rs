@@ -175,6 +175,9 @@ fn load(t: &Timeline, out: &mut String) {
         let share = 100.0 * o.count as f64 / (s.completed + s.failed).max(1) as f64;
         line!(out, "  {:>22} {:>12} {share:>6.2} %", o.outcome.to_string(), o.count);
     }
+    for (name, n) in s.remarks.named().into_iter().filter(|(_, n)| *n > 0) {
+        line!(out, "  {name:>22} {n:>12}          of whole responses");
+    }
 }
 
 fn latency(t: &Timeline, out: &mut String) {

@@ -11,8 +11,8 @@ use super::schema::Kind;
 use super::stacks;
 use crate::model::{
     At, CaptureId, CaptureNews, CaptureState, Closing, Event, Exemplar, Fault, Instance, Interval, Latency, Mark,
-    MarkKind, Metric, Opening, Outcome, OutcomeCount, Phase, PhaseTimes, Reading, Readings, RouteInterval, Skipped,
-    Span, TrafficCounts,
+    MarkKind, Metric, Opening, Outcome, OutcomeCount, Phase, PhaseTimes, Reading, Readings, Remarks, RouteInterval,
+    Skipped, Span, TrafficCounts,
 };
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row};
@@ -288,7 +288,8 @@ impl Names {
         let mut e = one(
             c,
             "SELECT worker, from_ns, to_ns, offered, sent, completed, failed, dropped, retried, in_flight, queued,
-             connections_opened, received_bytes, sent_bytes, response_time, service_time, send_lag, grown
+             connections_opened, received_bytes, sent_bytes, response_time, service_time, send_lag, grown,
+             surplus_bytes, length_and_chunks, interim_responses
              FROM intervals WHERE seq = ?1",
             seq,
             |row| {
@@ -311,6 +312,11 @@ impl Names {
                     service_time: row.latency(15)?,
                     send_lag: row.latency(16)?,
                     grown: row.count(17)?,
+                    remarks: Remarks {
+                        surplus_bytes: row.count(18)?,
+                        length_and_chunks: row.count(19)?,
+                        interim_responses: row.count(20)?,
+                    },
                     phases: PhaseTimes::default(),
                     outcomes: Vec::new(),
                     routes: Vec::new(),

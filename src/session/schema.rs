@@ -18,14 +18,18 @@ use rusqlite::types::{ToSqlOutput, Value};
 pub const APPLICATION_ID: i32 = 0x5066_426e;
 
 /// `PRAGMA user_version` of a session made by this perfbench.
-pub const SCHEMA_VERSION: i64 = 3;
+pub const SCHEMA_VERSION: i64 = 4;
 
 /// The tables and views of an empty session of any version there was.
 ///
+/// Up to version 3 nothing was told of what is odd about whole responses.
 /// Version 1 had one column for the time to connect, and neither phases, mismatches nor kinds of
 /// marks. Up to version 2 frames and nodes were kept anew with every event that used them.
 pub(super) fn schema(version: i64) -> String {
     let mut schema = SCHEMA.to_owned();
+    if version <= 3 {
+        schema = schema.replace(REMARKS, "");
+    }
     if version <= 2 {
         schema = schema.replace(STACK_TABLES, STACK_TABLES_2);
     }
@@ -47,15 +51,24 @@ pub(super) fn schema(version: i64) -> String {
 pub(super) fn as_if_new(version: i64) -> &'static str {
     match version {
         1 => {
-            "CREATE TEMP VIEW intervals AS SELECT *, 0 AS grown FROM main.intervals;
+            "CREATE TEMP VIEW intervals AS SELECT *, 0 AS grown, 0 AS surplus_bytes, 0 AS length_and_chunks,
+               0 AS interim_responses FROM main.intervals;
              CREATE TEMP VIEW phase_times AS
                SELECT seq, 0 AS n, 'connect' AS phase, connect_time AS time FROM main.intervals;
              CREATE TEMP VIEW route_intervals AS SELECT *, 0 AS mismatched FROM main.route_intervals;
              CREATE TEMP VIEW marks AS SELECT *, 'user' AS kind FROM main.marks;"
         }
+        2 | 3 => {
+            "CREATE TEMP VIEW intervals AS SELECT *, 0 AS surplus_bytes, 0 AS length_and_chunks,
+               0 AS interim_responses FROM main.intervals;"
+        }
         _ => "",
     }
 }
+
+/// As it stands in [`SCHEMA`].
+const REMARKS: &str = ",
+  surplus_bytes INTEGER NOT NULL, length_and_chunks INTEGER NOT NULL, interim_responses INTEGER NOT NULL";
 
 /// As it stands in [`SCHEMA`].
 const STACK_TABLES: &str = "CREATE TABLE threads(id INTEGER PRIMARY KEY, comm TEXT NOT NULL);
@@ -108,7 +121,8 @@ CREATE TABLE intervals(seq INTEGER PRIMARY KEY, worker INTEGER NOT NULL,
   in_flight INTEGER NOT NULL, queued INTEGER NOT NULL, connections_opened INTEGER NOT NULL,
   received_bytes INTEGER NOT NULL, sent_bytes INTEGER NOT NULL,
   response_time BLOB NOT NULL, service_time BLOB NOT NULL, send_lag BLOB NOT NULL,
-  grown INTEGER NOT NULL);
+  grown INTEGER NOT NULL,
+  surplus_bytes INTEGER NOT NULL, length_and_chunks INTEGER NOT NULL, interim_responses INTEGER NOT NULL);
 CREATE TABLE phase_times(seq INTEGER NOT NULL, n INTEGER NOT NULL, phase TEXT NOT NULL,
   time BLOB NOT NULL, PRIMARY KEY(seq, n)) WITHOUT ROWID;
 CREATE TABLE outcomes(seq INTEGER NOT NULL, n INTEGER NOT NULL, outcome TEXT NOT NULL,

@@ -274,7 +274,7 @@ fn put_interval(c: &Connection, names: &mut Names, seq: i64, e: &Interval) -> ru
     put(
         c,
         "INSERT INTO intervals VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17,
-         ?18, ?19)",
+         ?18, ?19, ?20, ?21, ?22)",
         params![
             seq,
             e.worker,
@@ -295,6 +295,9 @@ fn put_interval(c: &Connection, names: &mut Names, seq: i64, e: &Interval) -> ru
             e.service_time.bytes(),
             e.send_lag.bytes(),
             Number(e.grown),
+            Number(e.remarks.surplus_bytes),
+            Number(e.remarks.length_and_chunks),
+            Number(e.remarks.interim_responses),
         ],
     )?;
     for (n, (phase, time)) in e.phases.iter().filter(|(_, time)| !time.is_empty()).enumerate() {

@@ -7,8 +7,8 @@
 use super::routes::{RouteSum, RouteTrack};
 use super::view::Band;
 use crate::model::{
-    At, Exemplar, Interval, Latency, OutcomeCount, PerPhase, Phase, PhaseTimes, Quantiles, RouteInterval, Span,
-    new_histogram,
+    At, Exemplar, Interval, Latency, OutcomeCount, PerPhase, Phase, PhaseTimes, Quantiles, Remarks, RouteInterval,
+    Span, new_histogram,
 };
 use hdrhistogram::Histogram;
 use std::collections::{BTreeMap, BTreeSet};
@@ -63,6 +63,8 @@ pub struct Slot {
     pub connections_opened: u64,
     /// Of them, those opened beyond the plan.
     pub grown: u64,
+    /// What was odd about whole responses.
+    pub remarks: Remarks,
     /// Bytes read.
     pub received_bytes: u64,
     /// Bytes written.
@@ -119,6 +121,7 @@ impl Slot {
         let busy = before.iter().filter(|s| s.is_busy()).map(|s| s.until).max();
         self.until = busy.filter(|_| !self.is_busy()).unwrap_or(self.until);
         for s in before {
+            self.remarks.add(s.remarks);
             for (sum, count) in self.counts().into_iter().zip(s.counts()) {
                 *sum = sum.saturating_add(*count);
             }
@@ -211,6 +214,7 @@ impl LoadTrack {
                 (s.in_flight, s.queued) = (in_flight, queued);
             }
             if number == last {
+                s.remarks.add(i.remarks);
                 merge(&mut s.response, &i.response_time);
                 merge(&mut s.service, &i.service_time);
                 merge(&mut s.lag, &i.send_lag);
@@ -355,6 +359,7 @@ impl LoadTrack {
             sum.retried = sum.retried.saturating_add(s.retried);
             sum.connections_opened = sum.connections_opened.saturating_add(s.connections_opened);
             sum.grown = sum.grown.saturating_add(s.grown);
+            sum.remarks.add(s.remarks);
             sum.received_bytes = sum.received_bytes.saturating_add(s.received_bytes);
             sum.sent_bytes = sum.sent_bytes.saturating_add(s.sent_bytes);
             (sum.in_flight, sum.queued) = (s.in_flight, s.queued);
@@ -534,6 +539,8 @@ pub struct LoadSum {
     pub connections_opened: u64,
     /// Of them, those opened beyond the plan.
     pub grown: u64,
+    /// What was odd about whole responses.
+    pub remarks: Remarks,
     /// Bytes read.
     pub received_bytes: u64,
     /// Bytes written.

@@ -400,6 +400,7 @@ mod tests {
             send_lag: Latency::default(),
             phases: Default::default(),
             grown: 0,
+            remarks: Default::default(),
             outcomes: vec![],
             routes: vec![],
             exemplars: vec![],

@@ -127,6 +127,8 @@ pub struct Fault {
     only_paced: bool,
     big: bool,
     tls: bool,
+    /// What is counted besides, of every response.
+    remark: Option<&'static str>,
 }
 
 impl Fault {
@@ -142,6 +144,7 @@ impl Fault {
             only_paced: false,
             big: false,
             tls: false,
+            remark: None,
         }
     }
 
@@ -212,6 +215,16 @@ impl Fault {
     /// Ended before the request was sent.
     pub fn unsent(self, outcome: &'static str) -> Fault {
         Fault { comes: Comes::Unsent(outcome), ..self }
+    }
+
+    /// Whole, and counted as odd under this name.
+    pub fn remarked(self, remark: &'static str) -> Fault {
+        Fault { remark: Some(remark), ..self }
+    }
+
+    /// What is counted besides the outcome.
+    pub fn remark(&self) -> Option<&'static str> {
+        self.remark
     }
 
     pub fn is_tls(&self) -> bool {
@@ -327,6 +340,13 @@ impl Fault {
             ("retried", report.n("retried"), &counts.retried),
         ] {
             assert!(range.contains(&n), "{what} is {n} and not in {range:?}");
+        }
+        // What comes behind the last response of a connection may come when the run has ended.
+        let unseen = if self.only_paced { mode.lanes } else { 0 };
+        for (name, n) in report.json["remarks"].as_object().unwrap() {
+            let most = if self.remark == Some(name) { report.n("completed") } else { 0 };
+            let least = if self.remark == Some(name) { most - unseen } else { 0 };
+            assert!((least..=most).contains(&n.as_u64().unwrap()), "{name}: {n}");
         }
         let exit = i32::from(report.n("completed") == 0);
         assert_eq!(report.ended.status.code(), Some(exit), "{}", report.ended.stderr);

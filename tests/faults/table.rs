@@ -135,12 +135,14 @@ fn before_the_body() -> Vec<Fault> {
         Fault::says("sends 100 Continue that nobody asked for", |_| {
             vec![Do::send("HTTP/1.1 100 Continue\r\n\r\n"), Do::send(OK)]
         })
-        .keeps("200"),
+        .keeps("200")
+        .remarked("interim_responses"),
         Fault::says("sends a few interim responses in pieces", |_| {
             let wire = format!("{}{OK}", "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n".repeat(5));
             wire.as_bytes().chunks(23).flat_map(|c| [Do::send(c), Do::wait_ms(1)]).collect()
         })
-        .keeps("200"),
+        .keeps("200")
+        .remarked("interim_responses"),
         Fault::says("sends interim responses without end", |_| flood("", "HTTP/1.1 102 Processing\r\n\r\n"))
             .fails("endless_interim"),
         Fault::says("closes after an interim response", |_| then_close("HTTP/1.1 100 Continue\r\n\r\n"))
@@ -229,7 +231,9 @@ fn lengths() -> Vec<Fault> {
     let long = length("9") + "half";
     let (stays, closes) = (long.clone(), long);
     vec![
-        Fault::says("sends more than its Content-Length", move |_| vec![Do::send(&short)]).leaves("200"),
+        Fault::says("sends more than its Content-Length", move |_| vec![Do::send(&short)])
+            .leaves("200")
+            .remarked("surplus_bytes"),
         Fault::says("sends less than its Content-Length and closes", move |_| then_close(&closes))
             .fails("closed_in_body"),
         Fault::says("sends less than its Content-Length and stays", move |_| then_hang(&stays))
@@ -257,9 +261,14 @@ fn lengths() -> Vec<Fault> {
         Fault::says("sends Content-Length and chunks", |_| {
             then_hang("HTTP/1.1 200 OK\r\nContent-Length: 99\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n")
         })
-        .leaves("200"),
-        Fault::says("sends a second response unasked", |_| vec![Do::send(OK.repeat(2))]).leaves("200"),
-        Fault::says("sends an empty line behind the response", |_| vec![Do::send(format!("{OK}\r\n"))]).leaves("200"),
+        .leaves("200")
+        .remarked("length_and_chunks"),
+        Fault::says("sends a second response unasked", |_| vec![Do::send(OK.repeat(2))])
+            .leaves("200")
+            .remarked("surplus_bytes"),
+        Fault::says("sends an empty line behind the response", |_| vec![Do::send(format!("{OK}\r\n"))])
+            .leaves("200")
+            .remarked("surplus_bytes"),
     ]
 }
 
@@ -355,7 +364,8 @@ fn bodies() -> Vec<Fault> {
         Fault::says("answers 204 with a body", |_| {
             vec![Do::send("HTTP/1.1 204 No Content\r\nContent-Length: 2\r\n\r\nok")]
         })
-        .leaves("204"),
+        .leaves("204")
+        .remarked("surplus_bytes"),
         Fault::says("answers 304 with the length of what it does not send", |_| {
             vec![Do::send("HTTP/1.1 304 Not Modified\r\nContent-Length: 77\r\n\r\n")]
         })
@@ -366,7 +376,10 @@ fn bodies() -> Vec<Fault> {
         Fault::says("answers HEAD with Transfer-Encoding: chunked", |_| vec![Do::send(CHUNKED)])
             .asked("HEAD")
             .keeps("200"),
-        Fault::says("answers HEAD with a body", |_| vec![Do::send(OK)]).asked("HEAD").leaves("200"),
+        Fault::says("answers HEAD with a body", |_| vec![Do::send(OK)])
+            .asked("HEAD")
+            .leaves("200")
+            .remarked("surplus_bytes"),
         Fault::says("sends a gzip body nobody asked for", |_| {
             vec![Do::send(
                 b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 5\r\n\r\n\x1f\x8b\x08\x00\x00",
@@ -442,13 +455,15 @@ fn between() -> Vec<Fault> {
         })
         .only_paced(5)
         .few()
-        .leaves("200"),
+        .leaves("200")
+        .remarked("surplus_bytes"),
         Fault::says("sends a response between two requests and stays", |_| {
             [ok(), vec![Do::wait_ms(10), Do::send(OK)]].concat()
         })
         .only_paced(5)
         .few()
-        .leaves("200"),
+        .leaves("200")
+        .remarked("surplus_bytes"),
     ]
 }
 
@@ -507,7 +522,8 @@ pub fn rows() -> Vec<[String; 3]> {
             Comes::Leaves(status) => (status, "closed"),
             Comes::Own(outcome, connection, _) => (outcome, connection),
         };
-        [f.name.into(), outcome.into(), connection.into()]
+        let outcome = f.remark().map_or(outcome.into(), |remark| format!("{outcome}, {remark}"));
+        [f.name.into(), outcome, connection.into()]
     });
     own.chain(APART.iter().map(|(a, b, c)| [(*a).into(), (*b).into(), (*c).into()])).collect()
 }

@@ -170,6 +170,7 @@ pub fn interval() -> impl Strategy<Value = Interval> {
             received_bytes: n[9],
             sent_bytes: n[10],
             grown: n[11],
+            remarks: Remarks { surplus_bytes: n[0], length_and_chunks: n[3], interim_responses: n[7] },
             response_time: l[0].clone(),
             service_time: l[1].clone(),
             send_lag: l[2].clone(),

@@ -352,6 +352,7 @@ impl Synthetic {
             queued: if late > 0.0 { (self.backlog / 2.0) as u64 } else { 0 },
             connections_opened: opened,
             grown: 0,
+            remarks: Default::default(),
             received_bytes: ended * 9_300,
             sent_bytes: ended * 240,
             response_time: Latency::encode(&self.dense[0]),

@@ -7,7 +7,7 @@
 
 use super::head::{Head, Heads};
 use crate::load::stage::Kept;
-use crate::model::{Flaw, Reached};
+use crate::model::{Flaw, Reached, Remarks};
 
 /// Bounds on what a target may send.
 #[derive(Clone, Copy, Debug)]
@@ -44,6 +44,10 @@ pub struct Response {
     started: bool,
     /// Bytes of a body whose length was not announced.
     unannounced: u64,
+    /// Whether it came in chunks and told a length besides.
+    pub length_and_chunks: bool,
+    /// Whether bytes came behind it that answer nothing.
+    pub surplus_bytes: bool,
     /// Its status, 0 until the head was read.
     pub status: u16,
     /// Whether the connection may carry another request after it.
@@ -79,8 +83,17 @@ enum Chunk {
 impl Response {
     /// The response to a request; the one to HEAD has no body whatever it says.
     pub fn to(head_request: bool) -> Response {
-        let (status, keep_alive) = (0, true);
-        Response { state: State::Head, head_request, interim: 0, started: false, unannounced: 0, status, keep_alive }
+        Response {
+            state: State::Head,
+            head_request,
+            interim: 0,
+            started: false,
+            unannounced: 0,
+            length_and_chunks: false,
+            surplus_bytes: false,
+            status: 0,
+            keep_alive: true,
+        }
     }
 
     /// Whether its last byte was read.
@@ -101,6 +114,16 @@ impl Response {
             State::Chunk(_) => Reached::Chunks,
             State::Fixed(_) | State::UntilClose | State::Done => Reached::Body,
         }
+    }
+
+    /// What was odd about it; nothing about nearly all.
+    pub fn remarks(&self) -> Option<Remarks> {
+        let (surplus, both, interim) = (self.surplus_bytes, self.length_and_chunks, self.interim > 0);
+        (surplus || both || interim).then(|| Remarks {
+            surplus_bytes: surplus.into(),
+            length_and_chunks: both.into(),
+            interim_responses: interim.into(),
+        })
     }
 
     /// Whether its body has no announced length and more than [`Limits::UNANNOUNCED`] bytes of it came.
@@ -201,6 +224,7 @@ impl Response {
                 (Some(true), length) => {
                     // With a length too, or from HTTP/1.0, which has no chunks, it is an attack or a
                     // mistake: believe the chunks, then part (section 6.1).
+                    self.length_and_chunks = length.is_some();
                     self.keep_alive &= length.is_none() && head.is_1_1;
                     State::Chunk(Chunk::Size(0, 0))
                 }

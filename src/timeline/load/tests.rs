@@ -20,6 +20,7 @@ pub(in crate::timeline) fn interval(worker: u16, end_ms: u64, values_us: &[u64])
         queued: 0,
         connections_opened: 0,
         grown: 0,
+        remarks: Default::default(),
         received_bytes: 10 * n,
         sent_bytes: n,
         response_time: Latency::encode(&dense),

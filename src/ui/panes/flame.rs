@@ -240,7 +240,7 @@ impl Flame {
             x = on.put(x, y, &format!("{} lost", units::count(graph.weights.lost)), theme.warn) + 2;
         }
         if let Some(short) = scene.memo.stacks.shortfall {
-            let told = format!("only {:.0} % of CPU {}'s work sampled", short.percent(), short.cpu);
+            let told = format!("{:.0} % of CPU {}'s work seen", short.percent(), short.cpu);
             x = on.put(x, y, &told, theme.warn) + 2;
         }
         if graph.weights.idle > 0 {

@@ -32,7 +32,10 @@ impl Pane for Outcomes {
         outcomes.sort_by(|a, b| b.count.cmp(&a.count).then(a.outcome.cmp(&b.outcome)));
         let all: u64 = outcomes.iter().map(|o| o.count).sum();
         let (width, height) = (on.width(), on.height());
-        let names = outcomes.iter().map(|o| units::width(&name(o.outcome))).max().unwrap_or(3).clamp(3, 18) as u16;
+        let odd: Vec<(&str, u64)> = sum.remarks.named().into_iter().filter(|(_, n)| *n > 0).collect();
+        let widths = outcomes.iter().map(|o| units::width(&name(o.outcome)));
+        let widths = widths.chain(odd.iter().map(|(name, _)| units::width(name)));
+        let names = widths.max().unwrap_or(3).clamp(3, 21) as u16;
         let bar = width.saturating_sub(names + 1 + 8 + 9 + 7);
         for (y, o) in outcomes.iter().take(usize::from(height)).enumerate() {
             let y = y as u16;
@@ -50,6 +53,10 @@ impl Pane for Outcomes {
             // A share too small for half a cell is still there.
             let least = 0.5 / f64::from(bar.max(1));
             stacked(on, x, y, bar.saturating_sub(1), &[(share.max(least), style, '█')], (' ', theme.faint));
+        }
+        for (y, (name, n)) in (outcomes.len() as u16..height).zip(odd) {
+            on.put(0, y, &units::cut(name, usize::from(names)), theme.warn);
+            on.put_right_of(names, y, 8, &units::count(n), theme.text);
         }
     }
 }

@@ -248,7 +248,9 @@ impl Connection {
         let went = match self.state {
             State::Idle => {
                 // What an idle connection has to read is its end, or an answer to nothing.
-                if readable && self.receive(shared, 0) != Err(Errno::AGAIN) {
+                let read = if readable { self.receive(shared, 0) } else { Err(Errno::AGAIN) };
+                shared.recorder.remarks.surplus_bytes += u64::from(read.is_ok_and(|n| n > 0));
+                if read != Err(Errno::AGAIN) {
                     self.close();
                 }
                 return Progress::Waits;
@@ -524,7 +526,8 @@ impl Connection {
                 Err(bad) => return Err(self.misread(bad)),
             };
             if self.response.is_done() {
-                // Bytes behind the response answer nothing that was asked.
+                // Bytes behind the response answer nothing that was asked, but for another protocol's.
+                self.response.surplus_bytes = used < have.len() && self.response.status != 101;
                 self.response.keep_alive &= used == have.len() && !self.gone && self.state == State::Reading;
                 self.begun_head.clear();
                 if !at_first {
@@ -567,6 +570,9 @@ impl Connection {
 
     fn complete(&mut self, shared: &mut Shared) -> Progress {
         self.carried = self.carried.saturating_add(1);
+        if let Some(remarks) = self.response.remarks() {
+            shared.recorder.remarks.add(remarks);
+        }
         let enough = shared.plan.policy.requests_per_connection.is_some_and(|most| self.carried >= most);
         if !self.response.keep_alive || shared.plan.close || enough {
             if let Some(stream) = &mut self.stream {
