@@ -9,13 +9,13 @@ mod screen_support;
 use perfbench::model::Event;
 use quick_xml::Reader as Xml;
 use quick_xml::events::Event as Node;
-use screen_support::{Demo, Folder, Nginx, adds_up, captures, count, events, perf_lacks, shared};
+use screen_support::{Demo, Folder, Nginx, adds_up, captures, count, events, perf_lacks, there};
 use std::time::Duration;
 
 /// The recorded log beside the project, or the demo's own.
 fn log() -> String {
     let own = || std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/demo/access.log.gz");
-    shared("logs/nginx-combined.log.gz").unwrap_or_else(own).display().to_string()
+    there("logs/nginx-combined.log.gz").unwrap_or_else(own).display().to_string()
 }
 
 /// The weights of folded stacks together.

@@ -6,7 +6,7 @@
 #[macro_use]
 mod screen_support;
 
-use screen_support::{Demo, Ended, Folder, Running, adds_up, count, shared};
+use screen_support::{Demo, Ended, Folder, Running, adds_up, count, needed};
 use std::path::Path;
 use std::process::Command;
 
@@ -69,7 +69,7 @@ fn doctor_tells_what_bites_and_what_mends_it() {
 
 #[test]
 fn the_recorded_log_comes_to_its_figures() {
-    let Some(log) = shared("logs/nginx-combined.log.gz") else { skip!("the recorded log beside the project") };
+    let Some(log) = needed("logs/nginx-combined.log.gz") else { return };
     let folder = Folder::new();
     let found = folder.run(&["traffic", "--json", log.to_str().unwrap()]).fine().json();
     let expected = serde_json::json!({
@@ -90,7 +90,7 @@ fn the_recorded_log_comes_to_its_figures() {
 
 #[test]
 fn junk_is_told_by_reason_and_place_and_sent_nowhere() {
-    let Some(log) = shared("logs/nginx-malformed.log") else { skip!("the recorded log beside the project") };
+    let Some(log) = needed("logs/nginx-malformed.log") else { return };
     let folder = Folder::new();
     let log = log.to_str().unwrap();
     let ended = folder.run(&["traffic", log]);

@@ -10,7 +10,7 @@ use perfbench::model::{Body, Method, Request};
 use perfbench::traffic::{Filter, MethodFilter, Moment, NOTATIONS, Options, Reader, Rewrite, Sieve, Source, Writer};
 use proptest::prelude::*;
 use rustix::process::{Pid, Signal, kill_process};
-use screen_support::{Demo, Ended, Folder, adds_up, count, shared, within};
+use screen_support::{Demo, Ended, Folder, adds_up, count, needed, within};
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::fmt::Write as _;
@@ -407,7 +407,7 @@ fn contradictions_are_told_in_one_line() {
 
 #[test]
 fn the_real_log_written_and_read_again_is_the_same() {
-    let Some(log) = shared("logs/nginx-combined.log.gz") else { skip!("the recorded log beside the project") };
+    let Some(log) = needed("logs/nginx-combined.log.gz") else { return };
     let folder = Folder::new();
     let file = folder.word("b.gz");
     let found = look(&folder, &[log.to_str().unwrap(), "--write", &file, "--write-format", "combined"]);

@@ -16,7 +16,7 @@ mod screen_support;
 
 use perfbench::model::Event;
 use rustix::process::{Signal, kill_process};
-use screen_support::{Folder, Nginx, Running, adds_up, count, events, shared};
+use screen_support::{Folder, Nginx, Running, adds_up, count, events, there};
 use std::time::{Duration, Instant};
 
 const RATE: u64 = 2000;
@@ -28,7 +28,7 @@ const STOPPED: Duration = Duration::from_secs(2);
 fn response_time_shows_a_stall_and_service_time_hides_it() {
     let folder = Folder::new();
     let Some(nginx) = Nginx::start(&folder) else { skip!("nginx") };
-    let log = match shared("logs/nginx-combined.log.gz") {
+    let log = match there("logs/nginx-combined.log.gz") {
         Some(log) => log,
         None => {
             folder.file("own.log", "192.0.2.1 - - [10/Oct/2025:13:00:00 +0000] \"GET / HTTP/1.1\" 200 5 \"-\" \"-\"\n")

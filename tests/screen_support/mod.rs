@@ -10,7 +10,7 @@ pub mod material;
 pub mod nginx;
 pub mod tmux;
 
-pub use material::there as shared;
+pub use material::{needed, there};
 pub use nginx::Nginx;
 pub use tmux::Tmux;
 
