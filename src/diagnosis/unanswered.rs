@@ -14,7 +14,14 @@ pub(super) fn failing(view: &Focused<'_>) -> Option<Finding> {
     let s = view.timeline.load().counts(view.focus());
     // What a check refused was answered; the checks have a rule of their own.
     let is_unanswered = |o: &&OutcomeCount| !matches!(o.outcome, Outcome::Status(_) | Outcome::Check(_));
-    let most = s.outcomes.iter().filter(is_unanswered).max_by_key(|o| o.count)?;
+    // One cause has several names, by where it struck.
+    let of_kind = |kind: Outcome| {
+        let alike = s.outcomes.iter().filter(is_unanswered).filter(|o| o.outcome.general() == kind);
+        alike.fold(0u64, |n, o| n.saturating_add(o.count))
+    };
+    let most = s.outcomes.iter().filter(is_unanswered).max_by_key(|o| (of_kind(o.outcome.general()), o.count))?;
+    let alike = of_kind(most.outcome.general());
+    let likes = if alike > most.count { " and the like" } else { "" };
     let failed = s.outcomes.iter().filter(is_unanswered).fold(0u64, |n, o| n.saturating_add(o.count));
     let percent = 100.0 * failed as f64 / s.completed.saturating_add(s.failed).max(1) as f64;
     if percent < SAID_FROM {
@@ -27,17 +34,20 @@ pub(super) fn failing(view: &Focused<'_>) -> Option<Finding> {
         Outcome::Tls => {
             "trust its certificate with --ca FILE, or don't check it with --insecure; or no TLS is spoken there: http://"
         }
-        Outcome::Timeout(_) => "look at the target's CPU and accept queue over the same stretch",
+        Outcome::EndlessBody => {
+            "a stream that does not end by itself? leave it out with --skip, or give --timeout more"
+        }
+        Outcome::Timeout(_) | Outcome::TimeoutHead => "look at the target's CPU and accept queue over the same stretch",
         _ => "look at the target's error log over the same stretch",
     };
     Some(Finding {
         rule: "load.failing",
         severity: if percent >= 10.0 { Severity::Critical } else { Severity::Warning },
-        title: format!("{percent:.1} % of requests get no answer, most of them {}", most.outcome),
+        title: format!("{percent:.1} % of requests get no answer, most of them {}{likes}", most.outcome),
         span: view.focus(),
         evidence: vec![
             Evidence { text: format!("{failed} unanswered, {} completed", s.completed), series: None },
-            Evidence { text: format!("{} ended in {}", most.count, most.outcome), series: None },
+            Evidence { text: format!("{alike} ended in {}{likes}", most.outcome), series: None },
         ],
         advice: advice.into(),
     })

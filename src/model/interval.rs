@@ -263,8 +263,8 @@ pub enum Outcome {
     Timeout(Phase),
     /// Out of time when the head of the response had begun.
     TimeoutHead,
-    /// Out of time in a body of which no length was announced, and that had not been slow: it would
-    /// go on for ever.
+    /// Out of time in a body of which no length was announced and 256 KiB had come: nothing says that it
+    /// would have ended.
     EndlessBody,
     /// The response is not HTTP/1.x, or its framing contradicts itself; where, is not known.
     Malformed,
@@ -296,6 +296,18 @@ impl Outcome {
     /// Whether a whole response was read and no check refused it.
     pub fn is_completed(self) -> bool {
         matches!(self, Outcome::Status(_))
+    }
+
+    /// What names of the same fault in different places have in common, as engines that don't know the place
+    /// call it.
+    pub fn general(self) -> Outcome {
+        match self {
+            Outcome::Closed(_) => Outcome::ClosedEarly,
+            Outcome::Reset(_) => Outcome::Errno(104),
+            Outcome::Flawed(_) => Outcome::Malformed,
+            Outcome::TimeoutHead | Outcome::EndlessBody => Outcome::Timeout(Phase::Body),
+            other => other,
+        }
     }
 
     /// Whether the target answered with a 5xx status.

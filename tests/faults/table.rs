@@ -342,6 +342,12 @@ fn bodies() -> Vec<Fault> {
             .limited_by("--timeout")
             .few()
             .fails("endless_body"),
+        Fault::says("sends 128 KiB of a body without a length and is silent", |_| {
+            then_hang(format!("HTTP/1.1 200 OK\r\n\r\n{}", "x".repeat(128 << 10)))
+        })
+        .limited_by("--timeout")
+        .few()
+        .fails("timeout_body"),
         Fault::says("sends the body a byte at a time and is not done in time", |_| {
             [vec![Do::send("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")], drip("x".repeat(100), 80)].concat()
         })

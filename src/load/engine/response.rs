@@ -22,8 +22,8 @@ impl Limits {
     pub const TRAILERS: u32 = 16 * 1024;
     /// Interim (1xx) responses before the final one.
     pub const INTERIM: u32 = 16;
-    /// Bytes of a body without an announced length that is not slow when its time is up.
-    pub const UNANNOUNCED: u64 = 64 * 1024;
+    /// Bytes of a body without an announced length that is called endless when its time is up.
+    pub const UNANNOUNCED: u64 = 256 * 1024;
 }
 
 /// Why bytes are not a response.

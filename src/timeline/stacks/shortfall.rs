@@ -58,10 +58,9 @@ struct OfCpu {
 }
 
 impl OfCpu {
-    fn is_short(&self) -> bool {
+    /// `one_s`: what a sample stands for.
+    fn is_short(&self, one_s: f64) -> bool {
         let missing = self.worked_s - self.sampled_s;
-        // What one sample stands for is not known of a CPU without any: then any number is too few.
-        let one_s = self.sampled_s / self.samples.max(1) as f64;
         let chance = SIGMAS * (self.worked_s * one_s).sqrt();
         self.sampled_s < ACCOUNTED * self.worked_s && missing > LEAST_S + chance
     }
@@ -80,7 +79,9 @@ impl Timeline {
             profile.types.values.iter().zip(meant).map(|(t, m)| m && t.is_of_machine() && &*t.unit == "ns").collect();
         let mut by_cpu: BTreeMap<u32, OfCpu> = BTreeMap::new();
         for stretch in self.observed(&filter) {
-            if !stretch.is_timed || !self.is_of_all_cpus(stretch.capture) {
+            let mut sums = profile.captures.iter().filter(|((id, _), sum)| *id == stretch.capture && sum.samples > 0);
+            let by_clock = sums.any(|((_, number), _)| is_time[*number as usize]);
+            if !by_clock || !stretch.is_timed || !self.is_of_all_cpus(stretch.capture) {
                 continue;
             }
             for (cpu, split) in self.cpus(stretch.span) {
@@ -94,11 +95,12 @@ impl Timeline {
                 of.samples += 1;
             }
         }
-        // Nothing by the clock was sampled: cycles, an imported profile.
-        if by_cpu.values().all(|of| of.samples == 0) {
+        let samples: u64 = by_cpu.values().map(|of| of.samples).sum();
+        if samples == 0 {
             return Vec::new();
         }
-        let short = by_cpu.into_iter().filter(|(_, of)| of.is_short());
+        let one_s = by_cpu.values().map(|of| of.sampled_s).sum::<f64>() / samples as f64;
+        let short = by_cpu.into_iter().filter(|(_, of)| of.is_short(one_s));
         short.map(|(cpu, OfCpu { worked_s, sampled_s, .. })| Shortfall { cpu, worked_s, sampled_s }).collect()
     }
 
@@ -175,12 +177,29 @@ mod tests {
         {
             assert_eq!(short(worked, per_s, ALL, &all), [], "{worked:?} {per_s:?}");
         }
+        // At one sample a second a CPU that worked for 0.6 s has none more often than not.
+        let mut seldom = host((80, 6));
+        sampled(&mut seldom, (1, 0), ALL);
+        assert!(seldom.shortfalls(&all).iter().all(|short| short.cpu == 0));
         // Half a second is too short to tell.
         let brief = StackFilter { span: Some(Span::new(At(S), At(3 * S / 2))), ..all.clone() };
         assert_eq!(short((80, 80), (80, 20), ALL, &brief), []);
         // Of some processes' samples nobody expects the whole.
         assert_eq!(short((80, 80), (80, 20), "built-in sampler, process 7, cpu-clock", &all), []);
         assert_eq!(short((80, 80), (80, 20), ALL, &StackFilter { event: Some("cycles".into()), ..all }), []);
+    }
+
+    /// A recorder by the clock, and a capture by cycles in its place: of that time nothing is known.
+    #[test]
+    fn what_was_sampled_otherwise_is_not_missed() {
+        let mut t = host((80, 80));
+        sampled(&mut t, (80, 80), ALL);
+        let state = |state| Event::Capture(CaptureNews { at: At(6 * S), id: CaptureId(1), state });
+        t.apply(&state(CaptureState::Sampling { for_ns: 4 * S, hz: 99, how: "perf, all CPUs, cycles".into() }));
+        t.apply(&Event::Stacks(batch(1, "cycles", &[(6 * S, 1, "x", "a", 7), (9 * S, 2, "x", "a", 7)])));
+        let span = Span::new(At(6 * S), At(10 * S));
+        t.apply(&state(CaptureState::Done { span, samples: 2, lost: 0, notes: vec![] }));
+        assert_eq!(t.shortfalls(&StackFilter::default()), []);
     }
 
     #[test]

@@ -590,17 +590,23 @@ impl Connection {
     }
 
     /// The same outcome with how far the response had come, where its connection was closed or reset.
-    fn placed(&self, outcome: Outcome) -> Outcome {
-        let reached = if self.state == State::Handshaking { Reached::Handshake } else { self.response.reached() };
+    fn placed(&self, outcome: Outcome, shared: &Shared) -> Outcome {
+        let reached = match self.state {
+            State::Handshaking => Reached::Handshake,
+            State::Connecting if shared.plan.way.tls.is_some() => Reached::Handshake,
+            _ => self.response.reached(),
+        };
         match outcome {
             Outcome::ClosedEarly => Outcome::Closed(reached),
             Outcome::Errno(e) if e == Errno::CONNRESET.raw_os_error() => Outcome::Reset(reached),
+            // Seen first by who wrote.
+            Outcome::Errno(e) if e == Errno::PIPE.raw_os_error() => Outcome::Closed(reached),
             other => other,
         }
     }
 
     fn fail(&mut self, failed: Failed, shared: &mut Shared) -> Progress {
-        let placed = self.placed(failed.outcome);
+        let placed = self.placed(failed.outcome, shared);
         self.close();
         shared.tell_time();
         let Failed { outcome, unanswered } = failed;
@@ -613,7 +619,7 @@ impl Connection {
             return match self.attempt(shared) {
                 Ok(progress) => progress,
                 Err(again) => {
-                    let placed = self.placed(again.outcome);
+                    let placed = self.placed(again.outcome, shared);
                     self.close();
                     shared.tell_time();
                     self.end(placed, shared)

@@ -9,10 +9,9 @@ use super::message::{self, Origin};
 use super::verdict::{Failed, UNSENDABLE, failed};
 use crate::clock::Clock;
 use crate::load::Plan;
-use crate::load::engine::response::Limits;
 use crate::load::queue::Ticket;
 use crate::load::stage::Kept;
-use crate::model::{At, Outcome, Phase};
+use crate::model::{At, Outcome, Phase, Reached};
 use ::reqwest::{Response, Version};
 use std::fmt::Write as _;
 use std::future::Future;
@@ -128,12 +127,10 @@ impl Call {
         done.answered = Some(now);
         done.received_bytes += self.head(&response, done.kept.as_deref_mut());
         let left = self.plan.timeout.saturating_sub(Duration::from_nanos(now.since_ns(sent)));
-        let (of_head, is_announced) = (done.received_bytes, response.content_length().is_some());
+        let is_chunked = response.headers().contains_key("transfer-encoding");
+        let reached = if is_chunked { Reached::Chunks } else { Reached::Body };
         match tokio::time::timeout(left, read(&mut response, done)).await {
-            Ok(went) => went.map(|()| response.status().as_u16()).map_err(Failed::behind_the_head),
-            Err(_) if !is_announced && done.received_bytes - of_head >= Limits::UNANNOUNCED => {
-                Err(Outcome::EndlessBody.into())
-            }
+            Ok(went) => went.map(|()| response.status().as_u16()).map_err(|failed| failed.behind_the_head(reached)),
             Err(_) => Err(Outcome::Timeout(Phase::Body).into()),
         }
     }
