@@ -31,27 +31,29 @@ const NONE: &[&str] = &[];
 
 /// Recorded statuses that a replay can't get back, unless one of the header fields named is sent;
 /// and what comes instead. docs/findings.md has the same table.
-const NOT_AGAIN: &[(u16, &[&str], Instead)] = &[
-    (304, CONDITIONS, Instead::Success),
-    (206, RANGE, Instead::Success),
-    (416, RANGE, Instead::Success),
-    (412, PRECONDITIONS, Instead::Success),
-    // The client was too slow with its request.
-    (408, NONE, Instead::Anything),
-    // nginx closed the connection without an answer (`return 444`).
-    (444, NONE, Instead::Anything),
-    // AWS load balancers: the client closed the connection.
-    (460, NONE, Instead::Anything),
-    // nginx, Traefik, Caddy: the client closed the connection.
-    (499, NONE, Instead::Anything),
-];
+fn not_again(status: u16) -> Option<(&'static [&'static str], Instead)> {
+    Some(match status {
+        304 => (CONDITIONS, Instead::Success),
+        206 | 416 => (RANGE, Instead::Success),
+        412 => (PRECONDITIONS, Instead::Success),
+        // The client was too slow with its request.
+        408 => (NONE, Instead::Anything),
+        // nginx closed the connection without an answer (`return 444`).
+        444 => (NONE, Instead::Anything),
+        // AWS load balancers: the client closed the connection.
+        460 => (NONE, Instead::Anything),
+        // nginx, Traefik, Caddy: the client closed the connection.
+        499 => (NONE, Instead::Anything),
+        _ => return None,
+    })
+}
 
 impl RecordedStatus {
     /// The status of a request; `sends`: whether a header field of a name in lower case goes with
     /// it when it is replayed.
     pub fn of(status: u16, sends: impl Fn(&str) -> bool) -> RecordedStatus {
-        let row = NOT_AGAIN.iter().find(|(s, unless, _)| *s == status && !unless.iter().any(|name| sends(name)));
-        RecordedStatus { status, instead: row.map(|(.., instead)| *instead) }
+        let row = not_again(status).filter(|(unless, _)| !unless.iter().any(|name| sends(name)));
+        RecordedStatus { status, instead: row.map(|(_, instead)| instead) }
     }
 
     /// Whether another status than this can, or must, come of a replay.

@@ -12,7 +12,11 @@ const METHOD: usize = 0;
 pub(super) const PATH: usize = 1;
 /// The host it named, or nothing.
 pub(super) const HOST: usize = 2;
-const TEXTS: usize = 3;
+/// Its Referer field, or nothing: what logs have of its header has a place of its own.
+pub(super) const REFERER: usize = 3;
+/// Its User-Agent field, or nothing.
+pub(super) const AGENT: usize = 4;
+const TEXTS: usize = 5;
 
 /// Names of header fields that need not be kept with every request, and are handed out without an
 /// allocation. Compared as they are written: a recorded `user-agent` stays one.
@@ -43,20 +47,20 @@ const KNOWN: [&str; 24] = [
     "user-agent",
 ];
 
+/// The names of the fields that have places of their own, as they are handed out.
+pub(super) const REFERER_NAME: &str = KNOWN[0];
+/// The same.
+pub(super) const AGENT_NAME: &str = KNOWN[1];
+
 /// The name of a header field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct FieldName(u16);
+struct FieldName(u16);
 
 /// From here on a [`FieldName`] is a place in [`KNOWN`], below it the length of a name that lies
 /// before its value.
 const FIRST_KNOWN: u16 = 0x8000;
 
 impl FieldName {
-    /// `Referer`.
-    pub(super) const REFERER: FieldName = FieldName(FIRST_KNOWN);
-    /// `User-Agent`.
-    pub(super) const USER_AGENT: FieldName = FieldName(FIRST_KNOWN + 1);
-
     fn known(self) -> Option<&'static str> {
         KNOWN.get(usize::from(self.0.checked_sub(FIRST_KNOWN)?)).copied()
     }
@@ -67,8 +71,8 @@ pub(super) const MAX_FIELDS: usize = 1000;
 /// The longest name of a header field, bytes.
 pub(super) const MAX_NAME_BYTES: usize = 256;
 
-/// A request being put together where it will wait: first its [`Draft::method`]; then path and host, each
-/// written to [`Draft::text`] and ended with [`Draft::close`]; then its fields; then [`Draft::keep`].
+/// A request being put together where it will wait: first its [`Draft::method`]; then path, host, referer and user
+/// agent, each written to [`Draft::text`] and ended with [`Draft::close`]; then its other fields; then [`Draft::keep`].
 pub(super) struct Draft<'a> {
     /// Who made it; 0 when nobody knows.
     pub(super) client: u64,
@@ -78,12 +82,11 @@ pub(super) struct Draft<'a> {
     start: usize,
     /// What its chunk could hold before.
     capacity: usize,
-    ends: [u32; TEXTS],
     /// As they are kept.
     fields: &'a mut Vec<u64>,
     into: &'a mut Chunk,
     held_bytes: &'a mut usize,
-    heads: &'a mut Heads,
+    head: NextHead<'a>,
 }
 
 impl Draft<'_> {
@@ -110,12 +113,12 @@ impl Draft<'_> {
     /// Ends text number `n`; they are written in order, each closed once, empty or not.
     #[inline]
     pub(super) fn close(&mut self, n: usize) {
-        self.ends[n] = self.text_bytes();
+        self.head.head.ends[n] = self.text_bytes();
     }
 
     /// Appends a header field whose name needs no keeping.
     #[inline]
-    pub(super) fn known_field(&mut self, name: FieldName, value: &[u8]) {
+    fn known_field(&mut self, name: FieldName, value: &[u8]) {
         self.into.bytes.extend_from_slice(value);
         let field = u64::from(small(value.len())) << 32 | u64::from(name.0);
         self.fields.push(field);
@@ -136,21 +139,24 @@ impl Draft<'_> {
         true
     }
 
-    /// Ends it with its body. Until now nothing of it counted.
-    #[inline]
+    /// Ends it with its body. Until now nothing of it counted. Always part of its caller: a draft that is handed over
+    /// is copied in large parts, each of which would wait for the small ones that were written just before.
+    #[inline(always)]
     pub(super) fn keep(self, body: &[u8]) -> Held {
         let text_bytes = self.text_bytes();
         let bytes = &mut self.into.bytes;
         pad(bytes);
-        self.fields.iter().for_each(|field| bytes.extend_from_slice(&field.to_le_bytes()));
-        bytes.extend_from_slice(body);
-        pad(bytes);
+        if !(self.fields.is_empty() && body.is_empty()) {
+            self.fields.iter().for_each(|field| bytes.extend_from_slice(&field.to_le_bytes()));
+            bytes.extend_from_slice(body);
+            pad(bytes);
+        }
         // More than was asked for may have been written.
         *self.held_bytes += bytes.capacity() - self.capacity;
         self.into.waiting += 1;
         let length = small(bytes.len() - self.start + size_of::<Head>());
-        let (place, head) = self.heads.next();
-        (head.client, head.status, head.ends) = (self.client, self.status, self.ends);
+        let (place, head) = self.head.take();
+        (head.client, head.status) = (self.client, self.status);
         (head.chunk, head.start) = (self.chunk, small(self.start));
         (head.text_bytes, head.body_bytes) = (text_bytes, small(body.len()));
         head.fields = u16::try_from(self.fields.len()).unwrap_or(0);
@@ -186,21 +192,37 @@ struct Heads {
     serial: u64,
 }
 
+/// The head that is taken next, filled where it is: so large a thing is not handed around.
+struct NextHead<'a> {
+    place: u32,
+    head: &'a mut Head,
+    free: &'a mut Vec<u32>,
+    serial: &'a mut u64,
+}
+
+impl<'a> NextHead<'a> {
+    #[inline]
+    fn take(self) -> (u32, &'a mut Head) {
+        self.free.pop();
+        *self.serial += 1;
+        self.head.serial = *self.serial;
+        (self.place, self.head)
+    }
+}
+
 /// The most places for heads that are kept when none waits.
 const MAX_SPARE_HEADS: usize = 4096;
 
 impl Heads {
-    /// A place for one more, to be filled where it is: so large a thing is not handed around.
+    /// A place for one more, which stays free until it is taken.
     #[inline]
-    fn next(&mut self) -> (u32, &mut Head) {
-        self.serial += 1;
-        let n = self.free.pop().unwrap_or_else(|| {
+    fn next(&mut self) -> NextHead<'_> {
+        if self.free.is_empty() {
             self.all.push(Head::default());
-            small(self.all.len() - 1)
-        });
-        let head = &mut self.all[n as usize];
-        head.serial = self.serial;
-        (n, head)
+            self.free.push(small(self.all.len() - 1));
+        }
+        let place = self.free[self.free.len() - 1];
+        NextHead { place, head: &mut self.all[place as usize], free: &mut self.free, serial: &mut self.serial }
     }
 
     #[inline]
@@ -223,6 +245,10 @@ const FIELD_BYTES: usize = 8;
 
 /// Texts begin and end at a multiple of so many bytes: whether they are UTF-8 is told in words then.
 const ALIGN: usize = 16;
+
+/// What a request of few letters takes.
+#[cfg(test)]
+pub(super) const LEAST_BYTES: usize = size_of::<Head>() + ALIGN;
 
 /// Appends zeros to the next multiple of [`ALIGN`].
 #[inline]
@@ -248,6 +274,10 @@ pub(super) struct Waiting<'a> {
     pub(super) host: &'a str,
     /// Its body.
     pub(super) body: &'a [u8],
+    /// The value of its Referer field, or nothing.
+    pub(super) referer: &'a str,
+    /// The value of its User-Agent field, or nothing.
+    pub(super) user_agent: &'a str,
     fields: &'a [u8],
     values: &'a str,
 }
@@ -257,13 +287,15 @@ impl<'a> Waiting<'a> {
     /// Inlined, or what it gives is copied more than once.
     #[inline]
     fn read(head: &Head, bytes: &'a [u8]) -> Option<Waiting<'a>> {
-        let [method, path, host] = head.ends.map(|end| end as usize);
+        let [method, path, host, referer, agent] = head.ends.map(|end| end as usize);
         let text = head.text_bytes as usize;
         let (padded, rest) = bytes.get(head.start as usize..)?.split_at_checked(text.next_multiple_of(ALIGN))?;
         let (fields, rest) = rest.split_at_checked(FIELD_BYTES * usize::from(head.fields))?;
         // Zeros are UTF-8 as good as any.
         let text = std::str::from_utf8(padded).ok()?.get(..text)?;
-        let (text, values) = text.split_at_checked(host)?;
+        let (text, values) = text.split_at_checked(agent)?;
+        let (text, user_agent) = text.split_at_checked(referer)?;
+        let (text, referer) = text.split_at_checked(host)?;
         let (text, host) = text.split_at_checked(path)?;
         let (method, path) = text.split_at_checked(method)?;
         Some(Waiting {
@@ -273,17 +305,14 @@ impl<'a> Waiting<'a> {
             path,
             host,
             body: rest.get(..head.body_bytes as usize)?,
+            referer,
+            user_agent,
             fields,
             values,
         })
     }
 
-    /// How many header fields it has.
-    pub(super) fn field_count(&self) -> usize {
-        self.fields.len() / FIELD_BYTES
-    }
-
-    /// Its header fields in order; a name that is among the known ones is static.
+    /// Its other header fields in order; a name that is among the known ones is static.
     pub(super) fn fields(&self) -> impl Iterator<Item = (Result<&'static str, &'a str>, &'a str)> {
         let (values, mut from) = (self.values, 0);
         let mut take = move |length: usize| {
@@ -353,8 +382,9 @@ impl Arena {
         self.fields.clear();
         let into = &mut self.chunks[chunk as usize];
         let (start, capacity) = (into.bytes.len(), into.bytes.capacity());
-        let (fields, held_bytes, heads) = (&mut self.fields, &mut self.held_bytes, &mut self.heads);
-        Draft { client: 0, status: 0, chunk, start, capacity, ends: [0; TEXTS], fields, into, held_bytes, heads }
+        let (fields, held_bytes, head) = (&mut self.fields, &mut self.held_bytes, self.heads.next());
+        head.head.ends = [0; TEXTS];
+        Draft { client: 0, status: 0, chunk, start, capacity, fields, into, held_bytes, head }
     }
 
     /// What `held` is.
@@ -363,9 +393,18 @@ impl Arena {
         let head = &self.heads.all[held.place as usize];
         match Waiting::read(head, &self.chunks[head.chunk as usize].bytes) {
             Some(waiting) => waiting,
-            None => {
-                Waiting { client: 0, status: None, method: "", path: "", host: "", body: &[], fields: &[], values: "" }
-            }
+            None => Waiting {
+                client: 0,
+                status: None,
+                method: "",
+                path: "",
+                host: "",
+                body: &[],
+                referer: "",
+                user_agent: "",
+                fields: &[],
+                values: "",
+            },
         }
     }
 
@@ -449,8 +488,9 @@ mod tests {
             let is_whole = |w: Waiting<'_>, path: &[u8]| {
                 let fields: Vec<_> = w.fields().map(|(n, v)| (n.unwrap_or_else(|n| n), v)).collect();
                 assert_eq!((w.method, w.path.as_bytes(), w.host), ("GET", path, ""));
-                assert_eq!(fields, [("Referer", "r"), ("X-Own", "\u{e4}"), ("Cookie", ""), ("cookie", "c")]);
-                assert_eq!((w.field_count(), w.client, w.status), (4, path.len() as u64, Some(201)));
+                assert_eq!((w.referer, w.user_agent), ("r", ""));
+                assert_eq!(fields, [("X-Own", "\u{e4}"), ("Cookie", ""), ("cookie", "c")]);
+                assert_eq!((w.client, w.status), (path.len() as u64, Some(201)));
                 assert_eq!(w.body, &[&[0xff, 0][..], &path[..path.len() / 2]].concat());
             };
             for (n, (long, short, take)) in steps.into_iter().enumerate() {
@@ -461,7 +501,9 @@ mod tests {
                 draft.text().extend_from_slice(&path);
                 draft.close(PATH);
                 draft.close(HOST);
-                draft.known_field(FieldName::REFERER, b"r");
+                draft.text().push(b'r');
+                draft.close(REFERER);
+                draft.close(AGENT);
                 for (name, value) in [("X-Own", "\u{e4}"), ("Cookie", ""), ("cookie", "c")] {
                     prop_assert!(draft.field(name.as_bytes(), value.as_bytes()));
                 }

@@ -311,6 +311,22 @@ impl Lines {
 
     /// The next line.
     pub(super) fn next(&mut self) -> Next<'_> {
+        // Most lines lie in the buffer whole and hold no backslash.
+        let rest = &self.buffer[self.start..self.end];
+        match memchr2(b'\n', b'\\', rest) {
+            Some(i) if rest[i] == b'\n' && self.number > 0 && i <= self.longest => {
+                let from = self.start;
+                self.start += i + 1;
+                self.number += 1;
+                let bytes = without_cr(&self.buffer[from..from + i]);
+                Next::Line { bytes, whole: true, escaped: false }
+            }
+            _ => self.next_of_any(),
+        }
+    }
+
+    /// The same, whatever it is.
+    fn next_of_any(&mut self) -> Next<'_> {
         let mut searched = 0;
         let (mut too_long, mut escaped) = (false, false);
         loop {

@@ -2,7 +2,7 @@
 //!
 //! Must not: hand out requests, or choose between files.
 
-use super::arena::{Arena, FieldName, HOST, Held, PATH, Ticket};
+use super::arena::{AGENT, Arena, HOST, Held, PATH, REFERER, Ticket};
 use super::distinct::stable_hash;
 use super::envelope::Envelope;
 use super::filter::Parts;
@@ -128,7 +128,7 @@ impl Intake {
     /// Reads one line, or finds that none need be read (`true`) or can be read (`false`).
     fn step(&mut self, stream: &mut Stream) -> Option<bool> {
         let Stream { source, name, input, started, window, format, enveloped, .. } = stream;
-        if window.peek().is_some() || window.release_passed() || (self.is_full(window) && window.release_early()) {
+        if window.has_next() || window.release_passed() || (self.is_full(window) && window.release_early()) {
             return Some(true);
         }
         let open = match input {
@@ -307,6 +307,8 @@ pub(super) struct Book {
     pub(super) gathering: Gathering,
     /// Which methods are replayed.
     methods: MethodFilter,
+    /// Whether GET is one of them.
+    allows_get: bool,
     /// Which of their requests are.
     sifter: Sifter,
     /// What becomes of their paths.
@@ -321,7 +323,7 @@ pub(super) struct Book {
 impl Book {
     /// A book without entries.
     pub(super) fn new(methods: MethodFilter, rewrite: Rewrite) -> Book {
-        Book { methods, rewrite, ..Book::default() }
+        Book { allows_get: methods.allows(b"GET"), methods, rewrite, ..Book::default() }
     }
 
     /// Lets through only what `sifter` does.
@@ -366,9 +368,10 @@ impl Book {
         };
         if count {
             self.ledger.lines += 1;
-            self.gathering.note_method(request.method);
+            self.gathering.note_method(request);
         }
-        if !self.methods.allows(request.method) {
+        let allows = if request.is_get { self.allows_get } else { self.methods.allows(request.method) };
+        if !allows {
             if count {
                 self.ledger.skip_method(request.method, place);
             }
@@ -381,7 +384,7 @@ impl Book {
         self.ledger.requests += u64::from(count);
         let mut draft = arena.draft(MOST_TEXT_BYTES + record.fields.len() + record.body.len());
         (draft.client, draft.status) = (client, record.status.unwrap_or(0));
-        draft.method(request.method);
+        draft.method(if request.is_get { b"" } else { request.method });
         if is_plain {
             request.push_path(draft.text());
         } else {
@@ -391,14 +394,16 @@ impl Book {
         push_host(record, request.host, draft.text());
         draft.close(HOST);
         let mut left_out = 0u64;
-        for (name, value) in [(FieldName::REFERER, record.referer), (FieldName::USER_AGENT, record.user_agent)] {
+        for (n, value) in [(REFERER, record.referer), (AGENT, record.user_agent)] {
             match value.map(<[u8]>::trim_ascii) {
-                Some(value) if is_field_value(value) && !value.is_empty() => draft.known_field(name, value),
-                Some(value) => left_out += u64::from(!value.is_empty()),
+                Some(value) if is_field_value(value) => draft.text().extend_from_slice(value),
+                Some(_) => left_out += 1,
                 None => {}
             }
+            draft.close(n);
         }
-        for (name, value) in record.fields.iter().filter(|(name, _)| !is_framing(name)) {
+        let others = if record.fields.len() > 0 { Some(record.fields.iter()) } else { None };
+        for (name, value) in others.into_iter().flatten().filter(|(name, _)| !is_framing(name)) {
             let value = value.trim_ascii();
             let fits = is_token(name) && is_field_value(value) && draft.field(name, value);
             left_out += u64::from(!fits);
@@ -492,6 +497,9 @@ fn is_framing(name: &[u8]) -> bool {
 /// Appends the Host of a request: that of an absolute target (RFC 9112 section 3.2.2), unless that is
 /// a URL with a Host of its own, else the virtual host with its port unless it is a scheme's own, else that of its header.
 fn push_host(record: &Record<'_>, of_target: Option<&[u8]>, out: &mut Vec<u8>) {
+    if of_target.is_none() && record.host.is_none() && record.fields.len() == 0 {
+        return;
+    }
     // `_` and `*` are how configurations say "any", `-` is how logs say "none".
     let is_name = |h: &&[u8]| is_host(h) && !matches!(*h, b"_" | b"-");
     let mut fields = record.fields.iter().filter(|(name, _)| name.eq_ignore_ascii_case(b"host"));

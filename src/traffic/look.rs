@@ -50,7 +50,7 @@ pub struct Look {
 /// Counts by name, bounded.
 #[derive(Clone, Debug, Default)]
 struct Names {
-    counts: HashMap<String, u64>,
+    counts: HashMap<String, u64, foldhash::fast::RandomState>,
     other: u64,
 }
 

@@ -176,14 +176,17 @@ impl Buckets {
     fn take(&mut self, second: i64, out: &mut Vec<Entry>) {
         out.clear();
         out.shrink_to(MAX_SPARE);
-        let far = if self.far.is_empty() { None } else { self.far.remove(&second) };
-        let bucket = far.unwrap_or_else(|| {
+        let place = Buckets::place(second);
+        let bit = 1 << (place % 64);
+        let is_near = self.is_near(second) && self.taken[place / 64] & bit != 0;
+        let bucket = if is_near {
             // Nothing older is near: the seconds from here on may have their places.
             self.from = second;
-            let place = Buckets::place(second);
-            self.taken[place / 64] &= !(1 << (place % 64));
-            self.near.get_mut(place).map_or(EMPTY, |bucket| std::mem::replace(bucket, EMPTY))
-        });
+            self.taken[place / 64] &= !bit;
+            std::mem::replace(&mut self.near[place], EMPTY)
+        } else {
+            self.far.remove(&second).unwrap_or(EMPTY)
+        };
         let mut n = bucket.first;
         while let Some(entry) = self.entries.get(n as usize) {
             out.push(*entry);
@@ -199,6 +202,22 @@ impl Buckets {
             Some(last) => (last.next, self.free) = (self.free, bucket.first),
             None => {}
         }
+        if !self.far.is_empty() && self.taken == [0; NEAR / 64] {
+            self.draw_near();
+        }
+    }
+
+    /// Lets the oldest of the far seconds be near ones, when none is: behind an hour without requests all are far.
+    fn draw_near(&mut self) {
+        let Some((oldest, _)) = self.far.first_key_value() else { return };
+        // What is out of order lies on both sides.
+        self.from = oldest.saturating_sub(NEAR as i64 / 2);
+        let behind = self.far.split_off(&self.from.saturating_add(NEAR as i64));
+        for (second, bucket) in std::mem::replace(&mut self.far, behind) {
+            let place = Buckets::place(second);
+            self.taken[place / 64] |= 1 << (place % 64);
+            self.near[place] = bucket;
+        }
     }
 }
 
@@ -211,7 +230,10 @@ pub(super) struct Window {
     oldest: Option<i64>,
     overhead_bytes: usize,
     text_bytes: usize,
-    newest_ns: Option<i64>,
+    /// `i64::MIN` before the first.
+    newest_ns: i64,
+    /// The newest time at which the oldest second is passed; `i64::MAX` without one.
+    passed_ns: i64,
     /// Nothing may come out before this.
     floor_ns: i64,
     out: Vec<Entry>,
@@ -231,7 +253,8 @@ impl Window {
             oldest: None,
             overhead_bytes: 0,
             text_bytes: 0,
-            newest_ns: None,
+            newest_ns: i64::MIN,
+            passed_ns: i64::MAX,
             floor_ns: i64::MIN,
             out: Vec::new(),
             out_second: 0,
@@ -242,12 +265,10 @@ impl Window {
     }
 
     /// Takes a request; the answer says whether its time lies before an earlier one's.
-    /// Only when [`Window::peek`] gives none.
+    /// Only when [`Window::has_next`] says no.
     pub(super) fn push(&mut self, at: Stamp, held: Held) -> bool {
-        let out_of_order = self.newest_ns.is_some_and(|newest| at.unix_ns < newest);
-        if !out_of_order {
-            self.newest_ns = Some(at.unix_ns);
-        }
+        let out_of_order = at.unix_ns < self.newest_ns;
+        self.newest_ns = self.newest_ns.max(at.unix_ns);
         let second = at.unix_ns.div_euclid(NS);
         let nanos = if at.whole_second { ANYWHERE } else { nanos_of(at.unix_ns) };
         let last_moment = if at.whole_second { second.saturating_add(1).saturating_mul(NS) - 1 } else { at.unix_ns };
@@ -261,7 +282,7 @@ impl Window {
         }
         if self.buckets.push(second, nanos, held) {
             self.overhead_bytes += BUCKET_BYTES;
-            self.oldest = Some(self.oldest.map_or(second, |oldest| oldest.min(second)));
+            self.set_oldest(Some(self.oldest.map_or(second, |oldest| oldest.min(second))));
         }
         out_of_order
     }
@@ -279,7 +300,7 @@ impl Window {
     /// A line of this time is no request that is replayed: it moves the window on all the same, or
     /// the last requests of a slice of a long log would wait for the log's end.
     pub(super) fn pass(&mut self, at: Stamp) {
-        self.newest_ns = Some(self.newest_ns.map_or(at.unix_ns, |newest| newest.max(at.unix_ns)));
+        self.newest_ns = self.newest_ns.max(at.unix_ns);
     }
 
     /// Memory of what was pushed and not yet taken, bytes.
@@ -299,32 +320,32 @@ impl Window {
         Some(Due { unix_ns: self.out_second * NS + i64::from(entry.nanos), late: self.out_late, held: entry.held })
     }
 
-    /// Takes what [`Window::peek`] showed.
+    /// Takes what [`Window::peek`] shows.
     #[inline]
-    pub(super) fn advance(&mut self) {
-        if let Some(due) = self.peek() {
-            self.floor_ns = due.unix_ns;
-            self.out_next += 1;
-            self.overhead_bytes -= ENTRY_BYTES;
-            self.text_bytes -= due.held.len();
-        }
+    pub(super) fn pop(&mut self) -> Option<Due> {
+        let due = self.peek()?;
+        self.floor_ns = due.unix_ns;
+        self.out_next += 1;
+        self.overhead_bytes -= ENTRY_BYTES;
+        self.text_bytes -= due.held.len();
+        Some(due)
+    }
+
+    /// Whether [`Window::peek`] gives one.
+    #[inline]
+    pub(super) fn has_next(&self) -> bool {
+        self.out_next < self.out.len()
     }
 
     /// Releases the oldest second if the window has passed it. Whether it did.
     pub(super) fn release_passed(&mut self) -> bool {
-        let (Some(newest), Some(second)) = (self.newest_ns, self.oldest) else {
-            return false;
-        };
-        let end_ns = second.saturating_add(1).saturating_mul(NS);
-        let passed = end_ns <= newest.saturating_sub(self.window_ns);
-        passed && self.release(false)
+        self.newest_ns >= self.passed_ns && self.release(false)
     }
 
     /// Releases the oldest second because memory demands it. Whether there was one.
     pub(super) fn release_early(&mut self) -> bool {
         // More of the second that is being read may come: it gets the second's later part.
-        let newest_second = self.newest_ns.map(|n| n.div_euclid(NS));
-        let open = self.oldest.is_some() && self.oldest == newest_second;
+        let open = self.oldest == Some(self.newest_ns.div_euclid(NS));
         self.release(open)
     }
 
@@ -333,10 +354,16 @@ impl Window {
         self.release(false)
     }
 
+    fn set_oldest(&mut self, oldest: Option<i64>) {
+        self.oldest = oldest;
+        let end_ns = oldest.map(|second| second.saturating_add(1).saturating_mul(NS));
+        self.passed_ns = end_ns.map_or(i64::MAX, |end| end.saturating_add(self.window_ns));
+    }
+
     fn release(&mut self, open: bool) -> bool {
         let Some(second) = self.oldest else { return false };
         self.buckets.take(second, &mut self.out);
-        self.oldest = self.buckets.oldest();
+        self.set_oldest(self.buckets.oldest());
         self.overhead_bytes -= BUCKET_BYTES;
         (self.out_second, self.out_next, self.out_late) = (second, 0, false);
         self.spread(open);
@@ -350,13 +377,13 @@ impl Window {
         let to = if open { from + (SECOND - from) / 2 } else { SECOND };
         let whole = self.out.iter().filter(|e| e.nanos == ANYWHERE).count();
         self.moments.clear();
-        for _ in 0..whole {
-            self.moments.push(if to > from { self.rng.u32(from..to) } else { from });
-        }
+        let rng = &mut self.rng;
+        self.moments.extend((0..whole).map(|_| if to > from { rng.u32(from..to) } else { from }));
         sort(&mut self.moments);
-        let entries = self.out.iter_mut().filter(|e| e.nanos == ANYWHERE);
+        let is_mixed = whole < self.out.len();
+        let entries = self.out.iter_mut().filter(|e| !is_mixed || e.nanos == ANYWHERE);
         entries.zip(&self.moments).for_each(|(entry, moment)| entry.nanos = *moment);
-        if whole < self.out.len() {
+        if is_mixed {
             self.out.sort_by_key(|e| e.nanos);
         }
     }
@@ -364,15 +391,23 @@ impl Window {
 
 /// Sorts; few, as most seconds have, without asking which of two is the larger: nobody could foretell it.
 fn sort(moments: &mut [u32]) {
-    if moments.len() > 4 {
-        moments.sort_unstable();
-        return;
-    }
-    for end in (1..moments.len()).rev() {
-        for n in 0..end {
-            let (a, b) = (moments[n], moments[n + 1]);
-            (moments[n], moments[n + 1]) = (a.min(b), a.max(b));
+    let order = |a: &mut u32, b: &mut u32| (*a, *b) = (*a.min(b), *a.max(b));
+    match moments {
+        [] | [_] => {}
+        [a, b] => order(a, b),
+        [a, b, c] => {
+            order(a, b);
+            order(b, c);
+            order(a, b);
         }
+        [a, b, c, d] => {
+            order(a, b);
+            order(c, d);
+            order(a, c);
+            order(b, d);
+            order(b, c);
+        }
+        more => more.sort_unstable(),
     }
 }
 
@@ -382,7 +417,7 @@ fn nanos_of(unix_ns: i64) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::arena::{Arena, HOST, PATH};
+    use super::super::arena::{AGENT, Arena, HOST, LEAST_BYTES, PATH, REFERER};
     use super::*;
     use proptest::prelude::*;
 
@@ -393,8 +428,7 @@ mod tests {
         let mut w = Window::new(window_s * 1_000_000_000, seed);
         let (mut out, mut most) = (Vec::new(), 0);
         let mut drain = |w: &mut Window, arena: &mut Arena| {
-            while let Some(due) = w.peek() {
-                w.advance();
+            while let Some(due) = w.pop() {
                 let n = arena.get(due.held).path.parse().unwrap();
                 arena.release(due.held);
                 out.push((n, due.unix_ns, due.late));
@@ -404,8 +438,7 @@ mod tests {
             let mut draft = arena.draft(32);
             draft.method(b"GET");
             draft.text().extend_from_slice(n.to_string().as_bytes());
-            draft.close(PATH);
-            draft.close(HOST);
+            [PATH, HOST, REFERER, AGENT].into_iter().for_each(|n| draft.close(n));
             let unix_ns = if whole { t * NS } else { t * NS / 10 };
             w.push(Stamp { unix_ns, whole_second: whole }, draft.keep(&[]));
             drain(&mut w, &mut arena);
@@ -430,10 +463,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_disorder_comes_out_in_time_order_and_whole(times in prop::collection::vec(-50i64..500, 0..200), whole: bool, window in 0u64..90, kib in 0usize..20) {
+        fn any_disorder_comes_out_in_time_order_and_whole(times in prop::collection::vec(prop_oneof![-50i64..500, 3600i64..3900, 7200i64..7210], 0..200), whole: bool, window in 0u64..90, kib in 0usize..20) {
             let (out, most) = run(&times, whole, window, kib << 10, 7);
             is_whole_and_ordered(&out, times.len());
-            prop_assert!(most <= (kib << 10) + ENTRY_BYTES + BUCKET_BYTES + 64);
+            prop_assert!(most <= (kib << 10) + ENTRY_BYTES + BUCKET_BYTES + LEAST_BYTES);
             for (n, t, late) in out {
                 let asked = if whole { times[n] * NS } else { times[n] * NS / 10 };
                 let in_place = if whole { t.div_euclid(NS) == times[n] } else { t == asked };
@@ -462,6 +495,19 @@ mod tests {
         assert_ne!(a, run(&times, true, 60, usize::MAX, 2).0);
         let in_first_half = a.iter().filter(|o| o.1 < 5 * NS + NS / 2).count();
         assert!((400..600).contains(&in_first_half), "{in_first_half} of 1000 in the first half");
+    }
+
+    #[test]
+    fn few_moments_are_sorted_like_many() {
+        for n in 0..5u32 {
+            for digits in 0..4u32.pow(n) {
+                let mut moments: Vec<u32> = (0..n).map(|i| digits / 4u32.pow(i) % 4).collect();
+                let mut expected = moments.clone();
+                expected.sort_unstable();
+                sort(&mut moments);
+                assert_eq!(moments, expected);
+            }
+        }
     }
 
     #[test]

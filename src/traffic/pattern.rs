@@ -25,7 +25,8 @@ struct Field {
     is_last: bool,
     /// Spaces that it holds itself, where one ends it.
     spaces: u8,
-    /// Whether [`Field::soon`] may find its end: it has one, a word tells it, and nothing else does.
+    /// Whether [`Field::soon`] may find its end: it has one, a word tells it (of the last field a byte), and nothing
+    /// else does.
     is_simple: bool,
     /// How it looks when it has as many bytes as it mostly has, if that is known.
     usual: Option<Usual>,
@@ -116,15 +117,18 @@ impl Pattern {
                 (Some(b' '), Slot::Request) => 2,
                 _ => 0,
             };
-            f.is_simple = !f.is_last && !f.keeps && f.until.is_word && f.spaces == 0;
-            f.usual = if f.is_simple { Usual::new(usual(f.slot), &f.until) } else { None };
-            f.is_time = f.is_simple && f.slot == Slot::TimeLocal && Dates::is_never_in_local(f.until.first);
+            let is_told = if f.is_last { f.until.bytes.len() == 1 } else { f.until.is_word };
+            f.is_simple = is_told && !f.keeps && f.spaces == 0;
+            if f.is_simple && !f.is_last {
+                f.usual = Usual::new(usual(f.slot), &f.until);
+                f.is_time = f.slot == Slot::TimeLocal && Dates::is_never_in_local(f.until.first);
+            }
         }
         let is_optional = |slot| {
             matches!(slot, Slot::Ignored | Slot::Referer | Slot::UserAgent | Slot::ForwardedFor | Slot::Header(_))
         };
         for n in 0..fields.len() {
-            let optional = fields[n..].iter().take_while(|f| f.is_simple && is_optional(f.slot));
+            let optional = fields[n..].iter().take_while(|f| f.is_simple && !f.is_last && is_optional(f.slot));
             fields[n].absent = Absent::new(optional.map(|f| &f.until));
         }
         let has = |is: &dyn Fn(&Slot) -> bool| fields.iter().any(|f| is(&f.slot));
@@ -157,22 +161,26 @@ fn usual(slot: Slot) -> usize {
 
 impl Field {
     /// Where it ends in `rest`, if it does so where it mostly does, or where the first byte of what ends it is first.
-    #[inline]
-    fn soon(&self, rest: &[u8]) -> Option<usize> {
+    #[inline(always)]
+    fn soon(&self, extra: bool, rest: &[u8]) -> Option<usize> {
         if let Some(usual) = &self.usual
             && usual.begins(rest)
         {
             return Some(usual.length);
         }
         let end = near(self.until.first, rest)?;
-        self.until.begins_near(rest.get(end..)?).then_some(end)
+        let is_there = match rest.get(end + 1..)? {
+            behind if self.is_last => behind.is_empty() || (extra && behind[0] == b' '),
+            _ => self.until.begins_near(rest.get(end..)?),
+        };
+        is_there.then_some(end)
     }
 
     /// Where it ends in `rest`, and where what follows it begins. `escaped` is whether the line holds
     /// a backslash at all.
-    #[inline]
+    #[inline(always)]
     fn bounds(&self, escaped: bool, extra: bool, rest: &[u8]) -> Option<(usize, usize)> {
-        let soon = if self.is_simple && !(escaped && self.quoted) { self.soon(rest) } else { None };
+        let soon = if self.is_simple && !(escaped && self.quoted) { self.soon(extra, rest) } else { None };
         match soon {
             Some(end) => Some((end, end + self.until.bytes.len())),
             None => self.end(escaped, extra, rest),
@@ -180,6 +188,7 @@ impl Field {
     }
 
     /// The same of any field, by a search.
+    #[inline(never)]
     fn end(&self, escaped: bool, extra: bool, rest: &[u8]) -> Option<(usize, usize)> {
         let Some(first) = self.until.bytes.first() else {
             let end = if extra { memchr(b' ', rest).unwrap_or(rest.len()) } else { rest.len() };
@@ -263,22 +272,24 @@ impl Format for Pattern {
     }
 
     fn parse<'a>(&'a mut self, line: &'a [u8]) -> Result<Record<'a>, Mismatch> {
-        self.read(line, memchr(b'\\', line).is_some())
+        if self.manner.escapes != Escapes::None && memchr(b'\\', line).is_some() {
+            return self.read::<true>(line);
+        }
+        self.read::<false>(line)
     }
 
     fn parse_plain<'a>(&'a mut self, line: &'a [u8]) -> Result<Record<'a>, Mismatch> {
-        self.read(line, false)
+        self.read::<false>(line)
     }
 }
 
 impl Pattern {
-    /// Reads a line; `escaped` unless it is known to hold no backslash.
-    fn read<'a>(&'a mut self, line: &'a [u8], escaped: bool) -> Result<Record<'a>, Mismatch> {
+    /// Reads a line; `ESCAPED` unless it is known to hold no backslash, or none that means anything.
+    fn read<'a, const ESCAPED: bool>(&'a mut self, line: &'a [u8]) -> Result<Record<'a>, Mismatch> {
         if !self.lead.begins(line) {
             return Err(Mismatch::Shape);
         }
         let Pattern { manner, lead, fields, dates, pieced, headers, recorded, scratch, .. } = self;
-        let escaped = escaped && manner.escapes != Escapes::None;
         let mut texts = [None; TEXTS];
         let (mut time, mut host, mut fraction) = (None, None::<(u8, &[u8])>, None);
         let mut record = Record::new(Stamp { unix_ns: 0, whole_second: false }, Asked::Line(b""));
@@ -288,15 +299,16 @@ impl Pattern {
             pieced.begin();
         }
         let mut rest = line.get(lead.bytes.len()..).ok_or(Mismatch::Shape)?;
-        let mut left = fields.iter();
-        while let Some(field) = left.next() {
+        let mut n = 0;
+        while let Some(field) = fields.get(n) {
             if let Some(absent) = &field.absent
                 && absent.begins(rest)
             {
                 rest = rest.get(absent.length..).ok_or(Mismatch::Shape)?;
-                left = left.as_slice().get(absent.fields - 1..).unwrap_or_default().iter();
+                n += absent.fields;
                 continue;
             }
+            n += 1;
             if field.is_time
                 && let Some((at, behind)) = dates.local_at(rest)
                 && field.until.begins_near(behind)
@@ -305,7 +317,7 @@ impl Pattern {
                 rest = behind.get(field.until.bytes.len()..).ok_or(Mismatch::Shape)?;
                 continue;
             }
-            let (end, next) = field.bounds(escaped, manner.extra, rest).ok_or(Mismatch::Shape)?;
+            let (end, next) = field.bounds(ESCAPED, manner.extra, rest).ok_or(Mismatch::Shape)?;
             let text = rest.get(..end).ok_or(Mismatch::Shape)?;
             rest = rest.get(next..).ok_or(Mismatch::Shape)?;
             match field.slot {
@@ -352,7 +364,7 @@ impl Pattern {
         if let Some(ns) = fraction.filter(|ns| time.whole_second && *ns < 1_000_000_000) {
             time = Stamp { unix_ns: time.unix_ns + i64::try_from(ns).unwrap_or(0), whole_second: false };
         }
-        finish(manner.escapes, escaped, scratch, &mut texts);
+        finish(manner.escapes, ESCAPED, scratch, &mut texts);
         record.asked = match (texts[REQUEST], texts[METHOD], texts[TARGET]) {
             (Some(line), _, _) => Asked::Line(line),
             (None, Some(method), Some(target)) => Asked::Parts { method, target },
@@ -447,7 +459,7 @@ mod tests {
         let (mut quick, mut plain, mut slow) =
             (compile(pattern, extra), compile(pattern, extra), searching(pattern, extra));
         for line in lines {
-            let expected = slow.read(line, true);
+            let expected = slow.read::<true>(line);
             assert_eq!(quick.parse(line), expected, "{pattern} {}", line.escape_ascii());
             if !line.contains(&b'\\') {
                 assert_eq!(plain.parse_plain(line), expected, "{pattern} {}", line.escape_ascii());

@@ -16,7 +16,8 @@ const FIRST_WIDTH_NS: i64 = 1_000_000;
 pub struct Rates {
     start_ns: i64,
     last_ns: i64,
-    width_ns: i64,
+    /// How often the width was doubled.
+    doubled: u32,
     bins: Vec<u64>,
     second: i64,
     in_second: u64,
@@ -30,7 +31,7 @@ impl Default for Rates {
         Rates {
             start_ns: 0,
             last_ns: 0,
-            width_ns: FIRST_WIDTH_NS,
+            doubled: 0,
             bins: Vec::new(),
             second: i64::MIN,
             in_second: 0,
@@ -48,7 +49,7 @@ impl Rates {
         }
         self.last_ns = unix_ns;
         let n = loop {
-            let n = unix_ns.saturating_sub(self.start_ns).max(0) / self.width_ns;
+            let n = (unix_ns.saturating_sub(self.start_ns).max(0) / FIRST_WIDTH_NS) >> self.doubled;
             match usize::try_from(n) {
                 Ok(n) if n < MAX_BINS => break n,
                 _ => self.widen(),
@@ -67,8 +68,8 @@ impl Rates {
     }
 
     fn widen(&mut self) {
-        // 4096 bins of 2^53 ms are more than 64 bits of nanoseconds hold: it never comes to that.
-        self.width_ns = self.width_ns.saturating_mul(2);
+        // 2^43 ms are nearly all that 64 bits of nanoseconds hold.
+        self.doubled = (self.doubled + 1).min(43);
         let half = self.bins.len().div_ceil(2);
         for n in 0..half {
             self.bins[n] = self.bins[2 * n] + self.bins.get(2 * n + 1).copied().unwrap_or(0);
@@ -114,7 +115,7 @@ impl Rates {
 
     /// Width of a bin, ns: 1 ms doubled as often as the span demanded.
     pub fn width_ns(&self) -> i64 {
-        self.width_ns
+        FIRST_WIDTH_NS.saturating_mul(1 << self.doubled)
     }
 
     /// Requests by bin, the first starting at the first request.
@@ -133,9 +134,9 @@ impl Rates {
 
     /// Mean rates over `columns` equal parts of the span, requests per second.
     pub fn columns(&self, columns: usize) -> Vec<f64> {
-        let length_ns = (self.span_ns() as f64).max(self.width_ns as f64);
+        let length_ns = (self.span_ns() as f64).max(self.width_ns() as f64);
         let column_ns = length_ns / columns.max(1) as f64;
-        let width_ns = self.width_ns as f64;
+        let width_ns = self.width_ns() as f64;
         let mut out = vec![0.0; columns];
         for (n, count) in self.bins.iter().enumerate().filter(|(_, count)| **count > 0) {
             // The last bin ends where the recording does, or its rate would seem to fall there.

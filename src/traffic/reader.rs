@@ -7,7 +7,7 @@
 //! Must not: hold more waiting requests than [`Options::window_bytes`]; end a run for what a
 //! line contains.
 
-use super::arena::Arena;
+use super::arena::{AGENT_NAME, Arena, REFERER_NAME};
 use super::envelope::Envelope;
 use super::error::{TrafficError, shown_line};
 use super::formats::{Formats, names};
@@ -331,7 +331,7 @@ impl Reader {
             let is_only = self.next.len() == 1;
             let Reverse((key, n)) = *self.next.peek()?;
             let stream = &mut self.streams[n];
-            let Some(due) = stream.window.peek() else {
+            if !stream.window.has_next() {
                 // Lines are read only now that this file is the next one: a pipe that is slow
                 // holds back nothing that was read already.
                 if !self.intake.fill(stream) {
@@ -341,17 +341,20 @@ impl Reader {
                     self.put_off(next_ns.unwrap_or(key));
                 }
                 continue;
-            };
+            }
             // A recording without times is given whole before the next file's turn comes.
-            if due.unix_ns > key && stream.timed && !is_only {
+            if stream.timed
+                && !is_only
+                && let Some(due) = stream.window.peek().filter(|due| due.unix_ns > key)
+            {
                 self.put_off(due.unix_ns);
                 continue;
             }
             let before = stream.window.overhead_bytes();
-            stream.window.advance();
+            let due = stream.window.pop();
             self.timed = stream.timed;
             self.intake.overhead_bytes = self.intake.overhead_bytes + stream.window.overhead_bytes() - before;
-            return Some(due);
+            return due;
         }
     }
 
@@ -380,34 +383,21 @@ impl Reader {
         }
         set(&mut into.path, request.path);
         if request.host.is_empty() {
-            self.spare.extend(into.host.take());
+            if let Some(string) = into.host.take() {
+                self.spare.push(string);
+            }
         } else {
             let spare = || self.spare.pop().unwrap_or_default();
             set(into.host.get_or_insert_with(spare), request.host);
         }
-        let kept = request.field_count();
-        while into.headers.len() > kept {
-            let Some((name, value)) = into.headers.pop() else { break };
-            self.spare.push(value);
-            self.spare.extend(owned(name));
-        }
-        while into.headers.len() < kept {
-            into.headers.push((Cow::Borrowed(""), self.spare.pop().unwrap_or_default()));
-        }
-        for (slot, (name, value)) in into.headers.iter_mut().zip(request.fields()) {
-            set(&mut slot.1, value);
-            match name {
-                Ok(known) if matches!(slot.0, Cow::Borrowed(name) if std::ptr::eq(name, known)) => {}
-                Ok(known) => self.spare.extend(owned(std::mem::replace(&mut slot.0, Cow::Borrowed(known)))),
-                Err(name) if slot.0 == name => {}
-                Err(name) => {
-                    let old = std::mem::take(&mut slot.0);
-                    let mut string = owned(old).or_else(|| self.spare.pop()).unwrap_or_default();
-                    set(&mut string, name);
-                    slot.0 = Cow::Owned(string);
-                }
+        let mut headers = Headers { all: &mut into.headers, filled: 0, spare: &mut self.spare };
+        for (name, value) in [(REFERER_NAME, request.referer), (AGENT_NAME, request.user_agent)] {
+            if !value.is_empty() {
+                headers.put(Ok(name), value);
             }
         }
+        request.fields().for_each(|(name, value)| headers.put(name, value));
+        headers.end();
         self.spare.truncate(MAX_SPARE);
         into.body.0.clear();
         into.body.0.extend_from_slice(request.body);
@@ -538,6 +528,47 @@ impl Reader {
         let more = if all.len() > 8 { ", …" } else { "" };
         all.truncate(8);
         all.join(", ") + more
+    }
+}
+
+/// The header fields of a request that is filled anew.
+struct Headers<'a> {
+    all: &'a mut Vec<(Cow<'static, str>, String)>,
+    filled: usize,
+    spare: &'a mut Vec<String>,
+}
+
+impl Headers<'_> {
+    /// The next field; a name that is known needs no string.
+    #[inline]
+    fn put(&mut self, name: Result<&'static str, &str>, value: &str) {
+        if self.filled == self.all.len() {
+            self.all.push((Cow::Borrowed(""), self.spare.pop().unwrap_or_default()));
+        }
+        let slot = &mut self.all[self.filled];
+        self.filled += 1;
+        set(&mut slot.1, value);
+        match name {
+            Ok(known) if matches!(slot.0, Cow::Borrowed(name) if std::ptr::eq(name, known)) => {}
+            Ok(known) => self.spare.extend(owned(std::mem::replace(&mut slot.0, Cow::Borrowed(known)))),
+            Err(name) if slot.0 == name => {}
+            Err(name) => {
+                let old = std::mem::take(&mut slot.0);
+                let mut string = owned(old).or_else(|| self.spare.pop()).unwrap_or_default();
+                set(&mut string, name);
+                slot.0 = Cow::Owned(string);
+            }
+        }
+    }
+
+    /// Those that are left from the request before are none.
+    fn end(self) {
+        while self.all.len() > self.filled
+            && let Some((name, value)) = self.all.pop()
+        {
+            self.spare.push(value);
+            self.spare.extend(owned(name));
+        }
     }
 }
 

@@ -11,6 +11,8 @@ use super::values::{is_graphic, near};
 pub(super) struct RequestLine<'a> {
     /// The method token, checked.
     pub(super) method: &'a [u8],
+    /// Whether that is GET, as it mostly is.
+    pub(super) is_get: bool,
     /// Path and query as recorded; goes through [`push_path`].
     path: &'a [u8],
     /// Put before `path` when it is not empty and has no slash of its own.
@@ -28,10 +30,13 @@ pub(super) fn understand(asked: Asked<'_>) -> Result<RequestLine<'_>, Reason> {
         Asked::Parts { method: b"" | b"-", .. } => return Err(Reason::NoRequest),
         Asked::Parts { method, target } => (method, target),
     };
-    check_method(method)?;
-    if method == b"-" {
-        // A token, and what every log writes for none.
-        return Err(Reason::BadMethod);
+    let is_get = method == b"GET";
+    if !is_get {
+        check_method(method)?;
+        if method == b"-" {
+            // A token, and what every log writes for none.
+            return Err(Reason::BadMethod);
+        }
     }
     let (host, path) = match target {
         [b'/', ..] => (None, target),
@@ -45,7 +50,7 @@ pub(super) fn understand(asked: Asked<'_>) -> Result<RequestLine<'_>, Reason> {
     if !plain && path.iter().any(|b| *b < b' ' || *b == 0x7f) {
         return Err(Reason::BadTarget);
     }
-    Ok(RequestLine { method, path, rooted: path.first() == Some(&b'/'), plain, host })
+    Ok(RequestLine { method, is_get, path, rooted: path.first() == Some(&b'/'), plain, host })
 }
 
 /// Splits `METHOD target PROTOCOL`. The target may hold spaces: scanners send them, and nginx
@@ -65,7 +70,7 @@ fn split(line: &[u8]) -> Result<(&[u8], &[u8]), Reason> {
     // As nearly all lines end, told without a search for the last space.
     if let Some((before, version)) = rest.split_last_chunk::<8>()
         && (version == b"HTTP/1.1" || version == b"HTTP/1.0")
-        && let Some(target @ [_, ..]) = before.strip_suffix(b" ").map(<[u8]>::trim_ascii)
+        && let Some(target @ [_, ..]) = before.strip_suffix(b" ").map(trimmed)
     {
         return Ok((method, target));
     }
@@ -83,6 +88,15 @@ fn split(line: &[u8]) -> Result<(&[u8], &[u8]), Reason> {
             });
             Err(if has_version || protocol.starts_with(b"HTTP") { Reason::BadProtocol } else { Reason::NoProtocol })
         }
+    }
+}
+
+/// Without white space at its ends, of which most targets have only the space before them.
+#[inline]
+fn trimmed(target: &[u8]) -> &[u8] {
+    match target {
+        [b' ', rest @ ..] if matches!((rest.first(), rest.last()), (Some(b'!'..), Some(b'!'..))) => rest,
+        _ => target.trim_ascii(),
     }
 }
 
@@ -155,13 +169,18 @@ pub(super) fn is_host(text: &[u8]) -> bool {
 impl RequestLine<'_> {
     /// Appends path and query in origin form: spaces and bytes above ASCII percent-encoded, all
     /// else as recorded.
+    #[inline]
     pub(super) fn push_path(&self, out: &mut Vec<u8>) {
+        if self.plain && self.rooted {
+            out.extend_from_slice(self.path);
+        } else {
+            self.push_other_path(out);
+        }
+    }
+
+    fn push_other_path(&self, out: &mut Vec<u8>) {
         if !self.rooted {
             out.push(b'/');
-        }
-        if self.plain {
-            out.extend_from_slice(self.path);
-            return;
         }
         for b in self.path {
             if b.is_ascii_graphic() {

@@ -4,6 +4,7 @@
 
 use super::distinct::Distinct;
 use super::record::{Record, TimeIs};
+use super::request_line::RequestLine;
 use super::time::Stamp;
 use super::top::Frequent;
 use super::values::{holds, same};
@@ -95,7 +96,9 @@ impl Gathering {
         }
         s.response_bytes = s.response_bytes.saturating_add(record.bytes.unwrap_or(0));
         if let Some(name) = record.client {
-            let v6 = name != b"unix:" && holds(b':', name);
+            let is_dotted =
+                matches!(name, [b'0'..=b'9', b'.', ..] | [b'0'..=b'9', _, b'.', ..] | [b'0'..=b'9', _, _, b'.', ..]);
+            let v6 = !is_dotted && holds(b':', name) && name != b"unix:";
             *(if v6 { &mut s.ipv6_lines } else { &mut s.ipv4_lines }) += 1;
         }
         if client != 0 {
@@ -128,11 +131,18 @@ impl Gathering {
         }
     }
 
-    /// Counts a request by its method, a checked token.
-    pub(super) fn note_method(&mut self, method: &[u8]) {
-        if method == b"GET" {
+    /// Counts a request by its method.
+    #[inline]
+    pub(super) fn note_method(&mut self, request: &RequestLine<'_>) {
+        if request.is_get {
             self.gets += 1;
-        } else if let Some((_, n)) = self.methods.iter_mut().find(|(m, _)| same(m, method)) {
+        } else {
+            self.note_other_method(request.method);
+        }
+    }
+
+    fn note_other_method(&mut self, method: &[u8]) {
+        if let Some((_, n)) = self.methods.iter_mut().find(|(m, _)| same(m, method)) {
             *n += 1;
         } else if self.methods.len() < MAX_METHODS - 1 {
             self.methods.push((method.into(), 1));

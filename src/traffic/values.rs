@@ -99,11 +99,9 @@ pub(super) fn is_printable(text: &[u8]) -> bool {
 /// A client's address or name; `unix:` is nginx's for a local socket.
 pub(super) fn client_name(text: &[u8]) -> Result<Option<&[u8]>, Mismatch> {
     let Some(text) = given(text) else { return Ok(None) };
-    let ok = if holds(b':', text) {
-        text == b"unix:" || std::str::from_utf8(text).is_ok_and(|t| t.parse::<std::net::Ipv6Addr>().is_ok())
-    } else {
-        is_graphic(text)
-    };
+    let ok = !any_byte(text, |b| b == b':' || !(b'!'..=b'~').contains(&b))
+        || text == b"unix:"
+        || std::str::from_utf8(text).is_ok_and(|t| t.parse::<std::net::Ipv6Addr>().is_ok());
     if ok { Ok(Some(text)) } else { Err(Mismatch::Shape) }
 }
 
