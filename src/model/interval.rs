@@ -298,12 +298,23 @@ impl Outcome {
         matches!(self, Outcome::Status(_))
     }
 
+    /// The same with how far the response had come, of a connection that was closed or reset; [`Outcome::general`]
+    /// takes it away again.
+    pub fn placed(self, reached: Reached) -> Outcome {
+        match self {
+            // A connection that is closed is seen first by who writes.
+            Outcome::ClosedEarly | Outcome::Errno(EPIPE) => Outcome::Closed(reached),
+            Outcome::Errno(ECONNRESET) => Outcome::Reset(reached),
+            other => other,
+        }
+    }
+
     /// What names of the same fault in different places have in common, as engines that don't know the place
     /// call it.
     pub fn general(self) -> Outcome {
         match self {
             Outcome::Closed(_) => Outcome::ClosedEarly,
-            Outcome::Reset(_) => Outcome::Errno(104),
+            Outcome::Reset(_) => Outcome::Errno(ECONNRESET),
             Outcome::Flawed(_) => Outcome::Malformed,
             Outcome::TimeoutHead | Outcome::EndlessBody => Outcome::Timeout(Phase::Body),
             other => other,
@@ -315,6 +326,9 @@ impl Outcome {
         matches!(self, Outcome::Status(500..=599))
     }
 }
+
+const EPIPE: i32 = 32;
+const ECONNRESET: i32 = 104;
 
 /// The errno values that socket calls of a client give, with their names.
 /// Source: Linux `include/uapi/asm-generic/errno{,-base}.h`.
@@ -328,7 +342,7 @@ const ERRNO: &[(i32, &str)] = &[
     (22, "EINVAL"),
     (23, "ENFILE"),
     (24, "EMFILE"),
-    (32, "EPIPE"),
+    (EPIPE, "EPIPE"),
     (71, "EPROTO"),
     (97, "EAFNOSUPPORT"),
     (98, "EADDRINUSE"),
@@ -336,7 +350,7 @@ const ERRNO: &[(i32, &str)] = &[
     (100, "ENETDOWN"),
     (101, "ENETUNREACH"),
     (103, "ECONNABORTED"),
-    (104, "ECONNRESET"),
+    (ECONNRESET, "ECONNRESET"),
     (105, "ENOBUFS"),
     (107, "ENOTCONN"),
     (110, "ETIMEDOUT"),

@@ -258,7 +258,7 @@ fn traffic(t: &Timeline) -> Value {
 
 fn recorder(t: &Timeline) -> Value {
     let (samples, lost) = t.profile().counts(CaptureId::RECORDER);
-    let of = StackFilter { capture: Some(CaptureId::RECORDER), ..StackFilter::default() };
+    let of = StackFilter::of(CaptureId::RECORDER);
     let mut v = json!({ "samples": samples, "lost": lost, "shortfalls": t.shortfalls(&of) });
     for n in t.recorder() {
         match &n.state {
@@ -291,8 +291,7 @@ fn captures(t: &Timeline) -> Value {
                         v["samples"] = (*samples).into();
                         v["lost"] = (*lost).into();
                         v["notes"] = notes.clone().into();
-                        v["shortfalls"] =
-                            json!(t.shortfalls(&StackFilter { capture: Some(id), ..StackFilter::default() }));
+                        v["shortfalls"] = json!(t.shortfalls(&StackFilter::of(id)));
                     }
                     CaptureState::Failed { what, mend } => {
                         v["failed"] = what.clone().into();

@@ -369,7 +369,7 @@ fn traffic(t: &Timeline, out: &mut String) {
 
 /// What a capture's samples don't account for.
 fn shortfalls(t: &Timeline, capture: CaptureId, out: &mut String) {
-    for short in t.shortfalls(&StackFilter { capture: Some(capture), ..StackFilter::default() }) {
+    for short in t.shortfalls(&StackFilter::of(capture)) {
         line!(out, "  {short}");
     }
 }

@@ -149,6 +149,13 @@ pub struct StackFilter {
     pub idle: bool,
 }
 
+impl StackFilter {
+    /// Of this capture.
+    pub fn of(capture: CaptureId) -> StackFilter {
+        StackFilter { capture: Some(capture), ..StackFilter::default() }
+    }
+}
+
 /// Where the innermost frame of a stack is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Ring {

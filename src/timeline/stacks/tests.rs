@@ -146,7 +146,7 @@ fn captures_of_different_units_are_counted_in_samples() {
     p.apply(&batch(2, "cycles", &[(2, 1, "x", "a", 7), (3, 1, "x", "b", 9)]));
     let both = p.weights(&StackFilter::default());
     assert_eq!((both.total, &*both.unit), (3, "samples"));
-    let one = p.weights(&StackFilter { capture: Some(CaptureId(2)), ..StackFilter::default() });
+    let one = p.weights(&StackFilter::of(CaptureId(2)));
     assert_eq!((one.total, &*one.unit), (16, "cycles"));
     let sum = p.captures().find(|(id, _)| *id == CaptureId(2)).unwrap().1;
     assert_eq!((sum.samples, sum.weight, sum.lost, sum.span), (2, 16, 1, Span::new(At(2), At(4))));
@@ -169,8 +169,8 @@ fn the_flight_recorder_counts_where_no_capture_was_taken() {
     p.apply(&batch(1, "ns", &[(25, 1, "x", "a", 10), (30, 1, "x", "a", 10), (35, 1, "x", "a", 10)]));
     let of = |filter: &StackFilter| p.weights(filter).total;
     assert_eq!(of(&StackFilter::default()), 20 + 3 * 10 + 20);
-    assert_eq!(of(&StackFilter { capture: Some(CaptureId::RECORDER), ..StackFilter::default() }), 60);
-    assert_eq!(of(&StackFilter { capture: Some(CaptureId(1)), ..StackFilter::default() }), 30);
+    assert_eq!(of(&StackFilter::of(CaptureId::RECORDER)), 60);
+    assert_eq!(of(&StackFilter::of(CaptureId(1))), 30);
 }
 
 #[test]

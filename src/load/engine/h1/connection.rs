@@ -596,13 +596,7 @@ impl Connection {
             State::Connecting if shared.plan.way.tls.is_some() => Reached::Handshake,
             _ => self.response.reached(),
         };
-        match outcome {
-            Outcome::ClosedEarly => Outcome::Closed(reached),
-            Outcome::Errno(e) if e == Errno::CONNRESET.raw_os_error() => Outcome::Reset(reached),
-            // Seen first by who wrote.
-            Outcome::Errno(e) if e == Errno::PIPE.raw_os_error() => Outcome::Closed(reached),
-            other => other,
-        }
+        outcome.placed(reached)
     }
 
     fn fail(&mut self, failed: Failed, shared: &mut Shared) -> Progress {

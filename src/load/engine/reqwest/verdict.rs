@@ -28,13 +28,7 @@ impl From<Outcome> for Failed {
 impl Failed {
     /// The same where the head of the response had come. Before it nobody tells how much of it had.
     pub(super) fn behind_the_head(self, reached: Reached) -> Failed {
-        const CONNRESET: Outcome = Outcome::Errno(104);
-        let outcome = match self.outcome {
-            Outcome::ClosedEarly => Outcome::Closed(reached),
-            CONNRESET => Outcome::Reset(reached),
-            other => other,
-        };
-        Failed { outcome, ..self }
+        Failed { outcome: self.outcome.placed(reached), ..self }
     }
 }
 

@@ -34,7 +34,7 @@ fn side(t: &Timeline) -> Side<'_> {
 }
 
 fn capture(t: &Timeline, n: u32) -> Side<'_> {
-    Side { timeline: t, filter: StackFilter { capture: Some(CaptureId(n)), ..StackFilter::default() } }
+    Side { timeline: t, filter: StackFilter::of(CaptureId(n)) }
 }
 
 /// A profile of two CPUs at 99 Hz: each sample is of function n with the n-th probability, else the
