@@ -40,6 +40,8 @@ pub(super) struct Feeder {
     dealt: u64,
     kept: Option<Vec<Kept>>,
     kept_bytes: usize,
+    /// That requests whose clients were to be kept apart name none was told.
+    told_nobody: bool,
 }
 
 /// A batch of the first pass, for the passes to come.
@@ -76,6 +78,7 @@ impl Feeder {
             dealt: 0,
             kept,
             kept_bytes: 0,
+            told_nobody: false,
         }
     }
 
@@ -149,7 +152,14 @@ impl Feeder {
             cut_ns += (after_ns - last_ns).saturating_sub(most_ns);
             last_ns = after_ns.min(last_ns.saturating_add(most_ns));
             // A client's requests must not overtake each other: one worker has them all.
-            let turn = if self.plan.policy.sessions && request.client != 0 { request.client } else { self.dealt };
+            let turn = match (self.plan.policy.sessions, request.client) {
+                (true, 0) => {
+                    self.say_whose_order_is_lost();
+                    self.dealt
+                }
+                (true, client) => client,
+                (false, _) => self.dealt,
+            };
             let worker = (turn % workers as u64) as usize;
             open[worker].push(&request, last_ns, &self.plan.rendering);
             self.dealt += 1;
@@ -262,6 +272,21 @@ impl Feeder {
         }
     }
 
+    /// Requests were to go out in the order of their clients, and there is one that has none.
+    fn say_whose_order_is_lost(&mut self) {
+        if std::mem::replace(&mut self.told_nobody, true) {
+            return;
+        }
+        let _ = self.out.send(Event::Fault(Fault {
+            at: self.clock.now(),
+            place: "traffic".into(),
+            what: "requests of this recording name no client: --sessions has no order for those".into(),
+            mend: Some(
+                "`perfbench traffic FILE` says how many; --field client=KEY names where JSON lines have it".into(),
+            ),
+        }));
+    }
+
     /// A recording that was to be repeated can't be.
     fn say_it_ends_here(&self) {
         let _ = self.out.send(Event::Fault(Fault {
@@ -306,18 +331,23 @@ mod tests {
     use std::thread::JoinHandle;
 
     /// Three requests, as often as they are wanted.
-    struct Three(u8);
+    struct Three {
+        n: u8,
+        client: u64,
+    }
+
+    const THREE: Three = Three { n: 0, client: 2 };
 
     impl RequestSource for Three {
         fn next(&mut self, into: &mut Request) -> Result<bool, SourceError> {
-            self.0 += 1;
-            into.path = format!("/{}", self.0);
-            into.client = 2;
-            Ok(self.0 <= 3)
+            self.n += 1;
+            into.path = format!("/{}", self.n);
+            into.client = self.client;
+            Ok(self.n <= 3)
         }
 
         fn restart(&mut self) -> Result<bool, SourceError> {
-            self.0 = 0;
+            self.n = 0;
             Ok(true)
         }
 
@@ -350,7 +380,7 @@ mod tests {
         };
         let (out, _events) = sync_channel(10);
         let (givers, takers) = (0..2).map(|_| supply(Arc::new(Doorbell::new().unwrap()))).unzip();
-        let feeder = Feeder::new(Arc::new(plan), Box::new(Three(0)), givers, Arc::default(), Clock::start(), out);
+        let feeder = Feeder::new(Arc::new(plan), Box::new(THREE), givers, Arc::default(), Clock::start(), out);
         (takers, std::thread::spawn(move || feeder.work(|| {})))
     }
 
@@ -370,6 +400,23 @@ mod tests {
     }
 
     #[test]
+    fn an_order_of_clients_that_there_are_none_of_is_told_of_once() {
+        for (client, sessions, told) in [(0, true, 1), (2, true, 0), (0, false, 0)] {
+            let policy = Policy { sessions, ..Policy::default() };
+            let plan = Plan { repeat: false, policy, ..Plan::to(([127, 0, 0, 1], 9).into()) };
+            let (out, events) = sync_channel(10);
+            let (giver, taker) = supply(Arc::new(Doorbell::new().unwrap()));
+            let source = Box::new(Three { client, ..THREE });
+            let feeder = Feeder::new(Arc::new(plan), source, vec![giver], Arc::default(), Clock::start(), out);
+            let feeding = std::thread::spawn(move || feeder.work(|| {}));
+            assert_eq!(found(&taker, 100), 3);
+            feeding.join().unwrap();
+            let faults = events.iter().filter(|e| matches!(e, Event::Fault(f) if f.what.contains("--sessions")));
+            assert_eq!(faults.count(), told, "client {client}, sessions {sessions}");
+        }
+    }
+
+    #[test]
     fn a_kept_recording_is_dealt_in_large_batches_unless_a_number_of_requests_ends_the_run() {
         for (requests, all, largest) in
             [(None, usize::MAX, KEPT_BATCH..KEPT_BATCH + 3), (Some(1001), 1001, BATCH..BATCH + 3)]
@@ -377,8 +424,7 @@ mod tests {
             let plan = Plan { repeat: true, threads: 1, requests, ..Plan::to(([127, 0, 0, 1], 9).into()) };
             let (out, _events) = sync_channel(10);
             let (giver, taker) = supply(Arc::new(Doorbell::new().unwrap()));
-            let feeder =
-                Feeder::new(Arc::new(plan), Box::new(Three(0)), vec![giver], Arc::default(), Clock::start(), out);
+            let feeder = Feeder::new(Arc::new(plan), Box::new(THREE), vec![giver], Arc::default(), Clock::start(), out);
             let feeding = std::thread::spawn(move || feeder.work(|| {}));
             let (mut paths, mut most) = (Vec::new(), 0);
             while paths.len() < all.min(5000) {
