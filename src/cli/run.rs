@@ -137,7 +137,7 @@ pub(super) fn render(form: &str, timeline: &Timeline) -> String {
 
 /// A run that completed nothing has failed, and so has one that broke its objectives.
 fn verdict(t: &Timeline) -> Result<(), Failure> {
-    let sum = t.load().sum(t.whole());
+    let sum = t.load().counts(t.whole());
     if sum.completed > 0 {
         return super::pace::judge(t).map_err(failed);
     }

@@ -5,7 +5,7 @@
 
 use super::text::{bytes, time};
 use crate::model::{Finding, clean};
-use crate::timeline::{ClientLateness, ClientUse, ON_TIME_P50_NS, ON_TIME_P99_NS, Timeline};
+use crate::timeline::{ClientLateness, ClientUse, LoadSum, ON_TIME_P50_NS, ON_TIME_P99_NS, Timeline};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 
@@ -46,13 +46,14 @@ impl Limits {
     }
 }
 
-fn over_run(t: &Timeline) -> (ClientUse, ClientLateness) {
-    (t.client(super::run_span(t)), ClientLateness::of(t, &t.load().sum(t.whole())))
+/// `load`: that of the whole run.
+fn over_run(t: &Timeline, load: &LoadSum) -> (ClientUse, ClientLateness) {
+    (t.client(super::run_span(t)), ClientLateness::of(t, load))
 }
 
 /// The section of the text report.
-pub(super) fn text(t: &Timeline, findings: &[Finding], out: &mut String) {
-    let (ledger, late) = over_run(t);
+pub(super) fn text(t: &Timeline, load: &LoadSum, findings: &[Finding], out: &mut String) {
+    let (ledger, late) = over_run(t, load);
     let mut line = |text: String| {
         let _ = writeln!(out, "{text}");
     };
@@ -109,8 +110,8 @@ fn schedule(late: &ClientLateness) -> String {
 }
 
 /// The object of the JSON report, added to `client`.
-pub(super) fn json(t: &Timeline, findings: &[Finding], into: &mut Value) {
-    let (ledger, late) = over_run(t);
+pub(super) fn json(t: &Timeline, load: &LoadSum, findings: &[Finding], into: &mut Value) {
+    let (ledger, late) = over_run(t, load);
     let round = |x: Option<f64>| x.filter(|x| x.is_finite()).map(|x| (x * 1e3).round() / 1e3);
     let limits = Limits::of(&ledger, findings);
     let more = json!({
@@ -202,13 +203,13 @@ mod tests {
     fn the_ledger_tells_what_a_request_cost_and_the_verdict() {
         let t = run(20);
         let mut out = String::new();
-        text(&t, &[], &mut out);
+        text(&t, &t.load().sum(t.whole()), &[], &mut out);
         assert!(out.contains("CPU per request 2.00 ms (load threads), 2.00 ms (all); load-0 used 20 %"), "{out}");
         assert!(out.contains("run-queue wait 0.10 % of their time, 10.0 µs per request"), "{out}");
         assert!(out.contains("offered 1000 of 1000 (+0.000 %)"), "{out}");
         assert!(out.contains("memory 31.0 MB now") && out.contains("  the client does not limit this run"), "{out}");
         let mut v = json!({ "kept": 1 });
-        json(&t, &[finding("client.cpu", Severity::Warning)], &mut v);
+        json(&t, &t.load().sum(t.whole()), &[finding("client.cpu", Severity::Warning)], &mut v);
         assert_eq!((&v["kept"], &v["limits_run"], &v["scheduled"]), (&json!(1), &json!(true), &json!(1000.0)));
         assert_eq!(v["load_cpu_us_per_request"], json!(2000.0));
         assert_eq!(v["threads"][0]["name"], "load-0");

@@ -6,7 +6,7 @@ use crate::model::{At, CaptureId, CaptureState, Finding, Metric, Quantiles, Seve
 use crate::timeline::objective::{self, Unit};
 use crate::timeline::stacks::StackFilter;
 use crate::timeline::steer::{Found, Probe};
-use crate::timeline::{CpuSplit, Timeline};
+use crate::timeline::{CpuSplit, LoadSum, Timeline};
 use serde_json::{Map, Value, json};
 
 /// Version of the object's layout, its key `schema`.
@@ -87,7 +87,7 @@ fn object(t: &Timeline, findings: &[Finding]) -> Value {
             "received_bytes_per_s": per_s(sum.received_bytes),
             "connections_per_s": per_s(sum.connections_opened),
         },
-        "client": client(t, findings),
+        "client": client(t, &sum, findings),
         "findings": findings.iter().map(found).collect::<Vec<_>>(),
         "host": host(t),
         "routes": routes,
@@ -192,7 +192,7 @@ fn found(f: &Finding) -> Value {
 
 /// What perfbench itself took: CPU from the start of its process to its last reading, the rest of
 /// the ledger over the run.
-fn client(t: &Timeline, findings: &[Finding]) -> Value {
+fn client(t: &Timeline, load: &LoadSum, findings: &[Finding]) -> Value {
     let ticks_per_s = f64::from(t.opening().host.ticks_per_s.max(1));
     let seconds = |m| {
         let (_, ticks) = t.series(m, "self")?.last_at(t.end())?;
@@ -203,7 +203,7 @@ fn client(t: &Timeline, findings: &[Finding]) -> Value {
         "cpu_system_s": seconds(Metric::ProcSystem),
         "max_rss_bytes": t.series(Metric::ProcRss, "self").and_then(|s| s.peak(t.whole())),
     });
-    super::client::json(t, findings, &mut all);
+    super::client::json(t, load, findings, &mut all);
     all
 }
 

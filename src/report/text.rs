@@ -6,7 +6,7 @@
 use crate::model::{CaptureId, CaptureState, Finding, LoadPlan, Metric, Phase, Quantiles, Severity, Span, clean};
 use crate::timeline::stacks::StackFilter;
 use crate::timeline::steer::{Found, Probe};
-use crate::timeline::{Timeline, objective};
+use crate::timeline::{LoadSum, Timeline, objective};
 use std::fmt::Write as _;
 use unicode_width::UnicodeWidthStr as _;
 
@@ -20,11 +20,12 @@ pub(super) fn render(t: &Timeline, findings: &[Finding]) -> String {
     let mut out = String::new();
     head(t, &mut out);
     if !t.opening().load.engine.is_empty() {
-        load(t, &mut out);
+        let sum = t.load().sum(t.whole());
+        load(t, &sum, &mut out);
         objectives(t, &mut out);
         latency(t, &mut out);
         routes(t, &mut out);
-        super::client::text(t, findings, &mut out);
+        super::client::text(t, &sum, findings, &mut out);
     }
     found(findings, &mut out);
     host(t, &mut out);
@@ -148,8 +149,7 @@ fn objectives(t: &Timeline, out: &mut String) {
     }
 }
 
-fn load(t: &Timeline, out: &mut String) {
-    let s = t.load().sum(t.whole());
+fn load(t: &Timeline, s: &LoadSum, out: &mut String) {
     line!(out, "\nrequests");
     line!(
         out,

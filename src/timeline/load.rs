@@ -330,21 +330,18 @@ impl LoadTrack {
 
     /// Everything of a stretch added up, to whole slots.
     pub fn sum(&self, span: Span) -> LoadSum {
-        let [mut response, mut service, mut lag] = std::array::from_fn(|_| new_histogram());
-        let mut phases = PerPhase::of(|_| new_histogram());
-        for (_, s) in self.slots(span) {
-            s.response.add_to(&mut response);
-            s.service.add_to(&mut service);
-            s.lag.add_to(&mut lag);
-            phases.iter_mut().for_each(|(phase, time)| s.phases[phase].add_to(time));
-        }
-        LoadSum {
-            response: (&response).into(),
-            service: (&service).into(),
-            lag: (&lag).into(),
-            phases: PerPhase::of(|phase| (&phases[phase]).into()),
-            ..self.counts(span)
-        }
+        let slots: Vec<&Slot> = self.slots(span).map(|(_, s)| s).collect();
+        let mut dense = None;
+        let response = quantiles(&slots, |s| &s.response, &mut dense);
+        // Most often the same ([`Slot::share`]), which pointers tell.
+        let is_one = slots.iter().all(|s| s.service == s.response);
+        let service = if is_one { response } else { quantiles(&slots, |s| &s.service, &mut dense) };
+        let lag = quantiles(&slots, |s| &s.lag, &mut dense);
+        let phases = PerPhase::of(|phase| match phase {
+            Phase::FirstByte if slots.iter().all(|s| s.phases[phase] == s.service) => service,
+            _ => quantiles(&slots, |s| &s.phases[phase], &mut dense),
+        });
+        LoadSum { response, service, lag, phases, ..self.counts(span) }
     }
 
     /// The same without distributions, which are most of the work.
@@ -489,6 +486,20 @@ const ALL_SPREAD: u64 = 200_000;
 pub(super) fn slots_of(span: Span) -> Range<u64> {
     let first = span.from.0 / Interval::TICK_NS;
     first..span.to.0.div_ceil(Interval::TICK_NS).max(first)
+}
+
+/// What one of their distributions comes to over slots. `dense` is room for that, made when there are values and left
+/// empty.
+fn quantiles(slots: &[&Slot], which: impl Fn(&Slot) -> &Latency, dense: &mut Option<Histogram<u64>>) -> Quantiles {
+    let mut with_values = slots.iter().map(|s| which(s)).filter(|l| !l.is_empty()).peekable();
+    if with_values.peek().is_none() {
+        return Quantiles::default();
+    }
+    let dense = dense.get_or_insert_with(new_histogram);
+    with_values.for_each(|l| l.add_to(dense));
+    let quantiles = Quantiles::from(&*dense);
+    dense.reset();
+    quantiles
 }
 
 /// The share of slot `n` of `of` in a count; the shares add up to it.
