@@ -6,6 +6,9 @@
 use crate::model::{Method, RecordedStatus, Request, Route};
 use std::io::Write as _;
 
+/// An arena of so many bytes is handed over, however few its requests are.
+const FULL_BYTES: usize = 1 << 20;
+
 /// Rendered requests. Immutable once handed over, so that a repeated recording is rendered
 /// once.
 #[derive(Debug, Default)]
@@ -34,6 +37,13 @@ pub(crate) struct Item {
 }
 
 impl Arena {
+    /// An empty one with room for `n` requests like those of this one.
+    pub(crate) fn another(&self, n: usize) -> Arena {
+        let bytes = self.bytes.len().saturating_mul(n) / self.len().max(1);
+        // An eighth more: the next ones are not quite of the same length, and growing doubles.
+        Arena { bytes: Vec::with_capacity((bytes + bytes / 8).min(FULL_BYTES)), items: Vec::with_capacity(n) }
+    }
+
     /// Adds a request.
     pub(crate) fn push(&mut self, request: &Request, recorded_ns: u64, rendering: &Rendering) {
         let start = self.bytes.len() as u32;
@@ -80,7 +90,7 @@ impl Arena {
 
     /// Whether it should be handed over: enough requests, or enough bytes.
     pub(crate) fn is_full(&self, most: usize) -> bool {
-        self.items.len() >= most || self.bytes.len() > 1 << 20
+        self.items.len() >= most || self.bytes.len() > FULL_BYTES
     }
 
     /// A request.

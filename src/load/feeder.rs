@@ -13,11 +13,12 @@ use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 /// Requests in a batch once the run has got going; the first batches are small so that the
-/// first requests leave at once.
-const BATCH: usize = 128;
-/// The same of a kept recording in a run that ends by time: each time the feeder is woken it takes a CPU from the load or
-/// its target. Where a number of requests ends the run, a worker would be left with a long last batch.
+/// first requests leave at once. Each time the feeder is woken it takes a CPU from the load or its target.
+const BATCH: usize = 512;
+/// The same of a kept recording, which costs nothing to hold.
 const KEPT_BATCH: usize = 2048;
+/// The same where a number of requests ends the run: a worker must not be left with a long last batch.
+const COUNTED_BATCH: usize = 128;
 /// How long a feeder for which no worker has room leaves them alone.
 const LEAST_REST: Duration = Duration::from_millis(1);
 const MOST_REST: Duration = Duration::from_millis(10);
@@ -132,7 +133,8 @@ impl Feeder {
             recorded_status: None,
         };
         let mut open: Vec<Arena> = (0..workers).map(|_| Arena::default()).collect();
-        let mut most = if base_ns == 0 { 4 } else { BATCH };
+        let enough = if self.plan.requests.is_some() { COUNTED_BATCH } else { BATCH };
+        let mut most = if base_ns == 0 { 4 } else { enough };
         let most_ns = self.plan.max_recorded_gap.map_or(u64::MAX, |d| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX));
         // What was left out of gaps so far.
         let mut cut_ns = 0;
@@ -165,12 +167,14 @@ impl Feeder {
             self.dealt += 1;
             read += 1;
             if open[worker].is_full(most) {
-                self.give(worker, std::mem::take(&mut open[worker]), base_ns)?;
-                if worker == workers - 1 {
-                    if let Some(ready) = ready.take() {
-                        ready();
-                    }
-                    most = (most * 2).min(BATCH);
+                let is_last = worker == workers - 1;
+                if is_last {
+                    most = (most * 2).min(enough);
+                }
+                let next = open[worker].another(most);
+                self.give(worker, std::mem::replace(&mut open[worker], next), base_ns)?;
+                if let Some(ready) = ready.take_if(|_| is_last) {
+                    ready();
                 }
             }
             if self.plan.requests.is_some_and(|n| self.dealt >= n) {
@@ -191,7 +195,7 @@ impl Feeder {
     fn repeat_kept(&mut self, mut base_ns: u64, length_ns: u64) {
         let kept = self.kept.take().unwrap_or_default();
         let workers = self.supplies.len();
-        let (most, enough) = self.plan.requests.map_or((u64::MAX, KEPT_BATCH), |n| (n, BATCH));
+        let (most, enough) = self.plan.requests.map_or((u64::MAX, KEPT_BATCH), |n| (n, COUNTED_BATCH));
         let mut open: Vec<Batch> = (0..workers).map(|_| Batch::default()).collect();
         loop {
             let pass = self.dealt;
@@ -419,7 +423,7 @@ mod tests {
     #[test]
     fn a_kept_recording_is_dealt_in_large_batches_unless_a_number_of_requests_ends_the_run() {
         for (requests, all, largest) in
-            [(None, usize::MAX, KEPT_BATCH..KEPT_BATCH + 3), (Some(1001), 1001, BATCH..BATCH + 3)]
+            [(None, usize::MAX, KEPT_BATCH..KEPT_BATCH + 3), (Some(1001), 1001, COUNTED_BATCH..COUNTED_BATCH + 3)]
         {
             let plan = Plan { repeat: true, threads: 1, requests, ..Plan::to(([127, 0, 0, 1], 9).into()) };
             let (out, _events) = sync_channel(10);
