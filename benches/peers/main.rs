@@ -1,6 +1,6 @@
 //! Requests per client-CPU-second: perfbench, recording, against wrk and oha at the same nginx.
 //!
-//! Machines are shared and noisy, so the two of a pair run in turns of a second, the other one first every
+//! Machines are shared and noisy, so the two of a pair run in turns, the other one first every
 //! round, and only the median of the rounds' ratios with its spread is quoted.
 //!
 //! Two kinds of wrk: with the same requests out of the log, by a Lua script, and plain, with one
@@ -19,6 +19,7 @@ use clients::{Job, PAIRS, Pair};
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 /// What can go wrong in a bench.
 pub type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -94,8 +95,9 @@ fn compare(options: &Options, case: &Case, nginx: &nginx::Nginx, folder: &Path) 
         for (pair, ratios) in pairs.iter().zip(&mut ratios) {
             // The other one first every time.
             let both = [pair.ours, pair.theirs];
-            let commands = both.iter().map(|c| (c.command)(job)).collect::<Outcome<_>>()?;
-            let ended = turns::in_turns(commands, round)?;
+            let commands = [(pair.ours.command)(job)?, (pair.theirs.command)(job)?];
+            let turn = Duration::from_secs(options.seconds.into()) / 4;
+            let ended = turns::in_turns(commands, round, turn)?;
             let per_cpu_s = |n: usize| Ok::<_, Box<dyn Error>>((both[n].requests)(&ended[n].out)? / ended[n].cpu_s);
             let (ours, theirs) = (per_cpu_s(0)?, per_cpu_s(1)?);
             ratios.push(ours / theirs);

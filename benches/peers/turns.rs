@@ -1,5 +1,6 @@
-//! Runs programs in turns of a second: one goes on while the others are stopped, so that what else the machine does
-//! for longer than that meets all of them alike.
+//! Runs two programs in turns: one goes on while the other is stopped, so that what else the machine does for longer
+//! than a turn meets both alike. The order is turned round each time (ABBA), so that what becomes slowly better or worse
+//! does so too.
 //!
 //! Must not: know what the programs do.
 
@@ -12,9 +13,6 @@ use std::io::{Read as _, Seek as _};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-/// Not shorter: what a program does each half second falls due once in every turn, however short that is.
-const TURN: Duration = Duration::from_secs(1);
-
 /// What became of a program.
 pub struct Ended {
     /// What it wrote to its standard output.
@@ -23,19 +21,21 @@ pub struct Ended {
     pub cpu_s: f64,
 }
 
-/// Runs all of them to their ends; by their place in `commands`, the first to begin being `first`.
-pub fn in_turns(mut commands: Vec<Command>, first: usize) -> Outcome<Vec<Ended>> {
-    let count = commands.len();
-    let mut all: Vec<Running> = commands.iter_mut().map(Running::begin_stopped).collect::<Outcome<_>>()?;
-    let mut n = first;
-    while all.iter().any(|r| r.ended.is_none()) {
-        let running = &mut all[n % count];
-        if running.ended.is_none() {
-            running.go_on()?;
+/// Runs both to their ends, the one at `first` beginning; each has four turns of a run that takes eight. Two turns follow
+/// each other but for an instant, so that there are few stops: what a program does each half second falls due once more
+/// after each of them, and a client that is never stopped, which promises are about, has none.
+pub fn in_turns(mut commands: [Command; 2], first: usize, turn: Duration) -> Outcome<[Ended; 2]> {
+    let [a, b] = &mut commands;
+    let mut both = [Running::begin_stopped(a)?, Running::begin_stopped(b)?];
+    let mut turns = [first % 2, (first + 1) % 2];
+    while both.iter().any(|r| r.ended.is_none()) {
+        for which in turns {
+            both[which].go_on(turn)?;
         }
-        n += 1;
+        turns.reverse();
     }
-    all.into_iter().map(Running::into_ended).collect()
+    let [a, b] = both;
+    Ok([a.into_ended()?, b.into_ended()?])
 }
 
 /// A program between its turns.
@@ -64,9 +64,13 @@ impl Running {
         Ok(Running { shown, child, pid, end, out, err, ended: None })
     }
 
-    fn go_on(&mut self) -> Outcome<()> {
+    /// A turn, of which one that has ended has no more.
+    fn go_on(&mut self, turn: Duration) -> Outcome<()> {
+        if self.ended.is_some() {
+            return Ok(());
+        }
         kill_process(self.pid, Signal::CONT)?;
-        let turn = Timespec::try_from(TURN)?;
+        let turn = Timespec::try_from(turn)?;
         poll(&mut [PollFd::new(&self.end, PollFlags::IN)], Some(&turn))?;
         let before_s = children_cpu_s()?;
         match self.child.try_wait()? {
